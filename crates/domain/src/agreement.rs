@@ -1,0 +1,311 @@
+//! A roaming agreement: who roams with whom, at what price, up to what limits, and how the money is shared.
+//!
+//! Source: Paper A, section 2.1.4 ("a set of different charging rules and policies for each participating utility is
+//! based on the contractual agreement with that utility") and 3.1.
+
+use crate::codec::Digest;
+use crate::ids::PartyId;
+use crate::money::{Currency, Money, Rounding};
+use crate::quantity::{BasisPoints, DurationMs, WattHours, Watts};
+use crate::time::PeriodKind;
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+
+/// The greatest number of parties that share a session's revenue.
+pub const BENEFICIARIES_MAX: usize = 8;
+
+/// The name of an agreement: SHA-256 of its first proposal.
+pub type AgreementId = Digest;
+
+/// How the wholesale price follows from the operator's tariff.
+///
+/// The second rule of DESIGN.md, a price that follows the attested load forecast, becomes a variant here together
+/// with the ledger's forecast family.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PriceRule {
+    /// The operator's tariff times a factor.
+    Static {
+        /// What the partner pays of the tariff: 10,000 is the tariff itself, 9,500 is 5 % less.
+        factor: BasisPoints,
+    },
+}
+
+/// What of the price the debtor owes.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum VatTreatment {
+    /// The operator charges VAT; the amount with VAT is owed.
+    Charged,
+    /// The debtor accounts for the VAT itself (usual across borders); the amount without VAT is owed.
+    ReverseCharge,
+}
+
+/// What the other members see of records under the agreement.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Terms {
+    /// Records, tariffs and prices are visible to the members.
+    Clear,
+    /// Salted commitments only; not offered yet, the ledger refuses to record such an agreement.
+    Committed,
+}
+
+/// What a single record may amount to at most; a record beyond a limit is refused.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+pub struct Limits {
+    /// Energy of one session.
+    pub energy_max: WattHours,
+    /// Length of one session.
+    pub duration_max: DurationMs,
+    /// Mean power of one period.
+    pub power_max: Watts,
+    /// Amount of one session, in millionths of the agreement's currency.
+    pub amount_max: i64,
+}
+
+/// A cost that is paid to a party before the surplus is shared.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+pub struct AgreedCost {
+    /// Who is paid.
+    pub party: PartyId,
+    /// Millionths per kWh.
+    pub per_kwh_micros: u32,
+    /// Millionths per session.
+    pub per_session_micros: u32,
+}
+
+/// A part of the surplus.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize,
+)]
+pub struct SurplusShare {
+    /// Who is paid.
+    pub party: PartyId,
+    /// Of the surplus.
+    pub share: BasisPoints,
+}
+
+/// How the amount of a session is divided: agreed costs first, then the surplus by agreed shares, the remainder to
+/// the operator. Padding one's cost gains nothing beyond what was agreed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct Shares {
+    /// Paid first, in this order, as far as the amount reaches.
+    pub costs: Vec<AgreedCost>,
+    /// Paid from what is left.
+    pub surplus: Vec<SurplusShare>,
+}
+
+impl Shares {
+    /// Everything to the operator.
+    pub const OPERATOR_ONLY: Self = Self { costs: Vec::new(), surplus: Vec::new() };
+
+    /// Divides `amount` (millionths, not negative) of a session of `energy`; what is not shared goes to `remainder`.
+    /// The parts add up to `amount` exactly; parties with nothing are left out. `None` on overflow or for a
+    /// negative amount.
+    #[must_use]
+    pub fn split(&self, amount: i64, energy: WattHours, remainder: PartyId) -> Option<Vec<(PartyId, i64)>> {
+        if amount < 0 {
+            return None;
+        }
+        let mut left = amount;
+        let mut parts: Vec<(PartyId, i64)> = Vec::with_capacity(1);
+        let mut pay = |party: PartyId, wanted: i64, left: &mut i64| {
+            let paid = wanted.min(*left);
+            *left = left.checked_sub(paid)?;
+            match parts.iter_mut().find(|(p, _)| *p == party) {
+                Some((_, sum)) => *sum = sum.checked_add(paid)?,
+                None if paid > 0 => parts.push((party, paid)),
+                None => {}
+            }
+            Some(())
+        };
+        for cost in &self.costs {
+            let for_energy = i128::from(cost.per_kwh_micros)
+                .checked_mul(i128::from(energy.milli_wh()))?
+                .checked_div_euclid(1_000_000)?;
+            let wanted = i64::try_from(for_energy).ok()?.checked_add(i64::from(cost.per_session_micros))?;
+            pay(cost.party, wanted, &mut left)?;
+        }
+        let surplus = i128::from(left);
+        for share in &self.surplus {
+            let wanted = surplus.checked_mul(i128::from(share.share.get()))?.checked_div_euclid(10_000)?;
+            pay(share.party, i64::try_from(wanted).ok()?, &mut left)?;
+        }
+        let rest = left;
+        pay(remainder, rest, &mut left)?;
+        Some(parts)
+    }
+}
+
+/// The terms that both sides sign. `emsp` pays, `cpo` delivers; drivers that roam the other way need a second one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
+pub struct RoamingAgreement {
+    /// The home utility, the debtor.
+    pub emsp: PartyId,
+    /// The visited operator, the creditor.
+    pub cpo: PartyId,
+    /// How the wholesale price is made.
+    pub price_rule: PriceRule,
+    /// Who gets what of it.
+    pub shares: Shares,
+    /// What one session may amount to.
+    pub limits: Limits,
+    /// How much may be owed and reserved at any time; power is refused beyond it.
+    pub credit_limit: Money,
+    /// How often it is settled.
+    pub period: PeriodKind,
+    /// The currency of all amounts; tariffs used under it are in this currency.
+    pub currency: Currency,
+    /// How amounts are rounded, at the end.
+    pub rounding: Rounding,
+    /// What of the price is owed.
+    pub vat: VatTreatment,
+    /// Who decides contests: neither of the two sides.
+    pub resolver: PartyId,
+    /// How long after its recording a record may be contested.
+    pub contest_window: DurationMs,
+    /// How long after a contest the resolver may decide.
+    pub resolve_window: DurationMs,
+    /// How long after the end of its session a record is accepted.
+    pub record_window: DurationMs,
+    /// What other members see.
+    pub terms: Terms,
+}
+
+/// Why an agreement makes no sense, whoever signs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum AgreementFault {
+    #[error("an organisation cannot roam with itself")]
+    SameParty,
+    #[error("the resolver is one of the two sides, name a third member")]
+    PartisanResolver,
+    #[error("the credit limit is not in the agreement's currency")]
+    CreditCurrency,
+    #[error("the credit limit and the limit of one session must be above zero")]
+    NoCredit,
+    #[error("a price factor of 0 would make every session free, and one above 100000 is surely a slip")]
+    PriceFactor,
+    #[error("shares name more than {BENEFICIARIES_MAX} parties, or more than the whole surplus")]
+    Shares,
+    #[error("a limit of zero energy, time or power would refuse every record")]
+    ZeroLimit,
+    #[error("a window is longer than 60 days, or a record window is zero")]
+    Window,
+    #[error("agreements with committed terms cannot be recorded yet, use clear terms")]
+    CommittedTerms,
+}
+
+/// The longest contest, resolve or record window: the ledger keeps EVSE occupancy for so long.
+pub const WINDOW_MAX: DurationMs = DurationMs::from_millis(60 * 86_400_000);
+
+impl RoamingAgreement {
+    /// Looks for terms that cannot be meant.
+    ///
+    /// # Errors
+    /// The first [`AgreementFault`].
+    pub fn check(&self) -> Result<(), AgreementFault> {
+        let PriceRule::Static { factor } = &self.price_rule;
+        let share_sum: u64 = self.shares.surplus.iter().map(|s| u64::from(s.share.get())).sum();
+        let beneficiaries = self.shares.costs.len().max(self.shares.surplus.len());
+        let windows =
+            [self.contest_window, self.resolve_window, self.record_window, self.limits.duration_max];
+        let checks = [
+            (self.emsp == self.cpo, AgreementFault::SameParty),
+            (self.resolver == self.emsp || self.resolver == self.cpo, AgreementFault::PartisanResolver),
+            (self.credit_limit.currency != self.currency, AgreementFault::CreditCurrency),
+            (self.credit_limit.micros <= 0 || self.limits.amount_max <= 0, AgreementFault::NoCredit),
+            (factor.get() == 0 || factor.get() > 100_000, AgreementFault::PriceFactor),
+            (beneficiaries > BENEFICIARIES_MAX || share_sum > 10_000, AgreementFault::Shares),
+            (
+                self.limits.energy_max.is_zero()
+                    || self.limits.duration_max.is_zero()
+                    || self.limits.power_max.is_zero(),
+                AgreementFault::ZeroLimit,
+            ),
+            (windows.iter().any(|w| *w > WINDOW_MAX) || self.record_window.is_zero(), AgreementFault::Window),
+            (self.terms == Terms::Committed, AgreementFault::CommittedTerms),
+        ];
+        match checks.into_iter().find(|(failed, _)| *failed) {
+            Some((_, fault)) => Err(fault),
+            None => Ok(()),
+        }
+    }
+
+    /// What of a price the debtor owes, in millionths.
+    #[must_use]
+    pub const fn due(&self, price: crate::money::Price) -> i64 {
+        match self.vat {
+            VatTreatment::Charged => price.incl_vat,
+            VatTreatment::ReverseCharge => price.excl_vat,
+        }
+    }
+
+    /// The other side of `party`, if it is a side at all.
+    #[must_use]
+    pub fn counterparty(&self, party: PartyId) -> Option<PartyId> {
+        if party == self.emsp {
+            Some(self.cpo)
+        } else if party == self.cpo {
+            Some(self.emsp)
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn party(id: &str) -> PartyId {
+        PartyId::new("PT", id).unwrap()
+    }
+
+    #[test]
+    fn costs_come_first_then_the_surplus_then_the_remainder() {
+        let shares = Shares {
+            costs: vec![AgreedCost { party: party("SUP"), per_kwh_micros: 100_000, per_session_micros: 0 }],
+            surplus: vec![SurplusShare { party: party("OWN"), share: BasisPoints::new(2_500) }],
+        };
+        // 10 kWh for 4.00: 1.00 to the supplier, a quarter of 3.00 to the owner, the rest to the operator.
+        let parts = shares.split(4_000_000, WattHours::from_wh(10_000).unwrap(), party("CPO")).unwrap();
+        assert_eq!(parts, [(party("SUP"), 1_000_000), (party("OWN"), 750_000), (party("CPO"), 2_250_000)]);
+        // An amount below the cost goes to the supplier alone.
+        let parts = shares.split(300_000, WattHours::from_wh(10_000).unwrap(), party("CPO")).unwrap();
+        assert_eq!(parts, [(party("SUP"), 300_000)]);
+    }
+
+    proptest! {
+        #[test]
+        fn shares_add_up(
+            amount in 0i64..10_000_000_000,
+            wh in 0u64..1_000_000,
+            costs in proptest::collection::vec((0u32..1_000_000, 0u32..5_000_000), 0..4),
+            points in proptest::collection::vec(0u32..2_500, 0..4),
+        ) {
+            let names = ["AAA", "BBB", "CCC", "DDD"];
+            let shares = Shares {
+                costs: costs.iter().zip(names).map(|((kwh, session), name)| AgreedCost {
+                    party: party(name), per_kwh_micros: *kwh, per_session_micros: *session,
+                }).collect(),
+                surplus: points.iter().zip(names).map(|(bps, name)| SurplusShare {
+                    party: party(name), share: BasisPoints::new(*bps),
+                }).collect(),
+            };
+            let parts = shares.split(amount, WattHours::from_wh(wh).unwrap(), party("CPO")).unwrap();
+            prop_assert_eq!(parts.iter().map(|(_, a)| a).sum::<i64>(), amount);
+            prop_assert!(parts.iter().all(|(_, a)| *a > 0));
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Canonical bytes: the one encoding that is signed, hashed and stored, and its SHA-256.
+//!
+//! The format is Borsh (a bijection between values and bytes). Types whose fields obey a rule validate again when
+//! decoded, so that bytes from another organisation never build a value that the constructor would refuse.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use std::fmt;
+
+/// A SHA-256 digest, shown as lower-case hexadecimal.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// All zero bytes: "nothing committed to".
+    pub const ZERO: Self = Self([0; 32]);
+
+    /// SHA-256 of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// SHA-256 over a domain separator and several parts, each preceded by its length, so that no two lists of parts
+    /// collide.
+    #[must_use]
+    pub fn of_parts(context: &str, parts: &[&[u8]]) -> Self {
+        let mut hasher = Sha256::new();
+        for part in std::iter::once(context.as_bytes()).chain(parts.iter().copied()) {
+            hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+            hasher.update(part);
+        }
+        Self(hasher.finalize().into())
+    }
+
+    /// SHA-256 of a value's canonical bytes, under a domain separator.
+    #[must_use]
+    pub fn of_value<T: BorshSerialize>(context: &str, value: &T) -> Self {
+        Self::of_parts(context, &[&to_bytes(value)])
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::str::FromStr for Digest {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        let bad = || format!("`{s}` is no SHA-256 digest: 64 hexadecimal digits are expected");
+        let digits = s.as_bytes();
+        if digits.len() != 64 {
+            return Err(bad());
+        }
+        let mut out = [0; 32];
+        for (slot, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
+            let pair = std::str::from_utf8(pair).map_err(|_| bad())?;
+            *slot = u8::from_str_radix(pair, 16).map_err(|_| bad())?;
+        }
+        Ok(Self(out))
+    }
+}
+
+text_serde!(Digest);
+
+/// Canonical bytes of `value`.
+#[must_use]
+pub fn to_bytes<T: BorshSerialize>(value: &T) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    // Writing to memory fails only where a length exceeds u32, which every named limit excludes.
+    if borsh::to_writer(&mut out, value).is_err() {
+        out.clear();
+    }
+    out
+}
+
+/// A value from its canonical bytes; trailing bytes are refused.
+///
+/// # Errors
+/// The decoder's message, naming what was wrong.
+pub fn from_bytes<T: BorshDeserialize>(bytes: &[u8]) -> Result<T, String> {
+    borsh::from_slice(bytes).map_err(|e| e.to_string())
+}
+
+/// The error a validating decoder returns.
+#[must_use]
+pub fn invalid(what: &str) -> std::io::Error {
+    std::io::Error::new(std::io::ErrorKind::InvalidData, format!("invalid {what}"))
+}
+
+/// Serde by `Display` and `FromStr`, for types that people read as text.
+macro_rules! text_serde {
+    ($name:ty) => {
+        impl ::serde::Serialize for $name {
+            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> ::serde::Deserialize<'de> for $name {
+            fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text =
+                    <::std::borrow::Cow<'de, str> as ::serde::Deserialize<'de>>::deserialize(deserializer)?;
+                text.parse().map_err(::serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(crate) use text_serde;
+
+/// Text that is kept with a length limit and printable ASCII only (identifiers of tariffs, sessions, records).
+///
+/// `N` is the greatest number of bytes; at least one is required.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize)]
+pub struct ShortText<const N: usize>(Box<str>);
+
+impl<const N: usize> ShortText<N> {
+    /// Checks length and characters.
+    ///
+    /// # Errors
+    /// A sentence naming the limit.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let fits = !text.is_empty() && text.len() <= N && text.bytes().all(|b| (0x20..0x7f).contains(&b));
+        if fits {
+            Ok(Self(text.into()))
+        } else {
+            Err(format!(
+                "`{}` does not fit: 1 to {N} printable ASCII characters are expected",
+                text.escape_debug()
+            ))
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<const N: usize> std::str::FromStr for ShortText<N> {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        Self::new(s)
+    }
+}
+
+impl<const N: usize> fmt::Display for ShortText<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<const N: usize> fmt::Debug for ShortText<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+impl<const N: usize> BorshDeserialize for ShortText<N> {
+    fn deserialize_reader<R: std::io::Read>(reader: &mut R) -> std::io::Result<Self> {
+        let length = usize::try_from(u32::deserialize_reader(reader)?).map_err(|_| invalid("text length"))?;
+        if length > N {
+            return Err(invalid("text length"));
+        }
+        let mut raw = vec![0; length];
+        reader.read_exact(&mut raw)?;
+        let text = String::from_utf8(raw).map_err(|_| invalid("text"))?;
+        Self::new(&text).map_err(|_| invalid("text"))
+    }
+}
+
+impl<const N: usize> Serialize for ShortText<N> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de, const N: usize> Deserialize<'de> for ShortText<N> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str> as Deserialize<'de>>::deserialize(deserializer)?;
+        Self::new(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_digest_is_read_back_from_its_hexadecimal() {
+        let digest = Digest::of(b"eroam");
+        assert_eq!(digest.to_string().parse(), Ok(digest));
+        assert!("00".parse::<Digest>().is_err());
+        assert!("zz".repeat(32).parse::<Digest>().is_err());
+    }
+
+    #[test]
+    fn parts_do_not_run_into_each_other() {
+        assert_ne!(Digest::of_parts("x", &[b"ab", b"c"]), Digest::of_parts("x", &[b"a", b"bc"]));
+    }
+
+    #[test]
+    fn text_beyond_its_limit_is_refused_by_constructor_and_decoder() {
+        assert!(ShortText::<3>::new("abcd").is_err());
+        assert!(ShortText::<3>::new("").is_err());
+        assert!(ShortText::<3>::new("a\n").is_err());
+        let long = to_bytes(&ShortText::<8>::new("abcd").unwrap());
+        assert!(from_bytes::<ShortText<3>>(&long).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = from_bytes::<ShortText<36>>(&bytes);
+            let _ = from_bytes::<Digest>(&bytes);
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! The price of a session: one function that quotes, bills, records and re-checks use.
+//!
+//! ```text
+//! charging periods x tariff  ->  a line for each (period, element, dimension)
+//!   -> step sizes  -> minimum and maximum price  -> the agreement's factor  -> the agreement's rounding
+//! ```
+//! Integers only: amounts are millionths, every division rounds down (`div_euclid`), and the agreement's rounding
+//! comes once, at the end. VAT is computed line by line.
+//!
+//! Source: OCPI 2.2.1 mod_tariffs; Paper A, section 2.1.4. Where OCPI is silent the choice is in
+//! `docs/decisions/0003-tariff-semantics.md`; every difference from the crate `ocpi-tariffs` is in
+//! `docs/tariff-vectors.md`.
+
+mod matching;
+pub mod plan;
+
+use crate::agreement::PriceRule;
+use crate::cdr::{ChargingPeriod, PERIODS_MAX};
+use crate::money::{Currency, Price, Rounding};
+use crate::quantity::{BasisPoints, DurationMs, WattHours};
+use crate::tariff::{Dimension, PriceComponent, Tariff, VatRate};
+use crate::time::{LocalClock, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+/// Which of a session's two prices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PriceLeg {
+    /// What the home utility owes the operator: the agreement's business, checked by the ledger.
+    Wholesale,
+    /// What the driver owes the home utility: the home utility's rules.
+    Retail,
+}
+
+/// An attested load forecast, hour by hour. No price rule reads one yet; the field exists so that records and quotes
+/// need no new shape when one does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForecastInput {
+    /// The attestation on the ledger.
+    pub attestation: crate::codec::Digest,
+    /// Forecast load in kilowatts for consecutive hours from `first_hour`.
+    pub load_kw: Vec<u32>,
+    /// The first hour, in hours since 1970.
+    pub first_hour: i64,
+}
+
+/// Everything that a wholesale price depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct PricingInputs<'a> {
+    /// The operator's tariff.
+    pub tariff: &'a Tariff,
+    /// The agreement's rule.
+    pub rule: &'a PriceRule,
+    /// The agreement's rounding.
+    pub rounding: Rounding,
+    /// The clock at the station.
+    pub clock: LocalClock,
+    /// The periods, in time order.
+    pub periods: &'a [ChargingPeriod],
+    /// When the session ended.
+    pub end: UnixMillis,
+    /// The attested load forecast, where the rule uses one.
+    pub forecast: Option<&'a ForecastInput>,
+}
+
+/// Why a session has no price. Unknown is never free.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PriceError {
+    /// There is nothing to price.
+    #[error("the session has no charging period")]
+    NoPeriods,
+    /// More periods than a record may have.
+    #[error("the session has more than {PERIODS_MAX} charging periods")]
+    TooManyPeriods,
+    /// The tariff has no element for it.
+    #[error(
+        "tariff {tariff}: no element matches the session, so its price is unknown: add an element without restrictions"
+    )]
+    NoMatchingElement {
+        /// The tariff.
+        tariff: String,
+    },
+    /// The session starts outside the tariff's validity.
+    #[error("tariff {tariff} is not valid at {start}")]
+    TariffNotValid {
+        /// The tariff.
+        tariff: String,
+        /// The start of the session.
+        start: UnixMillis,
+    },
+    /// A period starts after the session's end, or before the period in front of it.
+    #[error("charging period {0} is out of order")]
+    PeriodOrder(usize),
+    /// A number does not fit.
+    #[error("an amount is beyond what 64 bits of millionths hold")]
+    Overflow,
+}
+
+/// How much of a dimension a line is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quantity {
+    /// Energy as metered and as billed after the step size.
+    Energy {
+        /// As metered.
+        measured: WattHours,
+        /// As billed.
+        billed: WattHours,
+    },
+    /// Time as measured and as billed after the step size.
+    Time {
+        /// As measured.
+        measured: DurationMs,
+        /// As billed.
+        billed: DurationMs,
+    },
+    /// Once.
+    Session,
+}
+
+/// Why a line is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LineRule {
+    /// A price component of the tariff.
+    Tariff {
+        /// The element's place in the tariff, from 0.
+        element: u16,
+        /// The component's dimension.
+        dimension: Dimension,
+    },
+    /// The tariff's minimum price.
+    MinPrice,
+    /// The tariff's maximum price.
+    MaxPrice,
+    /// The agreement's factor.
+    AgreementFactor {
+        /// Of the tariff.
+        factor: BasisPoints,
+    },
+    /// The agreement's, or for a retail price the home utility's rounding.
+    Rounding,
+    /// Retail: what the home utility pays the operator, passed on.
+    Wholesale,
+    /// Retail: the home utility's margin.
+    Margin {
+        /// Of the amount so far.
+        bps: i32,
+    },
+    /// Retail: the time of use of the energy.
+    TimeOfUse {
+        /// The window's place in the rules, from 0.
+        window: u16,
+        /// Added to the energy's price.
+        bps: i32,
+    },
+    /// Retail: the driver's tier.
+    Tier {
+        /// Which tier.
+        tier: crate::retail::Tier,
+        /// Added to the amount so far; a discount is negative.
+        bps: i32,
+    },
+    /// Retail: how the driver pays.
+    Payment {
+        /// The payment option.
+        option: crate::retail::PaymentOption,
+        /// Added to the amount so far.
+        bps: i32,
+    },
+    /// Retail: a fee for each session away from home.
+    RoamingFee,
+}
+
+/// One line of a price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PriceLine {
+    /// The rule it comes from.
+    pub rule: LineRule,
+    /// The charging period it is about, from 0, where it is about one.
+    pub period: Option<u16>,
+    /// How much of what.
+    pub quantity: Quantity,
+    /// Millionths per kWh, per hour or per session, where there is a unit price.
+    pub unit_price_micros: Option<i64>,
+    /// The VAT rate, where one applies.
+    pub vat: Option<VatRate>,
+    /// The amount.
+    pub amount: Price,
+}
+
+/// A price of which every line names its rule. The lines add up to the total.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ItemisedPrice {
+    /// Which price it is.
+    pub leg: PriceLeg,
+    /// The currency of every amount in it.
+    pub currency: Currency,
+    /// Its lines, in the order in which they were computed.
+    pub lines: Vec<PriceLine>,
+    /// Their sum.
+    pub total: Price,
+}
+
+impl ItemisedPrice {
+    /// An empty price with room for `lines` lines.
+    pub(crate) fn with_capacity(leg: PriceLeg, currency: Currency, lines: usize) -> Self {
+        Self { leg, currency, lines: Vec::with_capacity(lines), total: Price::ZERO }
+    }
+
+    /// Adds a line and its amount.
+    pub(crate) fn push(&mut self, line: PriceLine) -> Result<(), PriceError> {
+        self.total = self.total.checked_add(line.amount).ok_or(PriceError::Overflow)?;
+        self.lines.push(line);
+        Ok(())
+    }
+
+    /// Adds a line that is about the whole session, unless its amount is nothing.
+    pub(crate) fn adjust(
+        &mut self,
+        rule: LineRule,
+        vat: Option<VatRate>,
+        amount: Price,
+    ) -> Result<(), PriceError> {
+        if amount == Price::ZERO {
+            return Ok(());
+        }
+        let quantity = Quantity::Session;
+        self.push(PriceLine { rule, period: None, quantity, unit_price_micros: None, vat, amount })
+    }
+
+    /// Adds the line that rounds the total.
+    pub(crate) fn round(&mut self, rounding: Rounding) -> Result<(), PriceError> {
+        let rounded = Price {
+            excl_vat: rounding.apply(self.total.excl_vat).ok_or(PriceError::Overflow)?,
+            incl_vat: rounding.apply(self.total.incl_vat).ok_or(PriceError::Overflow)?,
+        };
+        let difference = rounded.checked_sub(self.total).ok_or(PriceError::Overflow)?;
+        self.adjust(LineRule::Rounding, None, difference)
+    }
+
+    /// The amounts of one tariff dimension together (what OCPI calls `total_energy_cost` and so on).
+    #[must_use]
+    pub fn dimension_total(&self, wanted: Dimension) -> Option<Price> {
+        self.lines
+            .iter()
+            .filter(|l| matches!(l.rule, LineRule::Tariff { dimension, .. } if dimension == wanted))
+            .try_fold(None, |sum: Option<Price>, line| {
+                Some(Some(sum.unwrap_or(Price::ZERO).checked_add(line.amount)?))
+            })
+            .flatten()
+    }
+}
+
+/// Prices a session.
+///
+/// # Errors
+/// [`PriceError`]; a session for which the tariff has no element is an error, never free.
+pub fn price(inputs: &PricingInputs<'_>) -> Result<ItemisedPrice, PriceError> {
+    let mut priced = tariff_lines(inputs)?;
+    let bounds = [
+        (inputs.tariff.min_price(), LineRule::MinPrice, true),
+        (inputs.tariff.max_price(), LineRule::MaxPrice, false),
+    ];
+    for (bound, rule, lower) in bounds {
+        let Some(bound) = bound else { continue };
+        let excl_vat = clamp_distance(priced.total.excl_vat, bound.excl_vat, lower)?;
+        let incl_vat = clamp_distance(priced.total.incl_vat, bound.incl_vat, lower)?;
+        priced.adjust(rule, None, Price { excl_vat, incl_vat })?;
+    }
+    let PriceRule::Static { factor } = inputs.rule;
+    if *factor != BasisPoints::WHOLE {
+        let scaled = Price {
+            excl_vat: scale_bps(priced.total.excl_vat, i64::from(factor.get()))?,
+            incl_vat: scale_bps(priced.total.incl_vat, i64::from(factor.get()))?,
+        };
+        let difference = scaled.checked_sub(priced.total).ok_or(PriceError::Overflow)?;
+        priced.adjust(LineRule::AgreementFactor { factor: *factor }, None, difference)?;
+    }
+    priced.round(inputs.rounding)?;
+    Ok(priced)
+}
+
+/// How far `amount` is from the bound it must not pass.
+fn clamp_distance(amount: i64, bound: i64, lower: bool) -> Result<i64, PriceError> {
+    let clamped = if lower { amount.max(bound) } else { amount.min(bound) };
+    clamped.checked_sub(amount).ok_or(PriceError::Overflow)
+}
+
+/// `amount * bps / 10,000`, rounded down.
+pub(crate) fn scale_bps(amount: i64, bps: i64) -> Result<i64, PriceError> {
+    let scaled = i128::from(amount).checked_mul(i128::from(bps)).and_then(|x| x.checked_div_euclid(10_000));
+    scaled.and_then(|x| i64::try_from(x).ok()).ok_or(PriceError::Overflow)
+}
+
+/// A component that applies in a period, before step sizes and amounts.
+#[derive(Clone, Copy)]
+struct Charge<'a> {
+    period: u16,
+    element: u16,
+    component: &'a PriceComponent,
+    /// Thousandths of a Wh, or milliseconds; 1 for a flat fee.
+    volume: u64,
+    billed: u64,
+}
+
+/// The lines that come from the tariff's components alone.
+fn tariff_lines(inputs: &PricingInputs<'_>) -> Result<ItemisedPrice, PriceError> {
+    let PricingInputs { tariff, periods, end, clock, .. } = *inputs;
+    let first = periods.first().ok_or(PriceError::NoPeriods)?;
+    if periods.len() > PERIODS_MAX {
+        return Err(PriceError::TooManyPeriods);
+    }
+    if !tariff.valid_at(first.start) {
+        return Err(PriceError::TariffNotValid { tariff: tariff.id().to_string(), start: first.start });
+    }
+    let mut charges: Vec<Charge<'_>> = Vec::with_capacity(periods.len().saturating_mul(2));
+    let mut energy_so_far = WattHours::ZERO;
+    let mut flat_charged = false;
+    let ends = periods.iter().skip(1).map(|p| p.start).chain([end]);
+    for (index, (period, period_end)) in periods.iter().zip(ends).enumerate() {
+        let span = period_end.since(period.start).ok_or(PriceError::PeriodOrder(index))?;
+        let elapsed = period.start.since(first.start).ok_or(PriceError::PeriodOrder(index))?;
+        let state = matching::PeriodState { period, span, elapsed, energy_so_far, clock: &clock };
+        let number = u16::try_from(index).map_err(|_| PriceError::TooManyPeriods)?;
+        for (element, component) in matching::active_components(tariff, &state).into_iter().flatten() {
+            let volume = match component.dimension {
+                Dimension::Energy => period.energy.milli_wh(),
+                // A reservation is priced by TIME components of elements that are restricted to reservations.
+                Dimension::Time => period.charging.millis().max(period.reservation.millis()),
+                Dimension::ParkingTime => period.parking.millis(),
+                Dimension::Flat if flat_charged => 0,
+                Dimension::Flat => {
+                    flat_charged = true;
+                    1
+                }
+            };
+            if volume > 0 {
+                charges.push(Charge { period: number, element, component, volume, billed: volume });
+            }
+        }
+        energy_so_far = energy_so_far.checked_add(period.energy).ok_or(PriceError::Overflow)?;
+    }
+    let consumed = periods.iter().any(|p| {
+        !(p.energy.is_zero() && p.charging.is_zero() && p.parking.is_zero() && p.reservation.is_zero())
+    });
+    if charges.is_empty() && (consumed || !tariff_prices_anything_at_rest(tariff)) {
+        return Err(PriceError::NoMatchingElement { tariff: tariff.id().to_string() });
+    }
+    apply_step_sizes(&mut charges)?;
+    let mut priced =
+        ItemisedPrice::with_capacity(PriceLeg::Wholesale, tariff.currency(), charges.len().saturating_add(3));
+    for charge in &charges {
+        priced.push(line(charge)?)?;
+    }
+    Ok(priced)
+}
+
+/// Whether an unrestricted element would price something, so that a session without any consumption costs nothing
+/// because nothing was consumed, and not because the tariff does not know it.
+fn tariff_prices_anything_at_rest(tariff: &Tariff) -> bool {
+    tariff.elements().iter().any(|e| e.restrictions.reservation.is_none())
+}
+
+/// Rounds the session's totals up to the step sizes of the last component that applied: energy on its own; parking
+/// when there was any, otherwise charging time. The addition is billed at that last component's price.
+///
+/// Source: OCPI 2.2.1 mod_tariffs 1.4.2, step_size.
+fn apply_step_sizes(charges: &mut [Charge<'_>]) -> Result<(), PriceError> {
+    let parked = charges.iter().any(|c| c.component.dimension == Dimension::ParkingTime);
+    let time_like = if parked { Dimension::ParkingTime } else { Dimension::Time };
+    for dimension in [Dimension::Energy, time_like] {
+        let of_it = || |c: &&Charge<'_>| c.component.dimension == dimension;
+        let total = charges
+            .iter()
+            .filter(of_it())
+            .try_fold(0u64, |sum, c| sum.checked_add(c.volume))
+            .ok_or(PriceError::Overflow)?;
+        let Some(last) = charges.iter_mut().rev().find(|c| c.component.dimension == dimension) else {
+            continue;
+        };
+        // A step is in Wh or seconds, a volume in thousandths of them.
+        let step = u64::from(last.component.step_size).checked_mul(1_000).ok_or(PriceError::Overflow)?;
+        if step == 0 {
+            continue;
+        }
+        let blocks = total.div_ceil(step);
+        let billed = blocks.checked_mul(step).ok_or(PriceError::Overflow)?;
+        let extra = billed.checked_sub(total).ok_or(PriceError::Overflow)?;
+        last.billed = last.billed.checked_add(extra).ok_or(PriceError::Overflow)?;
+    }
+    Ok(())
+}
+
+fn line(charge: &Charge<'_>) -> Result<PriceLine, PriceError> {
+    let Charge { period, element, component, volume, billed } = *charge;
+    let dimension = component.dimension;
+    let (quantity, per_unit) = match dimension {
+        Dimension::Energy => {
+            let (measured, billed) = (WattHours::from_milli_wh(volume), WattHours::from_milli_wh(billed));
+            (Quantity::Energy { measured, billed }, 1_000_000)
+        }
+        Dimension::Time | Dimension::ParkingTime => {
+            let (measured, billed) = (DurationMs::from_millis(volume), DurationMs::from_millis(billed));
+            (Quantity::Time { measured, billed }, 3_600_000)
+        }
+        Dimension::Flat => (Quantity::Session, 1),
+    };
+    let excl_vat = i128::from(component.price_micros)
+        .checked_mul(i128::from(billed))
+        .and_then(|x| x.checked_div_euclid(per_unit))
+        .and_then(|x| i64::try_from(x).ok())
+        .ok_or(PriceError::Overflow)?;
+    let tax = component.vat.unwrap_or(VatRate::ZERO).tax_on(excl_vat).ok_or(PriceError::Overflow)?;
+    let incl_vat = excl_vat.checked_add(tax).ok_or(PriceError::Overflow)?;
+    Ok(PriceLine {
+        rule: LineRule::Tariff { element, dimension },
+        period: Some(period),
+        quantity,
+        unit_price_micros: Some(component.price_micros),
+        vat: component.vat,
+        amount: Price { excl_vat, incl_vat },
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,2 @@
+//! Entry point of the `eroam` binary.
+fn main() {}

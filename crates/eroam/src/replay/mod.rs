@@ -1,0 +1,2 @@
+//! Replay of real charging sessions.
+pub mod input;

@@ -1,0 +1,1 @@
+//! eroam-store
