@@ -1,1 +1,42 @@
-//! eroam-ledger
+//! What the consortium enforces: a transaction and the current state give an outcome and the state's changes.
+//!
+//! [`execute::execute`] is a pure function of (state, transaction, block header). There is no clock, randomness,
+//! I/O, thread, global, float or hash-ordered iteration in this crate; the engine that orders transactions and
+//! stores the state is behind [`port::LedgerPort`].
+//!
+//! A file per transaction family; each lists its checks in the order in which they run. The first failure wins and
+//! is part of consensus.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::float_arithmetic
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
+
+pub mod agreement;
+pub mod cdr;
+pub mod execute;
+pub mod genesis;
+pub mod membership;
+pub mod port;
+pub mod query;
+pub mod reject;
+pub mod settlement;
+pub mod state;
+pub mod tariff;
+pub mod tx;
+
+#[cfg(test)]
+mod tests;

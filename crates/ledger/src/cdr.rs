@@ -1,0 +1,468 @@
+//! Charge detail records: checked, priced again, booked; contested, resolved, credited. Nothing is deleted.
+//!
+//! Checks of one record in `RecordCdrs`, in order:
+//! 1. contradictions inside it (`MalformedRecord`);
+//! 2. its id is booked already: the same record (`DuplicateRecord`), another (`ConflictingRecord`);
+//! 3. the agreement: known (`UnknownAgreement`), the sender's as operator (`NotASide`), accepted
+//!    (`AgreementNotAccepted`), and this version in force when the quote was accepted (`WrongAgreementVersion`);
+//! 4. currency (`WrongCurrency`), payer (`UnknownVoucher`), attestation (`UnexpectedAttestation`);
+//! 5. time: `FromTheFuture`, `TooLate`;
+//! 6. limits: `EnergyLimit`, `DurationLimit`, `PowerLimit`, `AmountLimit`;
+//! 7. the tariff: `UnknownTariff`, its currency (`WrongCurrency`);
+//! 8. the price: `NoPrice`, `PriceMismatch`;
+//! 9. the EVSE was free: `EvseDayFull`, `OverlappingRecord`;
+//! 10. the books: `LimitReached`, `Overflow`.
+//!
+//! A true record is never refused for lack of funds: credit is reserved before power.
+
+use crate::agreement::{AgreementRecord, AgreementStatus};
+use crate::membership::{Roles, require};
+use crate::reject::{Item, ItemOutcome, Refusal, RejectCode};
+use crate::settlement::Books;
+use crate::state::{Overlay, StateError, StateKey};
+use crate::tx::BATCH_MAX;
+use borsh::{BorshDeserialize, BorshSerialize};
+use eroam_domain::agreement::{AgreementId, RoamingAgreement};
+use eroam_domain::cdr::{Adjustment, Cdr, CdrFault, CdrId, CdrStatus, Payer};
+use eroam_domain::codec::Digest;
+use eroam_domain::ids::PartyId;
+use eroam_domain::pricing::{self, PricingInputs};
+use eroam_domain::quantity::{DurationMs, Watts};
+use eroam_domain::tariff::{Tariff, TariffId};
+use eroam_domain::time::{SettlementPeriod, UnixMillis};
+use std::collections::BTreeMap;
+
+/// How many days of occupancy are kept per EVSE: more than the longest window of an agreement.
+pub const DAY_SLOTS: u8 = 64;
+/// The greatest number of records per EVSE and day.
+pub const RECORDS_PER_EVSE_DAY_MAX: usize = 512;
+
+/// Transactions about records.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum CdrTx {
+    /// An operator's records, each with an outcome of its own.
+    RecordCdrs(Vec<Cdr>),
+    /// The debtor disputes a record.
+    Contest {
+        /// The operator that recorded it.
+        operator: PartyId,
+        /// Its id.
+        cdr: CdrId,
+        /// SHA-256 of the evidence, which the resolver is given.
+        evidence: Digest,
+    },
+    /// The agreement's resolver decides.
+    Resolve {
+        /// The operator that recorded it.
+        operator: PartyId,
+        /// Its id.
+        cdr: CdrId,
+        /// What the operator gives back, in millionths; zero upholds the record.
+        give_back: i64,
+    },
+    /// The operator gives money back.
+    Credit {
+        /// The record's id.
+        cdr: CdrId,
+        /// How much, in millionths.
+        amount: i64,
+    },
+}
+
+/// A booked record.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct CdrRecord {
+    /// [`Cdr::digest`].
+    pub digest: Digest,
+    /// The agreement it was charged under.
+    pub agreement: AgreementId,
+    /// The debtor.
+    pub emsp: PartyId,
+    /// What was booked, in millionths.
+    pub amount: i64,
+    /// In which period.
+    pub period: SettlementPeriod,
+    /// Where it stands; a provisional one whose window is over is final.
+    pub status: CdrStatus,
+    /// What changed it since.
+    pub adjustments: Vec<Adjustment>,
+}
+
+/// The greatest number of adjustments of a record.
+pub const ADJUSTMENTS_MAX: usize = 16;
+
+impl CdrRecord {
+    /// The status at `now`: windows that have passed make a record final.
+    #[must_use]
+    pub fn status_at(&self, now: UnixMillis) -> CdrStatus {
+        match &self.status {
+            CdrStatus::Provisional { contest_until } if now > *contest_until => CdrStatus::Final,
+            CdrStatus::Contested { resolve_until, .. } if now > *resolve_until => CdrStatus::Final,
+            other => other.clone(),
+        }
+    }
+
+    /// What the debtor owes for it after all adjustments, in millionths. `None` on overflow.
+    #[must_use]
+    pub fn balance(&self) -> Option<i64> {
+        self.adjustments.iter().try_fold(self.amount, |left, adjustment| match adjustment {
+            Adjustment::Credit { micros } | Adjustment::Resolution { micros } => left.checked_sub(*micros),
+            Adjustment::TrueUp { micros } => left.checked_add(*micros),
+        })
+    }
+}
+
+/// When an EVSE was occupied on one UTC day.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct EvseDay {
+    /// The UTC day; a slot serves another day after [`DAY_SLOTS`] days.
+    pub day: i64,
+    /// Start and end of each session that touches the day.
+    pub intervals: Vec<(UnixMillis, UnixMillis)>,
+}
+
+/// What a batch reads over and over, decoded once.
+struct Lookups {
+    agreements: BTreeMap<AgreementId, AgreementRecord>,
+    terms: BTreeMap<(AgreementId, u32), RoamingAgreement>,
+    tariffs: BTreeMap<(TariffId, u32), Tariff>,
+}
+
+/// Reads through a cache.
+fn cached<K: Ord + Clone, V: BorshDeserialize>(
+    cache: &mut BTreeMap<K, V>,
+    key: &K,
+    state: &Overlay<'_>,
+    state_key: impl FnOnce() -> StateKey,
+) -> Result<bool, StateError> {
+    if cache.contains_key(key) {
+        return Ok(true);
+    }
+    match state.read(&state_key())? {
+        Some(value) => {
+            cache.insert(key.clone(), value);
+            Ok(true)
+        }
+        None => Ok(false),
+    }
+}
+
+/// Applies a batch: an outcome for each record.
+pub(crate) fn record_batch(
+    state: &mut Overlay<'_>,
+    now: UnixMillis,
+    sender: PartyId,
+    cdrs: &[Cdr],
+) -> Result<Vec<Item>, Refusal> {
+    if cdrs.is_empty() || cdrs.len() > BATCH_MAX {
+        return Err(RejectCode::BatchSize.into());
+    }
+    require(state, sender, Roles::CPO, RejectCode::WrongRole)?;
+    let mut lookups =
+        Lookups { agreements: BTreeMap::new(), terms: BTreeMap::new(), tariffs: BTreeMap::new() };
+    let mut books = Books::default();
+    let mut items = Vec::with_capacity(cdrs.len());
+    for cdr in cdrs {
+        let hash = cdr.digest();
+        let outcome = match record(state, &mut books, &mut lookups, now, sender, cdr, hash) {
+            Ok(period) => ItemOutcome::Accepted { booked_in: Some(period) },
+            Err(Refusal::Reject(code)) => ItemOutcome::Rejected(code),
+            Err(Refusal::State(error)) => return Err(error.into()),
+        };
+        items.push(Item { hash, outcome });
+    }
+    books.flush(state);
+    Ok(items)
+}
+
+/// The place of a fault in the order of [`Cdr::check`], as the reject code carries it.
+fn fault_number(fault: CdrFault) -> u8 {
+    match fault {
+        CdrFault::EndBeforeStart => 1,
+        CdrFault::AcceptedAfterStart => 2,
+        CdrFault::PeriodCount => 3,
+        CdrFault::PeriodOrder(_) => 4,
+        CdrFault::PeriodOverfull(_) => 5,
+        CdrFault::EnergyWithoutTime(_) => 6,
+        CdrFault::EnergySum => 7,
+    }
+}
+
+/// Checks and books one record.
+fn record(
+    state: &mut Overlay<'_>,
+    books: &mut Books,
+    lookups: &mut Lookups,
+    now: UnixMillis,
+    sender: PartyId,
+    cdr: &Cdr,
+    digest: Digest,
+) -> Result<SettlementPeriod, Refusal> {
+    cdr.check().map_err(|fault| RejectCode::MalformedRecord(fault_number(fault)))?;
+    let key = StateKey::Cdr(sender, cdr.id.clone());
+    if let Some(booked) = state.read::<CdrRecord>(&key)? {
+        let same = booked.digest == digest;
+        return Err(if same { RejectCode::DuplicateRecord } else { RejectCode::ConflictingRecord }.into());
+    }
+    let Lookups { agreements, terms, tariffs } = lookups;
+    let terms = agreed_terms(state, agreements, terms, sender, cdr)?;
+    if cdr.currency != terms.currency {
+        return Err(RejectCode::WrongCurrency.into());
+    }
+    if matches!(cdr.payer, Payer::Voucher { .. }) {
+        return Err(RejectCode::UnknownVoucher.into());
+    }
+    if cdr.attestation.is_some() {
+        return Err(RejectCode::UnexpectedAttestation.into());
+    }
+    check_time(terms, now, cdr)?;
+    let due = terms.due(cdr.price);
+    check_limits(terms, cdr, due)?;
+    check_price(state, tariffs, sender, terms, cdr)?;
+    let days = occupied_days(state, sender, cdr)?;
+    let contest_until = cdr
+        .end
+        .checked_add(terms.record_window)
+        .and_then(|t| t.checked_add(terms.contest_window))
+        .ok_or(RejectCode::Overflow)?;
+    let period = books.book_record(state, cdr, terms, due)?;
+    for (slot, day) in days {
+        state.write(&StateKey::EvseDay(sender, cdr.evse, slot), &day);
+    }
+    let booked = CdrRecord {
+        digest,
+        agreement: cdr.agreement.id,
+        emsp: terms.emsp,
+        amount: due,
+        period,
+        status: CdrStatus::Provisional { contest_until },
+        adjustments: Vec::new(),
+    };
+    state.write(&key, &booked);
+    Ok(period)
+}
+
+/// The terms of the version that the record names, if it was in force when the quote was accepted.
+fn agreed_terms<'l>(
+    state: &Overlay<'_>,
+    agreements: &mut BTreeMap<AgreementId, AgreementRecord>,
+    terms: &'l mut BTreeMap<(AgreementId, u32), RoamingAgreement>,
+    sender: PartyId,
+    cdr: &Cdr,
+) -> Result<&'l RoamingAgreement, Refusal> {
+    let id = cdr.agreement.id;
+    if !cached(agreements, &id, state, || StateKey::Agreement(id))? {
+        return Err(RejectCode::UnknownAgreement.into());
+    }
+    let record = agreements.get(&id).ok_or(RejectCode::UnknownAgreement)?;
+    if record.cpo != sender {
+        return Err(RejectCode::NotASide.into());
+    }
+    if record.status == AgreementStatus::Proposed {
+        return Err(RejectCode::AgreementNotAccepted.into());
+    }
+    let version = cdr.agreement.version;
+    if record.version_at(cdr.accepted_at) != Some(version) {
+        return Err(RejectCode::WrongAgreementVersion.into());
+    }
+    let key = (id, version);
+    if !cached(terms, &key, state, || StateKey::AgreementTerms(id, version))? {
+        return Err(RejectCode::UnknownAgreement.into());
+    }
+    terms.get(&key).ok_or_else(|| RejectCode::UnknownAgreement.into())
+}
+
+fn check_time(terms: &RoamingAgreement, now: UnixMillis, cdr: &Cdr) -> Result<(), RejectCode> {
+    let age = now.since(cdr.end).ok_or(RejectCode::FromTheFuture)?;
+    if age > terms.record_window { Err(RejectCode::TooLate) } else { Ok(()) }
+}
+
+fn check_limits(terms: &RoamingAgreement, cdr: &Cdr, due: i64) -> Result<(), RejectCode> {
+    let limits = terms.limits;
+    if cdr.energy > limits.energy_max {
+        return Err(RejectCode::EnergyLimit);
+    }
+    if cdr.duration() > limits.duration_max {
+        return Err(RejectCode::DurationLimit);
+    }
+    let ends = cdr.periods.iter().skip(1).map(|p| p.start).chain([cdr.end]);
+    for (period, end) in cdr.periods.iter().zip(ends) {
+        // The time in which the energy must have flowed: what was charged, or the whole period.
+        let span = end.since(period.start).unwrap_or(DurationMs::ZERO);
+        let time = if period.charging.is_zero() { span } else { period.charging };
+        let mean = if period.energy.is_zero() { Some(Watts::ZERO) } else { Watts::mean(period.energy, time) };
+        if mean.is_none_or(|watts| watts > limits.power_max) {
+            return Err(RejectCode::PowerLimit);
+        }
+    }
+    if due < 0 || due > limits.amount_max { Err(RejectCode::AmountLimit) } else { Ok(()) }
+}
+
+/// Prices the record again, with the function that priced it.
+fn check_price(
+    state: &Overlay<'_>,
+    tariffs: &mut BTreeMap<(TariffId, u32), Tariff>,
+    sender: PartyId,
+    terms: &RoamingAgreement,
+    cdr: &Cdr,
+) -> Result<(), Refusal> {
+    let key = (cdr.tariff.id.clone(), cdr.tariff.version);
+    if !cached(tariffs, &key, state, || StateKey::Tariff(sender, key.0.clone(), key.1))? {
+        return Err(RejectCode::UnknownTariff.into());
+    }
+    let tariff = tariffs.get(&key).ok_or(RejectCode::UnknownTariff)?;
+    if tariff.currency() != terms.currency {
+        return Err(RejectCode::WrongCurrency.into());
+    }
+    let inputs = PricingInputs {
+        tariff,
+        rule: &terms.price_rule,
+        rounding: terms.rounding,
+        clock: cdr.clock,
+        periods: &cdr.periods,
+        end: cdr.end,
+        forecast: None,
+    };
+    let price = pricing::price(&inputs).map_err(|_| RejectCode::NoPrice)?.total;
+    if price == cdr.price { Ok(()) } else { Err(RejectCode::PriceMismatch(price).into()) }
+}
+
+/// The EVSE's days that the session touches, with the session in them. Fails when one is taken.
+fn occupied_days(state: &Overlay<'_>, sender: PartyId, cdr: &Cdr) -> Result<Vec<(u8, EvseDay)>, Refusal> {
+    let mut days = Vec::with_capacity(1);
+    let (first, last) = (cdr.start.utc_day(), cdr.end.utc_day());
+    if last.saturating_sub(first) >= i64::from(DAY_SLOTS) {
+        return Err(RejectCode::DurationLimit.into());
+    }
+    for day in first..=last {
+        let slot = u8::try_from(day.rem_euclid(i64::from(DAY_SLOTS))).unwrap_or(0);
+        let kept = state.read::<EvseDay>(&StateKey::EvseDay(sender, cdr.evse, slot))?;
+        let mut entry = match kept {
+            Some(kept) if kept.day > day => return Err(RejectCode::TooLate.into()),
+            Some(kept) if kept.day == day => kept,
+            _ => EvseDay { day, intervals: Vec::new() },
+        };
+        if entry.intervals.len() >= RECORDS_PER_EVSE_DAY_MAX {
+            return Err(RejectCode::EvseDayFull.into());
+        }
+        if entry.intervals.iter().any(|(start, end)| *start < cdr.end && cdr.start < *end) {
+            return Err(RejectCode::OverlappingRecord.into());
+        }
+        entry.intervals.push((cdr.start, cdr.end));
+        // Sorted, so that the state does not depend on the order of arrival.
+        entry.intervals.sort_unstable();
+        days.push((slot, entry));
+    }
+    Ok(days)
+}
+
+/// A record for a dispute, with its terms.
+fn disputed(
+    state: &Overlay<'_>,
+    operator: PartyId,
+    cdr: &CdrId,
+) -> Result<(StateKey, CdrRecord, RoamingAgreement), Refusal> {
+    let key = StateKey::Cdr(operator, cdr.clone());
+    let record: CdrRecord = state.read(&key)?.ok_or(RejectCode::UnknownRecord)?;
+    let agreement: AgreementRecord =
+        state.read(&StateKey::Agreement(record.agreement))?.ok_or(RejectCode::UnknownAgreement)?;
+    let version = agreement.versions.last().map_or(1, |v| v.number);
+    let terms = state
+        .read(&StateKey::AgreementTerms(record.agreement, version))?
+        .ok_or(RejectCode::UnknownAgreement)?;
+    Ok((key, record, terms))
+}
+
+/// `Contest`: the record is known, the sender is its debtor, and it is provisional.
+pub(crate) fn contest(
+    state: &mut Overlay<'_>,
+    now: UnixMillis,
+    sender: PartyId,
+    operator: PartyId,
+    cdr: &CdrId,
+    evidence: Digest,
+) -> Result<(), Refusal> {
+    let (key, mut record, terms) = disputed(state, operator, cdr)?;
+    if record.emsp != sender {
+        return Err(RejectCode::NotASide.into());
+    }
+    let CdrStatus::Provisional { contest_until } = record.status_at(now) else {
+        return Err(RejectCode::NotContestable.into());
+    };
+    // Counted from the end of the contest window: the resolver has all of its time, and the state does not depend on
+    // which block the contest was put in.
+    let resolve_until = contest_until.checked_add(terms.resolve_window).ok_or(RejectCode::Overflow)?;
+    record.status = CdrStatus::Contested { resolve_until, evidence };
+    state.write(&key, &record);
+    Ok(())
+}
+
+/// `Resolve`: the record is known, the sender is the agreement's resolver, it is contested and the deadline is ahead,
+/// and the amount is not negative nor more than what is left.
+pub(crate) fn resolve(
+    state: &mut Overlay<'_>,
+    now: UnixMillis,
+    sender: PartyId,
+    operator: PartyId,
+    cdr: &CdrId,
+    give_back: i64,
+) -> Result<(), Refusal> {
+    let (key, mut record, terms) = disputed(state, operator, cdr)?;
+    if terms.resolver != sender {
+        return Err(RejectCode::NotResolver.into());
+    }
+    if !matches!(record.status_at(now), CdrStatus::Contested { .. }) {
+        return Err(RejectCode::NotResolvable.into());
+    }
+    if give_back > 0 {
+        adjust(
+            state,
+            operator,
+            &terms,
+            &mut record,
+            Adjustment::Resolution { micros: give_back },
+            give_back,
+        )?;
+    } else if give_back < 0 {
+        return Err(RejectCode::AdjustmentAmount.into());
+    }
+    record.status = CdrStatus::Final;
+    state.write(&key, &record);
+    Ok(())
+}
+
+/// `Credit`: the record is the sender's, and the amount is above zero and not more than what is left.
+pub(crate) fn credit(
+    state: &mut Overlay<'_>,
+    sender: PartyId,
+    cdr: &CdrId,
+    amount: i64,
+) -> Result<(), Refusal> {
+    let (key, mut record, terms) = disputed(state, sender, cdr)?;
+    adjust(state, sender, &terms, &mut record, Adjustment::Credit { micros: amount }, amount)?;
+    state.write(&key, &record);
+    Ok(())
+}
+
+/// Books money that the operator gives back, in the record's period or the next one that is open.
+fn adjust(
+    state: &mut Overlay<'_>,
+    operator: PartyId,
+    terms: &RoamingAgreement,
+    record: &mut CdrRecord,
+    adjustment: Adjustment,
+    give_back: i64,
+) -> Result<(), Refusal> {
+    let left = record.balance().ok_or(RejectCode::Overflow)?;
+    if give_back <= 0 || give_back > left {
+        return Err(RejectCode::AdjustmentAmount.into());
+    }
+    if record.adjustments.len() >= ADJUSTMENTS_MAX {
+        return Err(RejectCode::LimitReached.into());
+    }
+    let mut books = Books::default();
+    books.give_back(state, record, operator, terms.currency, give_back)?;
+    books.flush(state);
+    record.adjustments.push(adjustment);
+    Ok(())
+}

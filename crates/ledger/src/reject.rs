@@ -1,0 +1,246 @@
+//! Why the consortium refuses something. The codes are part of consensus: they are hashed into the block.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use eroam_domain::codec::Digest;
+use eroam_domain::money::Price;
+use serde::Serialize;
+
+/// A refusal. A refused item changes nothing; the envelope's sequence is consumed unless the refusal is one of the
+/// first group.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize, thiserror::Error,
+)]
+#[serde(rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum RejectCode {
+    // The envelope is not a member's: nothing is consumed.
+    #[error("the envelope's version is not 1: upgrade the sender")]
+    WrongVersion,
+    #[error("the envelope is for another network")]
+    WrongNetwork,
+    #[error("the sender is no member")]
+    UnknownMember,
+    #[error("the sender has no key with this number")]
+    UnknownKey,
+    #[error("the key was replaced by a newer one")]
+    RotatedKey,
+    #[error("the signature is not the member's")]
+    BadSignature,
+    #[error("the lane number is too high")]
+    UnknownLane,
+    #[error("the sequence was used already: this envelope, or another in its place, was included before")]
+    SequenceUsed,
+    #[error("a lower sequence of the lane has not arrived yet")]
+    SequenceGap,
+    #[error("the envelope has expired")]
+    Expired,
+    // The envelope is the member's.
+    #[error("the batch is empty or has more than 256 items")]
+    BatchSize,
+    #[error("the member's role does not allow this")]
+    WrongRole,
+    #[error("a member named in it is not one")]
+    UnknownParty,
+    // Membership.
+    #[error("the proof that the new key is in the sender's hands is wrong")]
+    BadKeyProof,
+    #[error("the member has used this key before")]
+    KeyReused,
+    #[error("the member has replaced its key too often")]
+    TooManyKeys,
+    // Agreements.
+    #[error("the terms contradict themselves: the {0}th check of RoamingAgreement::check failed")]
+    BadTerms(u8),
+    #[error("the sender is neither side of the agreement")]
+    NotASide,
+    #[error("the two already have an agreement in this direction: amend or terminate it")]
+    AgreementExists,
+    #[error("no such agreement")]
+    UnknownAgreement,
+    #[error("the agreement awaits the other side's acceptance")]
+    AgreementNotAccepted,
+    #[error("there is nothing to accept in this version")]
+    NothingToAccept,
+    #[error("a side cannot accept its own proposal")]
+    OwnProposal,
+    #[error("the accepted terms are not the proposed ones")]
+    TermsDiffer,
+    #[error("the agreement is terminated")]
+    AgreementTerminated,
+    #[error("the time lies in the past")]
+    InThePast,
+    #[error("an amendment cannot change the sides, the currency or the settlement period")]
+    ImmutableTerms,
+    #[error("the agreement was not in force, or in another version, when the quote was accepted")]
+    WrongAgreementVersion,
+    // Tariffs.
+    #[error("the tariff is not the sender's")]
+    NotOwnTariff,
+    #[error("the version is not the next one of the tariff")]
+    WrongTariffVersion,
+    #[error("no such tariff of the operator in this version")]
+    UnknownTariff,
+    // Records.
+    #[error("the record contradicts itself: the {0}th check of Cdr::check failed")]
+    MalformedRecord(u8),
+    #[error("the record has been booked already")]
+    DuplicateRecord,
+    #[error("another record with this id has been booked")]
+    ConflictingRecord,
+    #[error("the record is not in the agreement's currency")]
+    WrongCurrency,
+    #[error("the voucher is not known, so nobody promised to pay")]
+    UnknownVoucher,
+    #[error("the price rule uses no forecast, but the record names an attestation")]
+    UnexpectedAttestation,
+    #[error("the session ended in the future")]
+    FromTheFuture,
+    #[error("the session ended longer ago than the agreement allows")]
+    TooLate,
+    #[error("more energy than the agreement allows for one session")]
+    EnergyLimit,
+    #[error("longer than the agreement allows for one session")]
+    DurationLimit,
+    #[error("more power than the agreement allows")]
+    PowerLimit,
+    #[error("more money than the agreement allows for one session")]
+    AmountLimit,
+    #[error("the EVSE was occupied by another recorded session")]
+    OverlappingRecord,
+    #[error("the EVSE has too many records on one day")]
+    EvseDayFull,
+    #[error("the tariff gives no price for this session")]
+    NoPrice,
+    #[error("the price is not what agreement and tariff give: {} without and {} with VAT, in millionths", .0.excl_vat, .0.incl_vat)]
+    PriceMismatch(Price),
+    #[error("no such record")]
+    UnknownRecord,
+    #[error("the record cannot be contested any more, or is contested already")]
+    NotContestable,
+    #[error("the record is not contested, or the time to decide is over")]
+    NotResolvable,
+    #[error("only the agreement's resolver decides")]
+    NotResolver,
+    #[error("the amount is not above zero, or more than what is left of the record")]
+    AdjustmentAmount,
+    // Settlement.
+    #[error("an amount must be above zero")]
+    NotPositive,
+    #[error("the reservation expires before it begins, or after the longest session of the agreement")]
+    ReservationExpiry,
+    #[error("credit is reserved for the session already")]
+    DuplicateReservation,
+    #[error("the credit limit of the agreement is used up: do not deliver energy")]
+    CreditExhausted,
+    #[error("this treasurer has attested it already")]
+    AlreadyAttested,
+    #[error("another treasurer attested other contents under this reference")]
+    ContradictsAttestation,
+    #[error("enough treasurers have attested it already")]
+    AlreadyApplied,
+    #[error("the member has less money on the ledger")]
+    InsufficientFunds,
+    #[error("the period is not over")]
+    PeriodNotOver,
+    #[error("the period is closed already")]
+    PeriodClosed,
+    #[error("nothing was booked in the period in this currency")]
+    NothingBooked,
+    #[error("a named limit of the ledger is reached")]
+    LimitReached,
+    #[error("an amount would not fit into 64 bits of millionths")]
+    Overflow,
+}
+
+impl RejectCode {
+    /// Whether the envelope must be treated as if it had never been sent: it was not proved to be the member's next.
+    #[must_use]
+    pub const fn leaves_sequence(self) -> bool {
+        matches!(
+            self,
+            Self::WrongVersion
+                | Self::WrongNetwork
+                | Self::UnknownMember
+                | Self::UnknownKey
+                | Self::RotatedKey
+                | Self::BadSignature
+                | Self::UnknownLane
+                | Self::SequenceUsed
+                | Self::SequenceGap
+        )
+    }
+}
+
+/// A refusal, or a failure of the storage underneath, which is no outcome at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// A normal result.
+    #[error(transparent)]
+    Reject(#[from] RejectCode),
+    /// The state could not be read.
+    #[error(transparent)]
+    State(#[from] crate::state::StateError),
+}
+
+/// What became of one item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ItemOutcome {
+    /// Applied.
+    Accepted {
+        /// The settlement period a record was booked in.
+        booked_in: Option<eroam_domain::time::SettlementPeriod>,
+    },
+    /// Refused; nothing changed.
+    Rejected(RejectCode),
+}
+
+impl ItemOutcome {
+    /// Applied, without more to say.
+    pub const ACCEPTED: Self = Self::Accepted { booked_in: None };
+
+    /// Whether it was applied.
+    #[must_use]
+    pub const fn is_accepted(self) -> bool {
+        matches!(self, Self::Accepted { .. })
+    }
+
+    /// The refusal, if it was refused.
+    #[must_use]
+    pub const fn rejection(self) -> Option<RejectCode> {
+        match self {
+            Self::Accepted { .. } => None,
+            Self::Rejected(code) => Some(code),
+        }
+    }
+}
+
+/// An item of an envelope and what became of it: a leaf of the outcome's root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize, Serialize)]
+pub struct Item {
+    /// SHA-256 of the item's canonical bytes (a record: [`eroam_domain::cdr::Cdr::digest`]).
+    pub hash: Digest,
+    /// What became of it.
+    pub outcome: ItemOutcome,
+}
+
+/// The root over `(index, item hash, outcome)` of all items: a binary SHA-256 tree with separated leaves and nodes,
+/// in which an odd node moves up unchanged.
+#[must_use]
+pub fn outcome_root(items: &[Item]) -> Digest {
+    let mut level: Vec<Digest> = items
+        .iter()
+        .zip(0u32..)
+        .map(|(item, index)| Digest::of_value("eroam/outcome-leaf/1", &(index, item.hash, item.outcome)))
+        .collect();
+    while level.len() > 1 {
+        level = level
+            .chunks(2)
+            .map(|pair| match pair {
+                [left, right] => Digest::of_parts("eroam/outcome-node/1", &[&left.0, &right.0]),
+                rest => rest.first().copied().unwrap_or(Digest::ZERO),
+            })
+            .collect();
+    }
+    level.first().copied().unwrap_or(Digest::ZERO)
+}
