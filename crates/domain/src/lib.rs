@@ -27,6 +27,7 @@
 pub mod codec;
 pub mod agreement;
 pub mod cdr;
+pub mod charge;
 pub mod ids;
 pub mod money;
 pub mod pricing;

@@ -317,6 +317,7 @@ fn tariff_lines(inputs: &PricingInputs<'_>) -> Result<ItemisedPrice, PriceError>
     let mut charges: Vec<Charge<'_>> = Vec::with_capacity(periods.len().saturating_mul(2));
     let mut energy_so_far = WattHours::ZERO;
     let mut flat_charged = false;
+    let mut matched = false;
     let ends = periods.iter().skip(1).map(|p| p.start).chain([end]);
     for (index, (period, period_end)) in periods.iter().zip(ends).enumerate() {
         let span = period_end.since(period.start).ok_or(PriceError::PeriodOrder(index))?;
@@ -324,6 +325,7 @@ fn tariff_lines(inputs: &PricingInputs<'_>) -> Result<ItemisedPrice, PriceError>
         let state = matching::PeriodState { period, span, elapsed, energy_so_far, clock: &clock };
         let number = u16::try_from(index).map_err(|_| PriceError::TooManyPeriods)?;
         for (element, component) in matching::active_components(tariff, &state).into_iter().flatten() {
+            matched = true;
             let volume = match component.dimension {
                 Dimension::Energy => period.energy.milli_wh(),
                 // A reservation is priced by TIME components of elements that are restricted to reservations.
@@ -341,10 +343,9 @@ fn tariff_lines(inputs: &PricingInputs<'_>) -> Result<ItemisedPrice, PriceError>
         }
         energy_so_far = energy_so_far.checked_add(period.energy).ok_or(PriceError::Overflow)?;
     }
-    let consumed = periods.iter().any(|p| {
-        !(p.energy.is_zero() && p.charging.is_zero() && p.parking.is_zero() && p.reservation.is_zero())
-    });
-    if charges.is_empty() && (consumed || !tariff_prices_anything_at_rest(tariff)) {
+    // A matching element makes the price known even where nothing of what it prices was consumed: a vehicle that
+    // took no energy owes nothing under a tariff per kWh.
+    if !matched {
         return Err(PriceError::NoMatchingElement { tariff: tariff.id().to_string() });
     }
     apply_step_sizes(&mut charges)?;
@@ -354,12 +355,6 @@ fn tariff_lines(inputs: &PricingInputs<'_>) -> Result<ItemisedPrice, PriceError>
         priced.push(line(charge)?)?;
     }
     Ok(priced)
-}
-
-/// Whether an unrestricted element would price something, so that a session without any consumption costs nothing
-/// because nothing was consumed, and not because the tariff does not know it.
-fn tariff_prices_anything_at_rest(tariff: &Tariff) -> bool {
-    tariff.elements().iter().any(|e| e.restrictions.reservation.is_none())
 }
 
 /// Rounds the session's totals up to the step sizes of the last component that applied: energy on its own; parking
