@@ -76,7 +76,7 @@ pub struct ServiceDescription {
     pub energy_max: WattHours,
     /// The most that one session may cost the driver, in millionths with VAT.
     pub amount_max: i64,
-    /// The version of `retail`; the report names it, so that the driver is billed what was quoted.
+    /// The version of `retail`; the authorization reference remembers it, so that the driver is billed what was quoted.
     pub retail_version: u32,
     /// The rules that make the driver's price.
     pub retail: RetailRules,
@@ -247,8 +247,6 @@ pub struct SessionReport {
     pub evse: EvseId,
     /// A name of the place that a bill can show.
     pub place: String,
-    /// The version of the retail rules that the driver was quoted with.
-    pub retail_version: u32,
     /// The record as it is on the ledger.
     pub cdr: Cdr,
 }

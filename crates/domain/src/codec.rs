@@ -144,6 +144,13 @@ impl<const N: usize> ShortText<N> {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The same text under a limit that is at least as large, which the compiler checks.
+    #[must_use]
+    pub fn widen<const M: usize>(&self) -> ShortText<M> {
+        const { assert!(M >= N, "the limit must not shrink") };
+        ShortText(self.0.clone())
+    }
 }
 
 impl<const N: usize> std::str::FromStr for ShortText<N> {

@@ -348,6 +348,12 @@ impl Tariff {
         self.bound(self.max_price)
     }
 
+    /// The least and the most that a session costs, as the tariff states them: for writing the tariff down.
+    #[must_use]
+    pub const fn stated_bounds(&self) -> (Option<PriceBound>, Option<PriceBound>) {
+        (self.min_price, self.max_price)
+    }
+
     /// The validity window; a session that starts at `start` may use the tariff.
     #[must_use]
     pub fn valid_at(&self, start: UnixMillis) -> bool {

@@ -211,6 +211,16 @@ impl CivilMonth {
     pub const fn of(date: CivilDate) -> Self {
         Self { year: date.year, month: date.month }
     }
+
+    /// The month after it.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        if self.month >= 12 {
+            Self { year: self.year.saturating_add(1), month: 1 }
+        } else {
+            Self { year: self.year, month: self.month.saturating_add(1) }
+        }
+    }
 }
 
 impl fmt::Display for CivilMonth {

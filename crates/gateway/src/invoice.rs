@@ -1,0 +1,149 @@
+//! The wholesale invoice: what a partner owes this operator for a period, record by record.
+//!
+//! It repeats what the ledger has booked, so that the partner can check each line against the ledger; the ledger's
+//! netting is what is paid. Source: Paper A, section 3.1.
+
+use eroam_domain::cdr::{AgreementRef, Cdr, CdrId, TariffRef};
+use eroam_domain::codec::Digest;
+use eroam_domain::ids::PartyId;
+use eroam_domain::money::{Currency, Price};
+use eroam_domain::quantity::WattHours;
+use eroam_domain::time::{SettlementPeriod, UnixMillis};
+use serde::{Deserialize, Serialize};
+
+/// A booked record on an invoice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WholesaleLine {
+    /// The debtor.
+    pub emsp: PartyId,
+    /// The settlement period it was booked in.
+    pub period: SettlementPeriod,
+    /// The record.
+    pub cdr: CdrId,
+    /// Its digest on the ledger.
+    pub digest: Digest,
+    /// The agreement.
+    pub agreement: AgreementRef,
+    /// The tariff.
+    pub tariff: TariffRef,
+    /// When the session started.
+    pub start: UnixMillis,
+    /// When it ended.
+    pub end: UnixMillis,
+    /// Its energy.
+    pub energy: WattHours,
+    /// The currency.
+    pub currency: Currency,
+    /// Its wholesale price.
+    pub price: Price,
+    /// What of it is due, in millionths.
+    pub due: i64,
+}
+
+impl WholesaleLine {
+    /// The line of a booked record.
+    #[must_use]
+    pub fn of(cdr: &Cdr, emsp: PartyId, period: SettlementPeriod, due: i64) -> Self {
+        Self {
+            emsp,
+            period,
+            cdr: cdr.id.clone(),
+            digest: cdr.digest(),
+            agreement: cdr.agreement,
+            tariff: cdr.tariff.clone(),
+            start: cdr.start,
+            end: cdr.end,
+            energy: cdr.energy,
+            currency: cdr.currency,
+            price: cdr.price,
+            due,
+        }
+    }
+}
+
+/// An invoice to one partner for one period in one currency.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Invoice {
+    /// Its number: operator, partner, period and currency.
+    pub number: String,
+    /// Who is paid.
+    pub operator: PartyId,
+    /// Who pays.
+    pub emsp: PartyId,
+    /// For when.
+    pub period: SettlementPeriod,
+    /// The currency.
+    pub currency: Currency,
+    /// The records.
+    pub lines: Vec<WholesaleLine>,
+    /// Their energy together.
+    pub energy: WattHours,
+    /// Their prices together.
+    pub total: Price,
+    /// What is due, in millionths.
+    pub due: i64,
+}
+
+/// A sum on an invoice does not fit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the invoice to {emsp} for {period} does not add up within 64 bits")]
+pub struct InvoiceOverflow {
+    /// The partner.
+    pub emsp: PartyId,
+    /// The period.
+    pub period: SettlementPeriod,
+}
+
+/// Gathers lines into invoices. The lines must come ordered by partner and period, as
+/// [`crate::ports::Store::each_wholesale`] hands them out.
+#[derive(Debug)]
+pub struct InvoiceMaker {
+    operator: PartyId,
+    open: Vec<Invoice>,
+}
+
+impl InvoiceMaker {
+    /// For one operator.
+    #[must_use]
+    pub const fn new(operator: PartyId) -> Self {
+        Self { operator, open: Vec::new() }
+    }
+
+    /// Adds a line; gives the finished invoices when it belongs to the next partner or period.
+    ///
+    /// # Errors
+    /// [`InvoiceOverflow`].
+    pub fn add(&mut self, line: WholesaleLine) -> Result<Vec<Invoice>, InvoiceOverflow> {
+        let WholesaleLine { emsp, period, currency, .. } = line;
+        let overflow = || InvoiceOverflow { emsp, period };
+        let same = self.open.first().is_none_or(|i| i.emsp == emsp && i.period == period);
+        let finished = if same { Vec::new() } else { self.finish() };
+        if !self.open.iter().any(|i| i.currency == currency) {
+            self.open.push(Invoice {
+                number: format!("{}/{emsp}/{period}/{currency}", self.operator),
+                operator: self.operator,
+                emsp,
+                period,
+                currency,
+                lines: Vec::new(),
+                energy: WattHours::ZERO,
+                total: Price::ZERO,
+                due: 0,
+            });
+        }
+        let invoice = self.open.iter_mut().find(|i| i.currency == currency).ok_or_else(overflow)?;
+        invoice.energy = invoice.energy.checked_add(line.energy).ok_or_else(overflow)?;
+        invoice.total = invoice.total.checked_add(line.price).ok_or_else(overflow)?;
+        invoice.due = invoice.due.checked_add(line.due).ok_or_else(overflow)?;
+        invoice.lines.push(line);
+        Ok(finished)
+    }
+
+    /// The invoices that are still open.
+    #[must_use]
+    pub fn finish(&mut self) -> Vec<Invoice> {
+        let mut invoices = std::mem::take(&mut self.open);
+        invoices.sort_by_key(|i| i.currency);
+        invoices
+    }
+}

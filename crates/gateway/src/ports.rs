@@ -1,0 +1,154 @@
+//! What a gateway needs from outside: a place to keep its records, and secrets.
+
+use crate::billing::{BillLine, Charge};
+use crate::invoice::WholesaleLine;
+use crate::profiles::{HomeProfile, VisitorProfile};
+use crate::sessions::Session;
+use eroam_domain::cdr::{CdrId, SessionId};
+use eroam_domain::codec::{Digest, to_bytes};
+use eroam_domain::ids::{ContractId, PartyId};
+use eroam_domain::time::{CivilMonth, SettlementPeriod, UnixMillis};
+
+/// The storage failed. Nothing since the last commit counts.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct StoreError {
+    /// What could not be done, with the remedy if there is one.
+    pub what: String,
+    /// The driver's error.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// The records of one organisation. Changes are seen by later reads at once and survive a crash from
+/// [`Store::commit`] on, all or none.
+pub trait Store {
+    /// A customer's contract (HCPD).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn home_profile(&mut self, contract: &ContractId) -> Result<Option<HomeProfile>, StoreError>;
+
+    /// Keeps a customer's contract.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn put_home_profile(&mut self, profile: &HomeProfile) -> Result<(), StoreError>;
+
+    /// A visitor (VCPD).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn visitor(&mut self, contract: &ContractId) -> Result<Option<VisitorProfile>, StoreError>;
+
+    /// Keeps a visitor.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn put_visitor(&mut self, profile: &VisitorProfile) -> Result<(), StoreError>;
+
+    /// Forgets a visitor.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn remove_visitor(&mut self, contract: &ContractId) -> Result<(), StoreError>;
+
+    /// Forgets all visitors whose profile expired at or before `now`; gives how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn remove_expired_visitors(&mut self, now: UnixMillis) -> Result<u64, StoreError>;
+
+    /// A session at one of the organisation's stations.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn session(&mut self, id: &SessionId) -> Result<Option<Session>, StoreError>;
+
+    /// Keeps a session.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn put_session(&mut self, session: &Session) -> Result<(), StoreError>;
+
+    /// Every session of which something is still awaited, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn unsettled_sessions(&mut self) -> Result<Vec<Session>, StoreError>;
+
+    /// What is known of a customer's charge at `operator`.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn charge(&mut self, operator: PartyId, cdr: &CdrId) -> Result<Option<Charge>, StoreError>;
+
+    /// Keeps what is known of a customer's charge.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn put_charge(&mut self, operator: PartyId, cdr: &CdrId, charge: &Charge) -> Result<(), StoreError>;
+
+    /// Charges that are not billed yet because a half is missing.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn unbilled_charges(&mut self) -> Result<Vec<(PartyId, CdrId, Charge)>, StoreError>;
+
+    /// Hands out every bill line, ordered by contract, month, start and record id.
+    ///
+    /// # Errors
+    /// [`StoreError`]; or what `visit` returned.
+    fn each_bill_line(
+        &mut self,
+        visit: &mut dyn FnMut(BillLine) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError>;
+
+    /// Keeps a booked record of the organisation as operator.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn put_wholesale(&mut self, line: &WholesaleLine) -> Result<(), StoreError>;
+
+    /// Hands out every wholesale line, ordered by partner, period and record id.
+    ///
+    /// # Errors
+    /// [`StoreError`]; or what `visit` returned.
+    fn each_wholesale(
+        &mut self,
+        visit: &mut dyn FnMut(PartyId, SettlementPeriod, WholesaleLine) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError>;
+
+    /// The last month whose bills were issued: later lines go to the month after it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn billed_through(&mut self) -> Result<Option<CivilMonth>, StoreError>;
+
+    /// Says that the bills of `month` and of the months before it were issued.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn set_billed_through(&mut self, month: CivilMonth) -> Result<(), StoreError>;
+
+    /// Makes every change since the last commit durable, all or none.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn commit(&mut self) -> Result<(), StoreError>;
+}
+
+/// Unpredictable values that must be the same if a session is handled again after a crash.
+pub trait Entropy {
+    /// The salt of a session's payer commitment.
+    fn salt(&self, session: &SessionId) -> Digest;
+}
+
+/// Salts that follow from a secret seed: the same session gets the same salt again, also after a crash.
+pub struct SeededEntropy(pub Digest);
+
+impl Entropy for SeededEntropy {
+    fn salt(&self, session: &SessionId) -> Digest {
+        Digest::of_parts("eroam/seeded-salt/1", &[&self.0.0, &to_bytes(session)])
+    }
+}

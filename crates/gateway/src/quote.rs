@@ -1,0 +1,143 @@
+//! The estimate that a driver sees before power flows: held for some minutes, accepted, refused or expired.
+//!
+//! Source: Paper A, section 2.2.2 ("the HUN's AAA may also inform the EV driver about the approximate estimated
+//! bill").
+
+use eroam_domain::agreement::{PriceRule, RoamingAgreement};
+use eroam_domain::cdr::{AgreementRef, SessionId, TariffRef};
+use eroam_domain::charge::{Denial, Quote, ServiceDescription};
+use eroam_domain::ids::PartyId;
+use eroam_domain::money::{Rounding, RoundingMode};
+use eroam_domain::pricing::plan::{EvenSession, periods};
+use eroam_domain::pricing::{self, ItemisedPrice, PricingInputs};
+use eroam_domain::quantity::{BasisPoints, DurationMs, WattHours, Watts};
+use eroam_domain::retail::{self, RetailInputs};
+use eroam_domain::tariff::Tariff;
+use eroam_domain::time::{LocalClock, UnixMillis};
+
+/// What a driver is assumed to want who says nothing.
+pub const ENERGY_ASSUMED: WattHours = WattHours::from_milli_wh(20_000_000);
+
+/// What a quote is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct QuoteInputs<'a> {
+    /// The session.
+    pub session: &'a SessionId,
+    /// The operator.
+    pub operator: PartyId,
+    /// The agreement, `None` for the operator's own customer.
+    pub agreement: Option<(AgreementRef, &'a RoamingAgreement)>,
+    /// The tariff of the EVSE.
+    pub tariff: (&'a TariffRef, &'a Tariff),
+    /// How the driver is served.
+    pub service: &'a ServiceDescription,
+    /// The power of the EVSE.
+    pub power: Watts,
+    /// What the driver wants, if said.
+    pub energy_wanted: Option<WattHours>,
+    /// When the driver leaves, if said.
+    pub leaves_at: Option<UnixMillis>,
+    /// Now.
+    pub now: UnixMillis,
+    /// The station's clock.
+    pub clock: LocalClock,
+    /// How long the quote is held.
+    pub held_for: DurationMs,
+}
+
+/// The rule and rounding at the operator's own stations for its own customers: the tariff itself, exactly.
+#[must_use]
+pub fn own_terms() -> (PriceRule, Rounding) {
+    let exact = Rounding::new(1, RoundingMode::Down).unwrap_or(Rounding::cents());
+    (PriceRule::Static { factor: BasisPoints::WHOLE }, exact)
+}
+
+/// Makes a quote: the wholesale price that the operator will record, and the driver's price by the home utility's
+/// rules, for the expected session.
+///
+/// # Errors
+/// [`Denial::NoPrice`] when there is no price for the session, [`Denial::AmountLimit`] when the driver's price is
+/// above the contract's limit.
+pub fn make(inputs: &QuoteInputs<'_>) -> Result<Quote, Denial> {
+    let session = expected_session(inputs).ok_or(Denial::NoPrice)?;
+    let (tariff_ref, tariff) = inputs.tariff;
+    let planned = periods(&session, tariff, &inputs.clock).map_err(|_| Denial::NoPrice)?;
+    let (own_rule, own_rounding) = own_terms();
+    let (rule, rounding) = match inputs.agreement {
+        Some((_, terms)) => (&terms.price_rule, terms.rounding),
+        None => (&own_rule, own_rounding),
+    };
+    let wholesale = pricing::price(&PricingInputs {
+        tariff,
+        rule,
+        rounding,
+        clock: inputs.clock,
+        periods: &planned,
+        end: session.end,
+        forecast: None,
+    })
+    .map_err(|_| Denial::NoPrice)?;
+    let retail = retail_price(
+        inputs.service,
+        inputs.agreement.is_some(),
+        &wholesale,
+        &planned,
+        session.end,
+        inputs.clock,
+    )?;
+    if retail.total.incl_vat > inputs.service.amount_max {
+        return Err(Denial::AmountLimit);
+    }
+    Ok(Quote {
+        session: inputs.session.clone(),
+        operator: inputs.operator,
+        agreement: inputs.agreement.map(|(reference, _)| reference),
+        tariff: tariff_ref.clone(),
+        energy: session.energy,
+        until: session.end,
+        currency: tariff.currency(),
+        wholesale: wholesale.total,
+        retail: retail.total,
+        made_at: inputs.now,
+        expires_at: inputs.now.checked_add(inputs.held_for).ok_or(Denial::NoPrice)?,
+    })
+}
+
+/// The driver's price by a service description's rules.
+fn retail_price(
+    service: &ServiceDescription,
+    roaming: bool,
+    wholesale: &ItemisedPrice,
+    planned: &[eroam_domain::cdr::ChargingPeriod],
+    end: UnixMillis,
+    clock: LocalClock,
+) -> Result<ItemisedPrice, Denial> {
+    let inputs = RetailInputs {
+        tier: service.tier,
+        payment: service.payment,
+        roaming,
+        wholesale,
+        periods: planned,
+        end,
+        clock,
+    };
+    retail::price(&service.retail, &inputs).map_err(|_| Denial::NoPrice)
+}
+
+/// The session that is expected: the wanted energy, within the limits, at the EVSE's power, from now on; the vehicle
+/// then stays until the driver leaves. Without a wish [`ENERGY_ASSUMED`] is.
+fn expected_session(inputs: &QuoteInputs<'_>) -> Option<EvenSession> {
+    let mut energy = inputs.energy_wanted.unwrap_or(ENERGY_ASSUMED).min(inputs.service.energy_max);
+    if let Some((_, terms)) = inputs.agreement {
+        energy = energy.min(terms.limits.energy_max);
+    }
+    let needed = inputs.now.checked_add(inputs.power.time_for(energy)?)?;
+    // Whoever leaves before that charges faster than the station's power says, or gets less: quote the whole energy
+    // in the time there is, so that the estimate is not too low.
+    let charging_end = match inputs.leaves_at {
+        Some(leaves) if leaves < needed && leaves > inputs.now => leaves,
+        _ => needed,
+    };
+    let end = inputs.leaves_at.map_or(charging_end, |leaves| leaves.max(charging_end));
+    Some(EvenSession { start: inputs.now, charging_end, end, energy })
+}

@@ -1,0 +1,407 @@
+//! A charging session at a station of this organisation, as a pure state machine.
+//!
+//! Two halves arrive on their own paths and in any order: what the home utility says about the customer
+//! (subscription) and what the station says was delivered (consumption). They are put together into exactly one
+//! record, however their messages are delayed, repeated or lost; what cannot be put together is a visible pending
+//! item ([`Session::pending`]).
+//!
+//! ```text
+//!  AwaitingHome --Authorized--> Quoted --Accept--> Reserving --CreditReserved--> Charging --+
+//!       |                         |  \                 |        (own customer: at once)     | consumption known
+//!       | Denied                  |   Refuse, Tick     | CreditRefused                      v
+//!       '------------------------>+------> Denied <----'                               Recording --RecordAccepted--> Recorded
+//!                                                                                           '----RecordRefused----> Disputed
+//! ```
+//! Source: Paper A, section 2.1.2 ("these two pieces of information are put together for each charging event").
+
+use eroam_domain::cdr::{AcceptanceSignature, Cdr, ChargingPeriod, SessionId};
+use eroam_domain::charge::{AuthorizationRef, Denial, Quote};
+use eroam_domain::codec::Digest;
+use eroam_domain::ids::{ContractId, EvseId, PartyId};
+use eroam_domain::quantity::{DurationMs, WattHours};
+use eroam_domain::retail::{PaymentOption, Tier};
+use eroam_domain::time::{LocalClock, SettlementPeriod, UnixMillis};
+use eroam_ledger::reject::RejectCode;
+use serde::{Deserialize, Serialize};
+
+/// How a customer was authorized.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthorizedBy {
+    /// This organisation's own customer.
+    Home,
+    /// The home utility was asked.
+    Partner,
+    /// The profile that an earlier authorization left here.
+    Cache,
+}
+
+/// The subscription half: what of the service description the session needs later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The home utility's authorization.
+    pub reference: AuthorizationRef,
+    /// How it came about.
+    pub by: AuthorizedBy,
+    /// The driver's tier.
+    pub tier: Tier,
+    /// How the driver pays.
+    pub payment: PaymentOption,
+    /// The version of the home utility's retail rules that was quoted.
+    pub retail_version: u32,
+    /// OCPP charging priority.
+    pub priority: i8,
+    /// Stop at so much energy.
+    pub energy_max: WattHours,
+}
+
+/// An accepted quote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// The quote.
+    pub quote: Quote,
+    /// When.
+    pub at: UnixMillis,
+    /// Signed by the operator's station.
+    pub signature: AcceptanceSignature,
+}
+
+/// The consumption half: what the station metered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consumption {
+    /// When the session started.
+    pub start: UnixMillis,
+    /// When it ended.
+    pub end: UnixMillis,
+    /// The station's clock, with a change of it if there was one.
+    pub clock: LocalClock,
+    /// What was delivered when.
+    pub periods: Vec<ChargingPeriod>,
+    /// All of it.
+    pub energy: WattHours,
+    /// SHA-256 of the meter readings.
+    pub readings: Digest,
+}
+
+/// Where a session stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[allow(clippy::large_enum_variant, reason = "sessions live one at a time on the heap of the store")]
+pub enum Phase {
+    /// The home utility was asked.
+    AwaitingHome,
+    /// The driver sees a quote.
+    Quoted {
+        /// The subscription.
+        grant: Grant,
+        /// The quote.
+        quote: Quote,
+    },
+    /// The ledger was asked for credit.
+    Reserving {
+        /// The subscription.
+        grant: Grant,
+        /// The acceptance.
+        accepted: Accepted,
+    },
+    /// Power is on; the consumption is awaited.
+    Charging {
+        /// The subscription.
+        grant: Grant,
+        /// The acceptance.
+        accepted: Accepted,
+    },
+    /// The record is on its way to the ledger.
+    Recording {
+        /// The subscription.
+        grant: Grant,
+        /// The record.
+        cdr: Cdr,
+        /// The salt of its payer commitment.
+        salt: Digest,
+    },
+    /// The record is on the ledger.
+    Recorded {
+        /// The subscription.
+        grant: Grant,
+        /// The record.
+        cdr: Cdr,
+        /// The salt of its payer commitment.
+        salt: Digest,
+        /// The settlement period it was booked in.
+        booked_in: SettlementPeriod,
+        /// Whether the home utility has confirmed the report.
+        reported: bool,
+    },
+    /// The organisation's own customer was charged: nothing to settle.
+    Delivered {
+        /// The subscription.
+        grant: Grant,
+        /// The acceptance.
+        accepted: Accepted,
+    },
+    /// The ledger refused the record.
+    Disputed {
+        /// The subscription.
+        grant: Grant,
+        /// The record.
+        cdr: Cdr,
+        /// The salt of its payer commitment.
+        salt: Digest,
+        /// Why.
+        code: String,
+    },
+    /// The driver was not served.
+    Denied(Denial),
+}
+
+/// A session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// The operator's id for it.
+    pub id: SessionId,
+    /// Where.
+    pub evse: EvseId,
+    /// Whose contract.
+    pub contract: Option<ContractId>,
+    /// The home utility, if the contract names one.
+    pub home: Option<PartyId>,
+    /// When the driver asked.
+    pub requested_at: UnixMillis,
+    /// The station's clock then.
+    pub clock: LocalClock,
+    /// What the driver wanted.
+    pub energy_wanted: Option<WattHours>,
+    /// When the driver wanted to leave.
+    pub leaves_at: Option<UnixMillis>,
+    /// A salted digest of what the driver showed, to know it again.
+    pub credential: Option<Digest>,
+    /// Where it stands.
+    pub phase: Phase,
+    /// The consumption half, as soon as it is known.
+    pub consumption: Option<Consumption>,
+}
+
+/// What happens to a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "events are handled one at a time")]
+pub enum SessionEvent {
+    /// The subscription half and a quote made from it.
+    Authorized {
+        /// The subscription.
+        grant: Grant,
+        /// The quote.
+        quote: Quote,
+    },
+    /// The driver is not served.
+    Denied(Denial),
+    /// The driver accepts the quote.
+    Accept {
+        /// When.
+        at: UnixMillis,
+        /// Signed by the operator's station.
+        signature: AcceptanceSignature,
+    },
+    /// The driver refuses the quote.
+    Refuse,
+    /// The ledger reserved the credit.
+    CreditReserved,
+    /// It did not.
+    CreditRefused(RejectCode),
+    /// The station reports what was delivered.
+    Consumed(Consumption),
+    /// Both halves were put together.
+    Joined {
+        /// The record.
+        cdr: Cdr,
+        /// The salt of its payer commitment.
+        salt: Digest,
+    },
+    /// The ledger booked the record.
+    RecordAccepted(SettlementPeriod),
+    /// It did not.
+    RecordRefused(RejectCode),
+    /// The home utility confirmed the report.
+    ReportReceived,
+    /// Time has passed.
+    Tick(UnixMillis),
+}
+
+/// What a session wants done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionEffect {
+    /// Show the quote to the driver.
+    ShowQuote,
+    /// Tell the driver why not, and keep the power off.
+    Deny(Denial),
+    /// Ask the ledger for credit.
+    Reserve,
+    /// Switch the power on.
+    PowerOn,
+    /// Put the two halves together.
+    Join,
+    /// Send the record to the ledger.
+    Submit,
+    /// Report to the home utility.
+    Report,
+    /// The own customer's session is complete: bill it.
+    BillOwn,
+}
+
+/// Why a session waits for somebody.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pending {
+    /// The home utility has not answered.
+    HomeSilent,
+    /// The ledger has not answered.
+    LedgerSilent,
+    /// The station has not reported the end.
+    ConsumptionMissing,
+    /// The station reports energy for a session that was denied or never accepted.
+    EnergyWithoutAuthorization,
+    /// The ledger refused the record.
+    RecordRefused(String),
+    /// The home utility has not confirmed the report.
+    ReportUnconfirmed,
+}
+
+impl Session {
+    /// Whether the driver is another organisation's customer.
+    #[must_use]
+    pub fn is_roaming(&self, own: PartyId) -> bool {
+        self.home.is_some_and(|home| home != own)
+    }
+
+    /// What the session waits for, when it has waited for longer than `patience`.
+    #[must_use]
+    pub fn pending(&self, now: UnixMillis, patience: DurationMs) -> Option<Pending> {
+        let overdue = |since: UnixMillis| now.since(since).is_some_and(|waited| waited > patience);
+        let delivered = self.consumption.as_ref().filter(|c| !c.energy.is_zero());
+        match &self.phase {
+            Phase::Disputed { code, .. } => Some(Pending::RecordRefused(code.clone())),
+            Phase::Denied(_) | Phase::Quoted { .. } if delivered.is_some() => {
+                Some(Pending::EnergyWithoutAuthorization)
+            }
+            Phase::AwaitingHome if overdue(self.requested_at) => Some(Pending::HomeSilent),
+            Phase::Reserving { accepted, .. } if overdue(accepted.at) => Some(Pending::LedgerSilent),
+            Phase::Charging { accepted, .. } if overdue(accepted.quote.until) => {
+                Some(Pending::ConsumptionMissing)
+            }
+            Phase::Recording { cdr, .. } if overdue(cdr.end) => Some(Pending::LedgerSilent),
+            Phase::Recorded { cdr, reported: false, .. } if overdue(cdr.end) => {
+                Some(Pending::ReportUnconfirmed)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether nothing more is awaited: the session need not be looked at again.
+    #[must_use]
+    pub const fn is_settled(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Recorded { reported: true, .. }
+                | Phase::Delivered { .. }
+                | Phase::Denied(_)
+                | Phase::Disputed { .. }
+        )
+    }
+}
+
+/// Applies an event. An event that does not fit the phase (late, repeated, out of order) changes nothing.
+///
+/// `own` is the organisation, which needs no credit for its own customers.
+pub fn handle(session: &mut Session, own: PartyId, event: SessionEvent) -> Vec<SessionEffect> {
+    let roaming = session.is_roaming(own);
+    // The phase is taken out and put back, changed or not.
+    let phase = std::mem::replace(&mut session.phase, Phase::AwaitingHome);
+    let (phase, mut effects) = match (phase, event) {
+        (Phase::AwaitingHome, SessionEvent::Authorized { grant, quote }) => {
+            (Phase::Quoted { grant, quote }, vec![SessionEffect::ShowQuote])
+        }
+        (Phase::AwaitingHome, SessionEvent::Denied(denial)) => deny(denial),
+        (Phase::Quoted { quote, .. }, SessionEvent::Accept { at, .. }) if at > quote.expires_at => {
+            deny(Denial::QuoteExpired)
+        }
+        (Phase::Quoted { grant, quote }, SessionEvent::Accept { at, signature }) => {
+            let accepted = Accepted { quote, at, signature };
+            if roaming {
+                (Phase::Reserving { grant, accepted }, vec![SessionEffect::Reserve])
+            } else {
+                (Phase::Charging { grant, accepted }, vec![SessionEffect::PowerOn])
+            }
+        }
+        (Phase::Quoted { .. }, SessionEvent::Refuse) => deny(Denial::QuoteRefused),
+        (Phase::Quoted { quote, .. }, SessionEvent::Tick(now)) if now > quote.expires_at => {
+            deny(Denial::QuoteExpired)
+        }
+        (Phase::Reserving { grant, accepted }, SessionEvent::CreditReserved) => {
+            (Phase::Charging { grant, accepted }, vec![SessionEffect::PowerOn])
+        }
+        (Phase::Reserving { .. }, SessionEvent::CreditRefused(RejectCode::CreditExhausted)) => {
+            deny(Denial::NoCredit)
+        }
+        (Phase::Reserving { .. }, SessionEvent::CreditRefused(_)) => deny(Denial::LedgerRefused),
+        (Phase::Charging { grant, .. }, SessionEvent::Joined { cdr, salt }) => {
+            (Phase::Recording { grant, cdr, salt }, vec![SessionEffect::Submit])
+        }
+        (Phase::Recording { grant, cdr, salt }, SessionEvent::RecordAccepted(booked_in)) => {
+            (Phase::Recorded { grant, cdr, salt, booked_in, reported: false }, vec![SessionEffect::Report])
+        }
+        (Phase::Recording { grant, cdr, salt }, SessionEvent::RecordRefused(code)) => {
+            (Phase::Disputed { grant, cdr, salt, code: code.to_string() }, Vec::new())
+        }
+        (Phase::Recorded { grant, cdr, salt, booked_in, .. }, SessionEvent::ReportReceived) => {
+            (Phase::Recorded { grant, cdr, salt, booked_in, reported: true }, Vec::new())
+        }
+        (phase, SessionEvent::Consumed(consumption)) => {
+            // The first report stands; a repeated one says the same, and a different one is the meter's dispute.
+            if session.consumption.is_none() {
+                session.consumption = Some(consumption);
+            }
+            (phase, Vec::new())
+        }
+        (phase, _) => (phase, Vec::new()),
+    };
+    session.phase = phase;
+    complete(session, roaming, &mut effects);
+    effects
+}
+
+fn deny(denial: Denial) -> (Phase, Vec<SessionEffect>) {
+    (Phase::Denied(denial), vec![SessionEffect::Deny(denial)])
+}
+
+/// With both halves there, the session can be put together, whichever came last.
+fn complete(session: &mut Session, roaming: bool, effects: &mut Vec<SessionEffect>) {
+    if session.consumption.is_none() || !matches!(session.phase, Phase::Charging { .. }) {
+        return;
+    }
+    if roaming {
+        effects.push(SessionEffect::Join);
+        return;
+    }
+    let phase = std::mem::replace(&mut session.phase, Phase::AwaitingHome);
+    session.phase = match phase {
+        Phase::Charging { grant, accepted } => {
+            effects.push(SessionEffect::BillOwn);
+            Phase::Delivered { grant, accepted }
+        }
+        other => other,
+    };
+}
+
+/// The effects that a session was waiting for when the process stopped, to be asked for again.
+#[must_use]
+pub fn resume(session: &Session) -> Vec<SessionEffect> {
+    match &session.phase {
+        Phase::Quoted { .. } => vec![SessionEffect::ShowQuote],
+        Phase::Reserving { .. } => vec![SessionEffect::Reserve],
+        Phase::Charging { .. } if session.consumption.is_some() => vec![SessionEffect::Join],
+        Phase::Charging { .. } => vec![SessionEffect::PowerOn],
+        Phase::Recording { .. } => vec![SessionEffect::Submit],
+        Phase::Recorded { reported: false, .. } => vec![SessionEffect::Report],
+        _ => Vec::new(),
+    }
+}

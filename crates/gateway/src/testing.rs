@@ -1,0 +1,150 @@
+//! A store in memory, for the tests of this crate and of its users.
+
+use crate::billing::{BillLine, Charge};
+use crate::invoice::WholesaleLine;
+use crate::ports::{Store, StoreError};
+use crate::profiles::{HomeProfile, VisitorProfile};
+use crate::sessions::Session;
+use eroam_domain::cdr::{CdrId, SessionId};
+use eroam_domain::ids::{ContractId, PartyId};
+use eroam_domain::time::{CivilMonth, SettlementPeriod, UnixMillis};
+use std::collections::BTreeMap;
+
+/// Keeps everything in memory; [`MemoryStore::fail`] makes it fail, as a lost disk would.
+#[derive(Default)]
+#[allow(missing_docs)]
+pub struct MemoryStore {
+    pub home: BTreeMap<ContractId, HomeProfile>,
+    pub visitors: BTreeMap<ContractId, VisitorProfile>,
+    pub sessions: BTreeMap<SessionId, Session>,
+    pub charges: BTreeMap<(PartyId, CdrId), Charge>,
+    pub wholesale: BTreeMap<(PartyId, SettlementPeriod, CdrId), WholesaleLine>,
+    pub billed_through: Option<CivilMonth>,
+    pub fail: bool,
+}
+
+impl MemoryStore {
+    fn check(&self) -> Result<(), StoreError> {
+        if self.fail {
+            Err(StoreError { what: "the store was taken away".into(), source: None })
+        } else {
+            Ok(())
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    fn home_profile(&mut self, contract: &ContractId) -> Result<Option<HomeProfile>, StoreError> {
+        self.check()?;
+        Ok(self.home.get(contract).cloned())
+    }
+
+    fn put_home_profile(&mut self, profile: &HomeProfile) -> Result<(), StoreError> {
+        self.check()?;
+        self.home.insert(profile.contract, profile.clone());
+        Ok(())
+    }
+
+    fn visitor(&mut self, contract: &ContractId) -> Result<Option<VisitorProfile>, StoreError> {
+        self.check()?;
+        Ok(self.visitors.get(contract).cloned())
+    }
+
+    fn put_visitor(&mut self, profile: &VisitorProfile) -> Result<(), StoreError> {
+        self.check()?;
+        self.visitors.insert(profile.contract, profile.clone());
+        Ok(())
+    }
+
+    fn remove_visitor(&mut self, contract: &ContractId) -> Result<(), StoreError> {
+        self.check()?;
+        self.visitors.remove(contract);
+        Ok(())
+    }
+
+    fn remove_expired_visitors(&mut self, now: UnixMillis) -> Result<u64, StoreError> {
+        self.check()?;
+        let before = self.visitors.len();
+        self.visitors.retain(|_, v| v.expires_at > now);
+        Ok(u64::try_from(before.saturating_sub(self.visitors.len())).unwrap_or(u64::MAX))
+    }
+
+    fn session(&mut self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        self.check()?;
+        Ok(self.sessions.get(id).cloned())
+    }
+
+    fn put_session(&mut self, session: &Session) -> Result<(), StoreError> {
+        self.check()?;
+        self.sessions.insert(session.id.clone(), session.clone());
+        Ok(())
+    }
+
+    fn unsettled_sessions(&mut self) -> Result<Vec<Session>, StoreError> {
+        self.check()?;
+        Ok(self.sessions.values().filter(|s| !s.is_settled()).cloned().collect())
+    }
+
+    fn charge(&mut self, operator: PartyId, cdr: &CdrId) -> Result<Option<Charge>, StoreError> {
+        self.check()?;
+        Ok(self.charges.get(&(operator, cdr.clone())).cloned())
+    }
+
+    fn put_charge(&mut self, operator: PartyId, cdr: &CdrId, charge: &Charge) -> Result<(), StoreError> {
+        self.check()?;
+        self.charges.insert((operator, cdr.clone()), charge.clone());
+        Ok(())
+    }
+
+    fn unbilled_charges(&mut self) -> Result<Vec<(PartyId, CdrId, Charge)>, StoreError> {
+        self.check()?;
+        let unbilled = self.charges.iter().filter(|(_, c)| !matches!(c, Charge::Billed(_)));
+        Ok(unbilled.map(|((operator, id), charge)| (*operator, id.clone(), charge.clone())).collect())
+    }
+
+    fn each_bill_line(
+        &mut self,
+        visit: &mut dyn FnMut(BillLine) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.check()?;
+        let mut lines: Vec<&BillLine> = self
+            .charges
+            .values()
+            .filter_map(|c| match c {
+                Charge::Billed(line) => Some(line.as_ref()),
+                _ => None,
+            })
+            .collect();
+        lines.sort_by_key(|l| (l.contract, l.month, l.start, l.cdr.clone()));
+        lines.into_iter().cloned().try_for_each(visit)
+    }
+
+    fn put_wholesale(&mut self, line: &WholesaleLine) -> Result<(), StoreError> {
+        self.check()?;
+        self.wholesale.insert((line.emsp, line.period, line.cdr.clone()), line.clone());
+        Ok(())
+    }
+
+    fn each_wholesale(
+        &mut self,
+        visit: &mut dyn FnMut(PartyId, SettlementPeriod, WholesaleLine) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.check()?;
+        self.wholesale.iter().try_for_each(|((emsp, period, _), line)| visit(*emsp, *period, line.clone()))
+    }
+
+    fn billed_through(&mut self) -> Result<Option<CivilMonth>, StoreError> {
+        self.check()?;
+        Ok(self.billed_through)
+    }
+
+    fn set_billed_through(&mut self, month: CivilMonth) -> Result<(), StoreError> {
+        self.check()?;
+        self.billed_through = Some(month);
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        self.check()
+    }
+}
