@@ -297,6 +297,8 @@ pub(crate) fn scale_bps(amount: i64, bps: i64) -> Result<i64, PriceError> {
 #[derive(Clone, Copy)]
 struct Charge<'a> {
     period: u16,
+    /// Whether the period is a reservation.
+    reserved: bool,
     element: u16,
     component: &'a PriceComponent,
     /// Thousandths of a Wh, or milliseconds; 1 for a flat fee.
@@ -316,14 +318,17 @@ fn tariff_lines(inputs: &PricingInputs<'_>) -> Result<ItemisedPrice, PriceError>
     }
     let mut charges: Vec<Charge<'_>> = Vec::with_capacity(periods.len().saturating_mul(2));
     let mut energy_so_far = WattHours::ZERO;
-    let mut flat_charged = false;
+    // A reservation has a fee of its own.
+    let (mut reservation_fee, mut session_fee) = (false, false);
+    let expired = !periods.iter().any(matching::is_used);
     let mut matched = false;
     let ends = periods.iter().skip(1).map(|p| p.start).chain([end]);
     for (index, (period, period_end)) in periods.iter().zip(ends).enumerate() {
         let span = period_end.since(period.start).ok_or(PriceError::PeriodOrder(index))?;
         let elapsed = period.start.since(first.start).ok_or(PriceError::PeriodOrder(index))?;
-        let state = matching::PeriodState { period, span, elapsed, energy_so_far, clock: &clock };
+        let state = matching::PeriodState { period, span, elapsed, energy_so_far, expired, clock: &clock };
         let number = u16::try_from(index).map_err(|_| PriceError::TooManyPeriods)?;
+        let reserved = !period.reservation.is_zero();
         for (element, component) in matching::active_components(tariff, &state).into_iter().flatten() {
             matched = true;
             let volume = match component.dimension {
@@ -331,14 +336,13 @@ fn tariff_lines(inputs: &PricingInputs<'_>) -> Result<ItemisedPrice, PriceError>
                 // A reservation is priced by TIME components of elements that are restricted to reservations.
                 Dimension::Time => period.charging.millis().max(period.reservation.millis()),
                 Dimension::ParkingTime => period.parking.millis(),
-                Dimension::Flat if flat_charged => 0,
                 Dimension::Flat => {
-                    flat_charged = true;
-                    1
+                    let charged = if reserved { &mut reservation_fee } else { &mut session_fee };
+                    u64::from(!std::mem::replace(charged, true))
                 }
             };
             if volume > 0 {
-                charges.push(Charge { period: number, element, component, volume, billed: volume });
+                charges.push(Charge { period: number, reserved, element, component, volume, billed: volume });
             }
         }
         energy_so_far = energy_so_far.checked_add(period.energy).ok_or(PriceError::Overflow)?;
@@ -358,22 +362,21 @@ fn tariff_lines(inputs: &PricingInputs<'_>) -> Result<ItemisedPrice, PriceError>
 }
 
 /// Rounds the session's totals up to the step sizes of the last component that applied: energy on its own; parking
-/// when there was any, otherwise charging time. The addition is billed at that last component's price.
+/// when there was any, otherwise charging time; and the time of a reservation on its own, which OCPI totals apart
+/// from charging. The addition is billed at that last component's price. What no component prices does not count.
 ///
 /// Source: OCPI 2.2.1 mod_tariffs 1.4.2, step_size.
 fn apply_step_sizes(charges: &mut [Charge<'_>]) -> Result<(), PriceError> {
-    let parked = charges.iter().any(|c| c.component.dimension == Dimension::ParkingTime);
+    let parked = charges.iter().any(|c| c.component.dimension == Dimension::ParkingTime && !c.reserved);
     let time_like = if parked { Dimension::ParkingTime } else { Dimension::Time };
-    for dimension in [Dimension::Energy, time_like] {
-        let of_it = || |c: &&Charge<'_>| c.component.dimension == dimension;
+    for (dimension, reserved) in [(Dimension::Energy, false), (time_like, false), (Dimension::Time, true)] {
+        let of_it = |c: &Charge<'_>| c.component.dimension == dimension && c.reserved == reserved;
         let total = charges
             .iter()
-            .filter(of_it())
+            .filter(|c| of_it(c))
             .try_fold(0u64, |sum, c| sum.checked_add(c.volume))
             .ok_or(PriceError::Overflow)?;
-        let Some(last) = charges.iter_mut().rev().find(|c| c.component.dimension == dimension) else {
-            continue;
-        };
+        let Some(last) = charges.iter_mut().rev().find(|c| of_it(c)) else { continue };
         // A step is in Wh or seconds, a volume in thousandths of them.
         let step = u64::from(last.component.step_size).checked_mul(1_000).ok_or(PriceError::Overflow)?;
         if step == 0 {
@@ -388,7 +391,7 @@ fn apply_step_sizes(charges: &mut [Charge<'_>]) -> Result<(), PriceError> {
 }
 
 fn line(charge: &Charge<'_>) -> Result<PriceLine, PriceError> {
-    let Charge { period, element, component, volume, billed } = *charge;
+    let Charge { period, element, component, volume, billed, .. } = *charge;
     let dimension = component.dimension;
     let (quantity, per_unit) = match dimension {
         Dimension::Energy => {

@@ -81,7 +81,7 @@ pub fn visitor(
     }
     let mut service = service.clone();
     service.energy_max = service.energy_max.min(rules.energy_max);
-    service.priority = service.priority.clamp(-9, rules.priority_max);
+    service.priority = service.priority.min(rules.priority_max).clamp(-9, 9);
     Ok(service)
 }
 

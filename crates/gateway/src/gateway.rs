@@ -28,7 +28,7 @@ use eroam_domain::charge::{
     Authorization, AuthorizeRequest, ChargeRequest, Denial, PartnerMessage, Quote, ServiceDescription,
     SessionReport, acceptance_digest, payer_commitment,
 };
-use eroam_domain::codec::{Digest, ShortText};
+use eroam_domain::codec::{Digest, ShortText, to_bytes};
 use eroam_domain::ids::{ContractId, EvseId, PartyId};
 use eroam_domain::pricing::{self, ItemisedPrice, PricingInputs};
 use eroam_domain::quantity::{DurationMs, WattHours, Watts};
@@ -42,11 +42,16 @@ use eroam_ledger::query;
 use eroam_ledger::reject::{ItemOutcome, RejectCode};
 use eroam_ledger::settlement::{CreditReservation, SettlementTx};
 use eroam_ledger::state::{StateError, StateKey, StateView, read};
-use eroam_ledger::tx::{BATCH_MAX, Envelope, SignedEnvelope, Tx, VERSION};
+use eroam_ledger::tx::{BATCH_MAX, ENVELOPE_BYTES_MAX, Envelope, SignedEnvelope, Tx, VERSION};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// The lane of the ledger that the gateway sends on.
 pub const LANE: u16 = 0;
+/// So many versions of a tariff may be published ahead of their time.
+pub const TARIFFS_AHEAD_MAX: usize = 16;
+/// So many bytes of records go into one envelope; the rest of it has more than room enough.
+const RECORD_BYTES_MAX: usize = ENVELOPE_BYTES_MAX - 4_096;
 
 /// A charging point of the organisation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -275,14 +280,19 @@ impl<S: Store> Gateway<S> {
     pub fn resume(&mut self, ledger: &dyn StateView) -> Result<Vec<Effect>, GatewayError> {
         let error = self.store_error();
         let mut effects = Vec::new();
-        for mut session in self.store.unsettled_sessions().map_err(error)? {
+        for mut session in self.store.unsettled_sessions().map_err(&error)? {
             let wanted = sessions::resume(&session);
+            let before = session.clone();
             self.carry_out(ledger, &mut session, wanted, &mut effects)?;
+            if session != before {
+                self.store.put_session(&session).map_err(&error)?;
+            }
         }
         Ok(effects)
     }
 
-    /// A driver at one of the organisation's stations asks to charge.
+    /// A driver at one of the organisation's stations asks to charge. A repeated request gets the same answer again;
+    /// while there is none yet, the home utility is asked again.
     ///
     /// # Errors
     /// [`GatewayError`].
@@ -293,10 +303,19 @@ impl<S: Store> Gateway<S> {
     ) -> Result<Vec<Effect>, GatewayError> {
         let error = self.store_error();
         let mut effects = Vec::new();
+        let mut consumption = None;
         if let Some(mut known) = self.store.session(&request.session).map_err(&error)? {
-            let wanted = sessions::resume(&known);
-            self.carry_out(ledger, &mut known, wanted, &mut effects)?;
-            return Ok(effects);
+            if known.phase != Phase::AwaitingHome {
+                let wanted = match &known.phase {
+                    Phase::Denied(denial) => vec![SessionEffect::Deny(*denial)],
+                    _ => sessions::resume(&known),
+                };
+                self.carry_out(ledger, &mut known, wanted, &mut effects)?;
+                self.store.put_session(&known).map_err(error)?;
+                return Ok(effects);
+            }
+            // The credential is not kept, so only a repeated request can ask the home utility again.
+            consumption = known.consumption;
         }
         let mut session = Session {
             id: request.session.clone(),
@@ -309,7 +328,7 @@ impl<S: Store> Gateway<S> {
             leaves_at: request.leaves_at,
             credential: None,
             phase: Phase::AwaitingHome,
-            consumption: None,
+            consumption,
         };
         let event = self.begin(ledger, request, &mut session, &mut effects)?;
         match event {
@@ -458,8 +477,13 @@ impl<S: Store> Gateway<S> {
                 None => return Ok(SessionEvent::Denied(Denial::NoAgreement)),
             }
         };
-        let Some((version, tariff)) = query::latest_tariff(ledger, self.party, &evse.tariff)? else {
+        let Some((version, tariff)) = self.tariff_in_force(ledger, &evse.tariff, now)? else {
             return Ok(SessionEvent::Denied(Denial::NoPrice));
+        };
+        // Beyond the agreement's limit the ledger would refuse the record.
+        let energy_max = match &agreement {
+            Some((_, terms)) => service.energy_max.min(terms.limits.energy_max),
+            None => service.energy_max,
         };
         let tariff_ref = TariffRef { id: evse.tariff.clone(), version };
         let quote = quote::make(&QuoteInputs {
@@ -488,12 +512,33 @@ impl<S: Store> Gateway<S> {
                     payment: service.payment,
                     retail_version: service.retail_version,
                     priority: service.priority,
-                    energy_max: service.energy_max,
+                    energy_max,
                 },
                 quote,
             },
             Err(denial) => SessionEvent::Denied(denial),
         })
+    }
+
+    /// The latest version of an own tariff that a session may start under at `now`: the next one may have been
+    /// published ahead of its time.
+    fn tariff_in_force(
+        &self,
+        ledger: &dyn StateView,
+        id: &TariffId,
+        now: UnixMillis,
+    ) -> Result<Option<(u32, Tariff)>, GatewayError> {
+        let Some((latest, tariff)) = query::latest_tariff(ledger, self.party, id)? else { return Ok(None) };
+        if tariff.valid_at(now) {
+            return Ok(Some((latest, tariff)));
+        }
+        for version in (1..latest).rev().take(TARIFFS_AHEAD_MAX) {
+            let tariff: Option<Tariff> = read(ledger, &StateKey::Tariff(self.party, id.clone(), version))?;
+            if let Some(tariff) = tariff.filter(|t| t.valid_at(now)) {
+                return Ok(Some((version, tariff)));
+            }
+        }
+        Ok(None)
     }
 
     /// The driver accepts the quote at the station, which signs for it.
@@ -581,7 +626,7 @@ impl<S: Store> Gateway<S> {
         now: UnixMillis,
     ) -> Result<Vec<Effect>, GatewayError> {
         match message {
-            PartnerMessage::Authorize(request) => self.answer(from, &request),
+            PartnerMessage::Authorize(request) => self.answer(ledger, from, &request),
             PartnerMessage::Authorized { session, authorization } => {
                 self.authorized(ledger, from, &session, authorization)
             }
@@ -603,7 +648,8 @@ impl<S: Store> Gateway<S> {
             PartnerMessage::ReportsReceived(ids) => {
                 let mut effects = Vec::new();
                 for id in ids {
-                    let session = self.known(&id)?;
+                    // One confirmation that means nothing here must not hide the others.
+                    let Some(session) = self.session(&id)? else { continue };
                     if session.home == Some(from) {
                         self.advance(ledger, session, SessionEvent::ReportReceived, &mut effects)?;
                     }
@@ -614,10 +660,20 @@ impl<S: Store> Gateway<S> {
     }
 
     /// Home utility: a visited operator asks about a customer.
-    fn answer(&mut self, from: PartyId, request: &AuthorizeRequest) -> Result<Vec<Effect>, GatewayError> {
+    fn answer(
+        &mut self,
+        ledger: &dyn StateView,
+        from: PartyId,
+        request: &AuthorizeRequest,
+    ) -> Result<Vec<Effect>, GatewayError> {
         let AuthorizeRequest { session, contract, credential, zone, at } = request;
         let mut effects = Vec::new();
-        let answer = self.authorize_customer(contract, credential, zone, Some(from), *at)?;
+        // Whoever has no agreement learns nothing about a customer and tries no PINs.
+        let answer = if query::agreement_in_force(ledger, self.party, from, *at)?.is_some() {
+            self.authorize_customer(contract, credential, zone, Some(from), *at)?
+        } else {
+            Err(Denial::NoAgreement)
+        };
         let authorization = match answer {
             Ok((promise, service)) => match self.reference(from, contract, promise) {
                 Some(reference) => {
@@ -697,9 +753,17 @@ impl<S: Store> Gateway<S> {
         self.step(ledger, session, event)
     }
 
-    fn known(&mut self, id: &SessionId) -> Result<Session, GatewayError> {
+    /// A session at one of the organisation's stations.
+    ///
+    /// # Errors
+    /// [`GatewayError::Store`].
+    pub fn session(&mut self, id: &SessionId) -> Result<Option<Session>, GatewayError> {
         let error = self.store_error();
-        self.store.session(id).map_err(error)?.ok_or_else(|| GatewayError::UnknownSession(id.clone()))
+        self.store.session(id).map_err(error)
+    }
+
+    fn known(&mut self, id: &SessionId) -> Result<Session, GatewayError> {
+        self.session(id)?.ok_or_else(|| GatewayError::UnknownSession(id.clone()))
     }
 
     fn step(
@@ -783,12 +847,13 @@ impl<S: Store> Gateway<S> {
         ledger: &dyn StateView,
         reference: AgreementRef,
     ) -> Result<Option<&RoamingAgreement>, GatewayError> {
-        if !self.terms.contains_key(&reference) {
-            let key = StateKey::AgreementTerms(reference.id, reference.version);
-            let Some(terms) = read(ledger, &key)? else { return Ok(None) };
-            self.terms.insert(reference, terms);
-        }
-        Ok(self.terms.get(&reference))
+        Ok(match self.terms.entry(reference) {
+            Entry::Occupied(entry) => Some(entry.into_mut()),
+            Entry::Vacant(entry) => {
+                let key = StateKey::AgreementTerms(reference.id, reference.version);
+                read(ledger, &key)?.map(|terms| &*entry.insert(terms))
+            }
+        })
     }
 
     /// The tariff that a reference names. It never changes on the ledger.
@@ -798,11 +863,10 @@ impl<S: Store> Gateway<S> {
         party: PartyId,
         reference: &TariffRef,
     ) -> Result<bool, GatewayError> {
-        let key = (party, reference.clone());
-        if !self.tariffs.contains_key(&key) {
-            let state_key = StateKey::Tariff(party, reference.id.clone(), reference.version);
-            let Some(tariff) = read(ledger, &state_key)? else { return Ok(false) };
-            self.tariffs.insert(key, tariff);
+        if let Entry::Vacant(entry) = self.tariffs.entry((party, reference.clone())) {
+            let key = StateKey::Tariff(party, reference.id.clone(), reference.version);
+            let Some(tariff) = read(ledger, &key)? else { return Ok(false) };
+            entry.insert(tariff);
         }
         Ok(true)
     }
@@ -1145,7 +1209,16 @@ impl<S: Store> Gateway<S> {
         }
         let mut records = records.into_iter().peekable();
         while records.peek().is_some() {
-            let (ids, items) = records.by_ref().take(BATCH_MAX).unzip();
+            let (mut ids, mut items, mut bytes) = (Vec::new(), Vec::new(), 0usize);
+            while ids.len() < BATCH_MAX
+                && let Some((id, cdr)) = records.next_if(|(_, cdr)| {
+                    bytes = bytes.saturating_add(to_bytes(cdr).len());
+                    items.is_empty() || bytes <= RECORD_BYTES_MAX
+                })
+            {
+                ids.push(id);
+                items.push(cdr);
+            }
             batches.push((ids, Tx::Cdr(CdrTx::RecordCdrs(items))));
         }
         let mut envelopes = Vec::with_capacity(batches.len());
@@ -1219,6 +1292,10 @@ impl<S: Store> Gateway<S> {
             ItemOutcome::Accepted { booked_in: None } => {
                 return Ok(SessionEvent::RecordRefused(RejectCode::UnknownRecord));
             }
+            // Nobody has looked at the record itself: it stays pending, and `resume` sends it again.
+            ItemOutcome::Rejected(code) if is_passing(code) => {
+                return Ok(SessionEvent::Tick(session.requested_at));
+            }
             ItemOutcome::Rejected(code) => return Ok(SessionEvent::RecordRefused(code)),
         };
         self.keep_wholesale(ledger, session, &cdr.clone(), booked_in)?;
@@ -1239,6 +1316,11 @@ impl<S: Store> Gateway<S> {
         let error = self.store_error();
         self.store.put_wholesale(&WholesaleLine::of(cdr, home, period, due)).map_err(error)
     }
+}
+
+/// Whether a refusal says nothing about the record: its envelope did not count, or it came too early.
+fn is_passing(code: RejectCode) -> bool {
+    code.leaves_sequence() || matches!(code, RejectCode::Expired | RejectCode::FromTheFuture)
 }
 
 /// Reports to the same partner travel in one message.

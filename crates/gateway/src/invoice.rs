@@ -3,6 +3,8 @@
 //! It repeats what the ledger has booked, so that the partner can check each line against the ledger; the ledger's
 //! netting is what is paid. Source: Paper A, section 3.1.
 
+pub mod html;
+
 use eroam_domain::cdr::{AgreementRef, Cdr, CdrId, TariffRef};
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;

@@ -14,6 +14,7 @@ pub mod authorize;
 pub mod billing;
 pub mod gateway;
 pub mod invoice;
+mod page;
 pub mod ports;
 pub mod profiles;
 pub mod quote;
@@ -22,3 +23,5 @@ pub mod rules;
 pub mod sessions;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;

@@ -56,8 +56,8 @@ pub fn own_terms() -> (PriceRule, Rounding) {
 /// rules, for the expected session.
 ///
 /// # Errors
-/// [`Denial::NoPrice`] when there is no price for the session, [`Denial::AmountLimit`] when the driver's price is
-/// above the contract's limit.
+/// [`Denial::NoPrice`] when there is no price for the session in the agreement's currency, [`Denial::AmountLimit`] when
+/// the driver's price is above the contract's limit, or the wholesale price above the agreement's.
 pub fn make(inputs: &QuoteInputs<'_>) -> Result<Quote, Denial> {
     let session = expected_session(inputs).ok_or(Denial::NoPrice)?;
     let (tariff_ref, tariff) = inputs.tariff;
@@ -77,6 +77,15 @@ pub fn make(inputs: &QuoteInputs<'_>) -> Result<Quote, Denial> {
         forecast: None,
     })
     .map_err(|_| Denial::NoPrice)?;
+    // The ledger would refuse such a record: better no power than power that nobody pays for.
+    if let Some((_, terms)) = inputs.agreement {
+        if terms.currency != tariff.currency() {
+            return Err(Denial::NoPrice);
+        }
+        if terms.due(wholesale.total) > terms.limits.amount_max {
+            return Err(Denial::AmountLimit);
+        }
+    }
     let retail = retail_price(
         inputs.service,
         inputs.agreement.is_some(),

@@ -258,6 +258,8 @@ pub enum Pending {
     LedgerSilent,
     /// The station has not reported the end.
     ConsumptionMissing,
+    /// Both halves are there, but they make no record: there is no price, or the station is gone.
+    Unpriced,
     /// The station reports energy for a session that was denied or never accepted.
     EnergyWithoutAuthorization,
     /// The ledger refused the record.
@@ -277,14 +279,14 @@ impl Session {
     #[must_use]
     pub fn pending(&self, now: UnixMillis, patience: DurationMs) -> Option<Pending> {
         let overdue = |since: UnixMillis| now.since(since).is_some_and(|waited| waited > patience);
-        let delivered = self.consumption.as_ref().filter(|c| !c.energy.is_zero());
         match &self.phase {
             Phase::Disputed { code, .. } => Some(Pending::RecordRefused(code.clone())),
-            Phase::Denied(_) | Phase::Quoted { .. } if delivered.is_some() => {
+            Phase::Denied(_) | Phase::Quoted { .. } if self.delivered().is_some() => {
                 Some(Pending::EnergyWithoutAuthorization)
             }
             Phase::AwaitingHome if overdue(self.requested_at) => Some(Pending::HomeSilent),
             Phase::Reserving { accepted, .. } if overdue(accepted.at) => Some(Pending::LedgerSilent),
+            Phase::Charging { .. } if self.consumption.is_some() => Some(Pending::Unpriced),
             Phase::Charging { accepted, .. } if overdue(accepted.quote.until) => {
                 Some(Pending::ConsumptionMissing)
             }
@@ -296,16 +298,21 @@ impl Session {
         }
     }
 
-    /// Whether nothing more is awaited: the session need not be looked at again.
+    /// Whether nothing more is awaited: the session need not be looked at again. One that somebody must look at
+    /// ([`Session::pending`]) is not settled.
     #[must_use]
-    pub const fn is_settled(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::Recorded { reported: true, .. }
-                | Phase::Delivered { .. }
-                | Phase::Denied(_)
-                | Phase::Disputed { .. }
-        )
+    pub fn is_settled(&self) -> bool {
+        match &self.phase {
+            Phase::Recorded { reported, .. } => *reported,
+            Phase::Delivered { .. } => true,
+            Phase::Denied(_) => self.delivered().is_none(),
+            _ => false,
+        }
+    }
+
+    /// The consumption, if any energy was delivered.
+    fn delivered(&self) -> Option<&Consumption> {
+        self.consumption.as_ref().filter(|c| !c.energy.is_zero())
     }
 }
 
@@ -378,6 +385,8 @@ fn complete(session: &mut Session, roaming: bool, effects: &mut Vec<SessionEffec
     if session.consumption.is_none() || !matches!(session.phase, Phase::Charging { .. }) {
         return;
     }
+    // The session is over: switched on now, energy would flow that nobody records.
+    effects.retain(|effect| *effect != SessionEffect::PowerOn);
     if roaming {
         effects.push(SessionEffect::Join);
         return;

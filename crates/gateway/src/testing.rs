@@ -11,9 +11,9 @@ use eroam_domain::time::{CivilMonth, SettlementPeriod, UnixMillis};
 use std::collections::BTreeMap;
 
 /// Keeps everything in memory; [`MemoryStore::fail`] makes it fail, as a lost disk would.
-#[derive(Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub struct MemoryStore {
+pub(crate) struct MemoryStore {
     pub home: BTreeMap<ContractId, HomeProfile>,
     pub visitors: BTreeMap<ContractId, VisitorProfile>,
     pub sessions: BTreeMap<SessionId, Session>,

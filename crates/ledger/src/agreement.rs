@@ -7,12 +7,13 @@
 //! ```
 //! Checks, in order. `Propose`: the terms make sense (`BadTerms`), the sender is a side (`NotASide`), emsp, cpo and
 //! resolver are members with these roles and all beneficiaries are members (`UnknownParty`), no other agreement in
-//! this direction is proposed or active (`AgreementExists`). `Accept`: known (`UnknownAgreement`), a side (`NotASide`), not
-//! terminated (`AgreementTerminated`), something to accept in this version (`NothingToAccept`), not by its proposer
-//! (`OwnProposal`), the same terms (`TermsDiffer`), the effective time not before that of the version in force
-//! (`WrongAgreementVersion`). `Amend`: as `Propose`, and active (`AgreementNotAccepted`,
-//! `AgreementTerminated`), with the sides, currency and period unchanged (`ImmutableTerms`). `Terminate`: known, a side, not
-//! terminated, not for a time gone by (`InThePast`), which would undo quotes that drivers have accepted.
+//! this direction is proposed, active or terminated for a time after the new one begins (`AgreementExists`). `Accept`:
+//! known (`UnknownAgreement`), a side (`NotASide`), not terminated (`AgreementTerminated`), something to accept in this
+//! version (`NothingToAccept`), not by its proposer (`OwnProposal`), the same terms from the same time (`TermsDiffer`),
+//! the effective time after that of the version before (`WrongAgreementVersion`), `LimitReached`. `Amend`: known, a side,
+//! not terminated, the new terms as for `Propose` (`BadTerms`, `NotASide`, `UnknownParty`), active
+//! (`AgreementNotAccepted`), with the sides, currency and period unchanged (`ImmutableTerms`). `Terminate`: known, a
+//! side, not terminated, not for a time gone by (`InThePast`), which would undo quotes that drivers have accepted.
 
 use crate::membership::{Roles, member, require};
 use crate::reject::{Refusal, RejectCode};
@@ -25,6 +26,9 @@ use eroam_domain::time::UnixMillis;
 
 /// The greatest number of versions of an agreement.
 pub const VERSIONS_MAX: usize = 256;
+/// How many agreements from one emsp to one cpo are kept in [`StateKey::AgreementOf`]: the latest, and those before it
+/// whose notice may still run.
+pub const SUCCESSORS_MAX: usize = 4;
 
 /// Transactions about agreements.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -42,7 +46,7 @@ pub enum AgreementTx {
         id: AgreementId,
         /// Which version, from 1.
         version: u32,
-        /// SHA-256 of the terms that the acceptor read: [`terms_digest`].
+        /// SHA-256 of what the acceptor read: [`terms_digest`].
         terms: Digest,
     },
     /// One side proposes new terms. The old ones stay in force until the other side accepts.
@@ -79,7 +83,7 @@ pub struct Pending {
     pub version: Version,
     /// Who proposed it.
     pub by: PartyId,
-    /// SHA-256 of the terms.
+    /// [`terms_digest`].
     pub terms: Digest,
 }
 
@@ -129,10 +133,11 @@ pub fn agreement_id(terms: &RoamingAgreement, effective_from: UnixMillis) -> Agr
     Digest::of_value("eroam/agreement/1", &(terms, effective_from))
 }
 
-/// What an acceptor signs for.
+/// What an acceptor signs for: the terms and from when they apply, so that the proposer cannot exchange either while
+/// the acceptance is on its way.
 #[must_use]
-pub fn terms_digest(terms: &RoamingAgreement) -> Digest {
-    Digest::of_value("eroam/terms/1", terms)
+pub fn terms_digest(terms: &RoamingAgreement, effective_from: UnixMillis) -> Digest {
+    Digest::of_value("eroam/terms/1", &(terms, effective_from))
 }
 
 pub(crate) fn apply(
@@ -192,10 +197,24 @@ fn propose(
     check_terms(state, sender, terms)?;
     let id = agreement_id(terms, since);
     let slot = StateKey::AgreementOf(terms.emsp, terms.cpo);
-    if state.contains(&slot)? || state.contains(&StateKey::Agreement(id))? {
+    let mut others: Vec<AgreementId> = state.read(&slot)?.unwrap_or_default();
+    for other in &others {
+        let other: Option<AgreementRecord> = state.read(&StateKey::Agreement(*other))?;
+        let ended =
+            other.is_none_or(|o| matches!(o.status, AgreementStatus::Terminated { at } if at <= since));
+        if !ended {
+            return Err(RejectCode::AgreementExists.into());
+        }
+    }
+    if state.contains(&StateKey::Agreement(id))? {
         return Err(RejectCode::AgreementExists.into());
     }
-    let pending = Pending { version: Version { number: 1, since }, by: sender, terms: terms_digest(terms) };
+    if others.len() >= SUCCESSORS_MAX {
+        others.remove(0);
+    }
+    others.push(id);
+    let pending =
+        Pending { version: Version { number: 1, since }, by: sender, terms: terms_digest(terms, since) };
     let record = AgreementRecord {
         emsp: terms.emsp,
         cpo: terms.cpo,
@@ -203,7 +222,7 @@ fn propose(
         versions: Vec::new(),
         pending: Some(pending),
     };
-    state.write(&slot, &id);
+    state.write(&slot, &others);
     state.write(&StateKey::Agreement(id), &record);
     state.write(&StateKey::AgreementTerms(id, 1), terms);
     Ok(())
@@ -273,7 +292,7 @@ fn amend(
     }
     let number = latest.checked_add(1).ok_or(RejectCode::Overflow)?;
     record.pending =
-        Some(Pending { version: Version { number, since }, by: sender, terms: terms_digest(terms) });
+        Some(Pending { version: Version { number, since }, by: sender, terms: terms_digest(terms, since) });
     state.write(&StateKey::Agreement(id), &record);
     state.write(&StateKey::AgreementTerms(id, number), terms);
     Ok(())
@@ -293,6 +312,16 @@ fn terminate(
     record.status = AgreementStatus::Terminated { at };
     record.pending = None;
     state.write(&StateKey::Agreement(id), &record);
-    state.remove(&StateKey::AgreementOf(record.emsp, record.cpo));
+    if record.versions.is_empty() {
+        // A proposal that was withdrawn was never in force: it stands in nobody's way.
+        let slot = StateKey::AgreementOf(record.emsp, record.cpo);
+        let mut others: Vec<AgreementId> = state.read(&slot)?.unwrap_or_default();
+        others.retain(|other| *other != id);
+        if others.is_empty() {
+            state.remove(&slot);
+        } else {
+            state.write(&slot, &others);
+        }
+    }
     Ok(())
 }

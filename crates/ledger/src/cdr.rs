@@ -1,6 +1,6 @@
 //! Charge detail records: checked, priced again, booked; contested, resolved, credited. Nothing is deleted.
 //!
-//! Checks of one record in `RecordCdrs`, in order:
+//! `RecordCdrs` as a whole: `BatchSize`, then the sender is an operator (`WrongRole`). Checks of one record, in order:
 //! 1. contradictions inside it (`MalformedRecord`);
 //! 2. its id is booked already: the same record (`DuplicateRecord`), another (`ConflictingRecord`);
 //! 3. the agreement: known (`UnknownAgreement`), the sender's as operator (`NotASide`), accepted
@@ -10,8 +10,14 @@
 //! 6. limits: `EnergyLimit`, `DurationLimit`, `PowerLimit`, `AmountLimit`;
 //! 7. the tariff: `UnknownTariff`, its currency (`WrongCurrency`);
 //! 8. the price: `NoPrice`, `PriceMismatch`;
-//! 9. the EVSE was free: `EvseDayFull`, `OverlappingRecord`;
+//! 9. the EVSE was free, day by day: its occupancy of that day is still kept (`TooLate`), `EvseDayFull`,
+//!    `OverlappingRecord`;
 //! 10. the books: `LimitReached`, `Overflow`.
+//!
+//! `Contest`: known (`UnknownRecord`), by its debtor (`NotASide`), provisional (`NotContestable`). `Resolve`: known, by
+//! the resolver (`NotResolver`), contested and in time (`NotResolvable`), the amount (`AdjustmentAmount`), `LimitReached`.
+//! `Credit`: known as the sender's own, the amount, `LimitReached`. The version of the agreement that a record was
+//! charged under says who resolves it.
 //!
 //! A true record is never refused for lack of funds: credit is reserved before power.
 
@@ -23,7 +29,7 @@ use crate::state::{Overlay, StateError, StateKey};
 use crate::tx::BATCH_MAX;
 use borsh::{BorshDeserialize, BorshSerialize};
 use eroam_domain::agreement::{AgreementId, RoamingAgreement};
-use eroam_domain::cdr::{Adjustment, Cdr, CdrFault, CdrId, CdrStatus, Payer};
+use eroam_domain::cdr::{Adjustment, AgreementRef, Cdr, CdrFault, CdrId, CdrStatus, Payer};
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;
 use eroam_domain::pricing::{self, PricingInputs};
@@ -74,8 +80,8 @@ pub enum CdrTx {
 pub struct CdrRecord {
     /// [`Cdr::digest`].
     pub digest: Digest,
-    /// The agreement it was charged under.
-    pub agreement: AgreementId,
+    /// The agreement and the version of it that it was charged under.
+    pub agreement: AgreementRef,
     /// The debtor.
     pub emsp: PartyId,
     /// What was booked, in millionths.
@@ -88,7 +94,8 @@ pub struct CdrRecord {
     pub adjustments: Vec<Adjustment>,
 }
 
-/// The greatest number of adjustments of a record.
+/// The greatest number of adjustments of a record. The last place is the resolver's, so that an operator cannot
+/// prevent a decision by filling it with small credits.
 pub const ADJUSTMENTS_MAX: usize = 16;
 
 impl CdrRecord {
@@ -171,7 +178,7 @@ pub(crate) fn record_batch(
         };
         items.push(Item { hash, outcome });
     }
-    books.flush(state);
+    books.flush(state)?;
     Ok(items)
 }
 
@@ -231,7 +238,7 @@ fn record(
     }
     let booked = CdrRecord {
         digest,
-        agreement: cdr.agreement.id,
+        agreement: cdr.agreement,
         emsp: terms.emsp,
         amount: due,
         period,
@@ -364,12 +371,8 @@ fn disputed(
 ) -> Result<(StateKey, CdrRecord, RoamingAgreement), Refusal> {
     let key = StateKey::Cdr(operator, cdr.clone());
     let record: CdrRecord = state.read(&key)?.ok_or(RejectCode::UnknownRecord)?;
-    let agreement: AgreementRecord =
-        state.read(&StateKey::Agreement(record.agreement))?.ok_or(RejectCode::UnknownAgreement)?;
-    let version = agreement.versions.last().map_or(1, |v| v.number);
-    let terms = state
-        .read(&StateKey::AgreementTerms(record.agreement, version))?
-        .ok_or(RejectCode::UnknownAgreement)?;
+    let AgreementRef { id, version } = record.agreement;
+    let terms = state.read(&StateKey::AgreementTerms(id, version))?.ok_or(RejectCode::UnknownAgreement)?;
     Ok((key, record, terms))
 }
 
@@ -457,12 +460,13 @@ fn adjust(
     if give_back <= 0 || give_back > left {
         return Err(RejectCode::AdjustmentAmount.into());
     }
-    if record.adjustments.len() >= ADJUSTMENTS_MAX {
+    let kept_free = usize::from(!matches!(adjustment, Adjustment::Resolution { .. }));
+    if record.adjustments.len().saturating_add(kept_free) >= ADJUSTMENTS_MAX {
         return Err(RejectCode::LimitReached.into());
     }
     let mut books = Books::default();
     books.give_back(state, record, operator, terms.currency, give_back)?;
-    books.flush(state);
+    books.flush(state)?;
     record.adjustments.push(adjustment);
     Ok(())
 }

@@ -38,11 +38,14 @@ pub fn agreement_in_force(
     cpo: PartyId,
     instant: UnixMillis,
 ) -> Result<Option<(AgreementRef, RoamingAgreement)>, StateError> {
-    let Some(id) = read::<AgreementId>(view, &StateKey::AgreementOf(emsp, cpo))? else { return Ok(None) };
-    let record: Option<AgreementRecord> = read(view, &StateKey::Agreement(id))?;
-    let Some(version) = record.and_then(|r| r.version_at(instant)) else { return Ok(None) };
-    let terms = read(view, &StateKey::AgreementTerms(id, version))?;
-    Ok(terms.map(|terms| (AgreementRef { id, version }, terms)))
+    let ids: Vec<AgreementId> = read(view, &StateKey::AgreementOf(emsp, cpo))?.unwrap_or_default();
+    for id in ids {
+        let record: Option<AgreementRecord> = read(view, &StateKey::Agreement(id))?;
+        let Some(version) = record.and_then(|r| r.version_at(instant)) else { continue };
+        let terms = read(view, &StateKey::AgreementTerms(id, version))?;
+        return Ok(terms.map(|terms| (AgreementRef { id, version }, terms)));
+    }
+    Ok(None)
 }
 
 /// The latest version of a tariff and its number.

@@ -32,9 +32,9 @@ pub enum RejectCode {
     SequenceUsed,
     #[error("a lower sequence of the lane has not arrived yet")]
     SequenceGap,
+    // The envelope is the member's: its sequence is consumed.
     #[error("the envelope has expired")]
     Expired,
-    // The envelope is the member's.
     #[error("the batch is empty or has more than 256 items")]
     BatchSize,
     #[error("the member's role does not allow this")]
@@ -53,7 +53,7 @@ pub enum RejectCode {
     BadTerms(u8),
     #[error("the sender is neither side of the agreement")]
     NotASide,
-    #[error("the two already have an agreement in this direction: amend or terminate it")]
+    #[error("the two already have an agreement in this direction at that time: amend or terminate it")]
     AgreementExists,
     #[error("no such agreement")]
     UnknownAgreement,
@@ -138,7 +138,7 @@ pub enum RejectCode {
     ContradictsAttestation,
     #[error("enough treasurers have attested it already")]
     AlreadyApplied,
-    #[error("the member has less money on the ledger")]
+    #[error("the member has less money on the ledger, after what it owes for closed periods")]
     InsufficientFunds,
     #[error("the period is not over")]
     PeriodNotOver,

@@ -9,26 +9,27 @@
 //! pay:      Cash(debtor) -> Net(debtor), Net(creditor) -> Cash(creditor) as far as the cash reaches
 //! deposit:  Treasury -> Cash        payout: Cash -> Treasury
 //! ```
-//! Checks, in order. `ReserveCredit`, per item: positive (`NotPositive`), expiry after its beginning and within the
-//! longest session (`ReservationExpiry`), not in the future (`FromTheFuture`), agreement as for a record
-//! (`UnknownAgreement`, `NotASide`, `AgreementNotAccepted`, `WrongAgreementVersion`), the first for the session
-//! (`DuplicateReservation`), within the limit (`CreditExhausted`). `AttestDeposit`, `AttestPayout`: a treasurer
-//! (`WrongRole`), positive, the party is a member (`UnknownParty`), not applied yet (`AlreadyApplied`), the same
-//! contents as before (`ContradictsAttestation`), the first by this treasurer (`AlreadyAttested`), and for a payout
-//! the money is there (`InsufficientFunds`). `ClosePeriod`: over, with its grace (`PeriodNotOver`), not closed
-//! (`PeriodClosed`), not empty (`NothingBooked`).
+//! Checks, in order. `ReserveCredit`: `BatchSize`, `WrongRole`; then per item: positive (`NotPositive`), expiry after
+//! its beginning (`ReservationExpiry`), not in the future (`FromTheFuture`), agreement as for a record
+//! (`UnknownAgreement`, `NotASide`, `AgreementNotAccepted`, `WrongAgreementVersion`), expiry within the longest session
+//! (`ReservationExpiry`), the first for the session (`DuplicateReservation`), within the limit (`CreditExhausted`).
+//! `AttestDeposit`, `AttestPayout`: a treasurer (`WrongRole`), positive (`NotPositive`), the party is a member
+//! (`UnknownParty`), not applied yet (`AlreadyApplied`), the same contents as before (`ContradictsAttestation`), the
+//! first by this treasurer (`AlreadyAttested`), and for a payout the money is there and not owed for a closed period
+//! (`InsufficientFunds`). `ClosePeriod`: it ends before the year 10000 (`Overflow`), over, with its grace
+//! (`PeriodNotOver`), not closed (`PeriodClosed`), not empty (`NothingBooked`).
 
 use crate::agreement::{AgreementRecord, AgreementStatus};
 use crate::cdr::CdrRecord;
 use crate::genesis::Parameters;
 use crate::membership::{Roles, member, require};
 use crate::reject::{Item, ItemOutcome, Refusal, RejectCode};
-use crate::state::{Account, AttestationKind, Overlay, StateError, StateKey};
+use crate::state::{Account, AttestationKind, Overlay, StateError, StateKey, StateView as _};
 use crate::tx::BATCH_MAX;
 use borsh::{BorshDeserialize, BorshSerialize};
 use eroam_domain::agreement::{AgreementId, RoamingAgreement};
 use eroam_domain::cdr::{AgreementRef, Cdr};
-use eroam_domain::codec::{Digest, ShortText};
+use eroam_domain::codec::{self, Digest, ShortText};
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::{Currency, Money};
 use eroam_domain::time::{SettlementPeriod, UnixMillis};
@@ -36,8 +37,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The greatest number of (debtor, creditor) pairs in a period.
 pub const PAIRS_MAX: usize = 8_192;
-/// How many closed periods a late record may pass over before it finds an open one.
-pub const LATE_PERIODS_MAX: u32 = 64;
+/// How many closed periods a late booking may pass over before it finds an open one: more days than the longest
+/// record, contest and resolve windows have together, so that a resolver's decision always finds its period.
+pub const LATE_PERIODS_MAX: u32 = 192;
+/// The most that one member owes another for one period, in millionths: a party's position over all others then fits
+/// into 64 bits, so that nobody can book a period that cannot be closed.
+pub const PAIR_BALANCE_MAX: i64 = i64::MAX / 512;
 /// The greatest number of closed periods per currency that await payment.
 pub const UNPAID_MAX: usize = 1_024;
 
@@ -260,7 +265,13 @@ impl Books {
         let currency = terms.currency;
         let natural = SettlementPeriod::containing(terms.period, cdr.end);
         let period = self.open_period(state, natural, currency)?;
-        let parts = terms.shares.split(due, cdr.energy, terms.cpo).ok_or(RejectCode::Overflow)?;
+        let mut parts = terms.shares.split(due, cdr.energy, terms.cpo).ok_or(RejectCode::Overflow)?;
+        // A share of the debtor's own is money that it need not pay anybody.
+        parts.retain(|(creditor, _)| *creditor != terms.emsp);
+        let owed = parts
+            .iter()
+            .try_fold(0i64, |sum, (_, amount)| sum.checked_add(*amount))
+            .ok_or(RejectCode::Overflow)?;
         let id = cdr.agreement.id;
         let reservation_key = StateKey::Reservation(id, cdr.session);
         let reservation = state.read::<Reservation>(&reservation_key)?;
@@ -274,29 +285,32 @@ impl Books {
             add_to(&mut exposure.reserved, day, released).ok_or(RejectCode::Overflow)?;
         }
         exposure.advance(cdr.end);
-        add_to(&mut exposure.booked, period, due).ok_or(RejectCode::Overflow)?;
+        add_to(&mut exposure.booked, period, owed).ok_or(RejectCode::Overflow)?;
         let index =
             load(&mut self.pairs, (period, currency), state, StateKey::PeriodPairs(period, currency))?;
-        if index.pairs.len().saturating_add(parts.len()) > PAIRS_MAX {
+        let new =
+            parts.iter().filter(|(creditor, _)| !index.pairs.contains(&(terms.emsp, *creditor))).count();
+        if index.pairs.len().saturating_add(new) > PAIRS_MAX {
             return Err(RejectCode::LimitReached.into());
         }
         let mut postings = BTreeMap::new();
         for (creditor, amount) in &parts {
-            // A share of the debtor's own is money that it need not pay anybody.
-            if *creditor == terms.emsp {
-                continue;
-            }
             let payable = Account::Payable(period, terms.emsp, *creditor, currency);
             let receivable = Account::Receivable(period, *creditor, terms.emsp, currency);
             let owed = self.balance(state, payable)?.checked_sub(*amount).ok_or(RejectCode::Overflow)?;
             let due = self.balance(state, receivable)?.checked_add(*amount).ok_or(RejectCode::Overflow)?;
+            check_pair_balance(due)?;
             postings.extend([(payable, owed), (receivable, due)]);
         }
 
         let index =
             load(&mut self.pairs, (period, currency), state, StateKey::PeriodPairs(period, currency))?;
-        index.pairs.extend(parts.iter().map(|(p, _)| (terms.emsp, *p)).filter(|(debtor, p)| debtor != p));
-        index.agreements.insert(id);
+        if owed > 0 {
+            // A record that nobody is owed for leaves no trace in the period: whether the trace lasted would depend on
+            // who else had booked by then.
+            index.pairs.extend(parts.iter().map(|(creditor, _)| (terms.emsp, *creditor)));
+            index.agreements.insert(id);
+        }
         self.accounts.extend(postings);
         self.exposures.insert(id, exposure);
         if reservation.is_some() {
@@ -318,12 +332,13 @@ impl Books {
         let payable = Account::Payable(period, record.emsp, operator, currency);
         let receivable = Account::Receivable(period, operator, record.emsp, currency);
         self.post(state, receivable, payable, amount)?;
+        check_pair_balance(self.balance(state, receivable)?)?;
         let index =
             load(&mut self.pairs, (period, currency), state, StateKey::PeriodPairs(period, currency))?;
         index.pairs.insert((record.emsp, operator));
-        index.agreements.insert(record.agreement);
+        index.agreements.insert(record.agreement.id);
         let given = amount.checked_neg().ok_or(RejectCode::Overflow)?;
-        let exposure = self.exposure(state, record.agreement)?;
+        let exposure = self.exposure(state, record.agreement.id)?;
         add_to(&mut exposure.booked, period, given).ok_or(RejectCode::Overflow)?;
         Ok(())
     }
@@ -339,7 +354,7 @@ impl Books {
     ) -> Result<bool, Refusal> {
         let mut collected = 0i64;
         let mut creditors: Vec<(PartyId, i64)> = Vec::new();
-        let mut open_debt = 0i64;
+        let mut paid_up = true;
         for party in parties {
             let net = Account::Net(period, *party, currency);
             let position = self.balance(state, net)?;
@@ -351,36 +366,55 @@ impl Books {
                 let paid = debt.min(self.balance(state, cash)?.max(0));
                 self.post(state, cash, net, paid)?;
                 collected = collected.checked_add(paid).ok_or(RejectCode::Overflow)?;
-                let left = debt.checked_sub(paid).ok_or(RejectCode::Overflow)?;
-                open_debt = open_debt.checked_add(left).ok_or(RejectCode::Overflow)?;
+                paid_up &= paid == debt;
             }
         }
         for (party, amount) in proportional(collected, &creditors).ok_or(RejectCode::Overflow)? {
             self.post(state, Account::Net(period, party, currency), Account::Cash(party, currency), amount)?;
         }
-        Ok(open_debt == 0)
+        Ok(paid_up)
     }
 
-    /// Writes everything that was touched. Balances and lists that are empty leave no trace.
-    pub(crate) fn flush(self, state: &mut Overlay<'_>) {
+    /// Writes everything that was changed; what a refused item only looked at leaves no trace, nor do balances and
+    /// lists that are empty.
+    pub(crate) fn flush(self, state: &mut Overlay<'_>) -> Result<(), StateError> {
         for (account, balance) in self.accounts {
-            put_or_remove(state, &StateKey::Account(account), &balance, balance == 0);
+            put_or_remove(state, &StateKey::Account(account), &balance, balance == 0)?;
         }
         for (id, exposure) in self.exposures {
-            state.write(&StateKey::Exposure(id), &exposure);
+            put_or_remove(state, &StateKey::Exposure(id), &exposure, exposure == Exposure::default())?;
         }
         for ((period, currency), pairs) in self.pairs {
-            put_or_remove(state, &StateKey::PeriodPairs(period, currency), &pairs, pairs.pairs.is_empty());
+            put_or_remove(state, &StateKey::PeriodPairs(period, currency), &pairs, pairs.pairs.is_empty())?;
         }
+        Ok(())
     }
 }
 
-fn put_or_remove<T: BorshSerialize>(state: &mut Overlay<'_>, key: &StateKey, value: &T, empty: bool) {
+/// No pair of members may owe so much that the positions of a period do not fit any more.
+fn check_pair_balance(balance: i64) -> Result<(), RejectCode> {
+    if (-PAIR_BALANCE_MAX..=PAIR_BALANCE_MAX).contains(&balance) { Ok(()) } else { Err(RejectCode::Overflow) }
+}
+
+fn put_or_remove<T: BorshSerialize>(
+    state: &mut Overlay<'_>,
+    key: &StateKey,
+    value: &T,
+    empty: bool,
+) -> Result<(), StateError> {
+    let unchanged = match state.get(&codec::to_bytes(key))? {
+        Some(kept) => !empty && *kept == codec::to_bytes(value),
+        None => empty,
+    };
+    if unchanged {
+        return Ok(());
+    }
     if empty {
         state.remove(key);
     } else {
         state.write(key, value);
     }
+    Ok(())
 }
 
 /// Divides `amount` among creditors in proportion to their claims, by largest remainder (ties in their order). The
@@ -433,7 +467,7 @@ pub(crate) fn reserve_batch(
         };
         items.push(Item { hash, outcome });
     }
-    books.flush(state);
+    books.flush(state)?;
     Ok(items)
 }
 
@@ -475,7 +509,8 @@ fn reserve(
         return Err(RejectCode::DuplicateReservation.into());
     }
     let arrears = arrears(state, books, record.emsp, terms.currency)?;
-    let exposure = books.exposure(state, agreement.id)?;
+    // On a copy: a refused reservation must not move the clock.
+    let mut exposure = books.exposure(state, agreement.id)?.clone();
     exposure.advance(*reserved_at);
     let used = exposure.total().and_then(|t| t.checked_add(arrears)).and_then(|t| t.checked_add(*amount));
     if used.is_none_or(|used| used > terms.credit_limit.micros) {
@@ -483,6 +518,7 @@ fn reserve(
     }
     let day = expires_at.utc_day();
     add_to(&mut exposure.reserved, day, *amount).ok_or(RejectCode::Overflow)?;
+    books.exposures.insert(agreement.id, exposure);
     state.write(&key, &Reservation { amount: *amount, day });
     Ok(())
 }
@@ -554,7 +590,7 @@ pub(crate) fn close_period(
         unpaid.push(period);
         state.write(&unpaid_key, &unpaid);
     }
-    books.flush(state);
+    books.flush(state)?;
     state.remove(&pairs_key);
     state.write(&closed_key, &ClosedPeriod { net, gross });
     Ok(())
@@ -597,14 +633,19 @@ pub(crate) fn attest(
     }
     let mut books = Books::default();
     let cash = Account::Cash(party, amount.currency);
-    if kind == AttestationKind::Payout && books.balance(state, cash)? < amount.micros {
-        return Err(RejectCode::InsufficientFunds.into());
+    if kind == AttestationKind::Payout {
+        // A member that is owed for one period and owes for another does not take its money away before it pays.
+        let owed = arrears(state, &mut books, party, amount.currency)?;
+        let free = books.balance(state, cash)?.checked_sub(owed).ok_or(RejectCode::Overflow)?;
+        if free < amount.micros {
+            return Err(RejectCode::InsufficientFunds.into());
+        }
     }
     if attestation.by.len() >= usize::from(parameters(state)?.treasurers_required) {
         apply_attested(state, &mut books, kind, cash, amount)?;
         attestation.applied = true;
     }
-    books.flush(state);
+    books.flush(state)?;
     state.write(&key, &attestation);
     Ok(())
 }
@@ -643,8 +684,8 @@ fn apply_attested(
                 still.push(*period);
             }
         }
-        put_or_remove(state, &unpaid_key, &still, still.is_empty());
+        put_or_remove(state, &unpaid_key, &still, still.is_empty())?;
     }
-    put_or_remove(state, &attested_key, &attested, attested == 0);
+    put_or_remove(state, &attested_key, &attested, attested == 0)?;
     Ok(())
 }

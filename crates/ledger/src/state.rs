@@ -25,7 +25,8 @@ pub enum StateKey {
     Agreement(AgreementId),
     /// The terms of one version: [`eroam_domain::agreement::RoamingAgreement`].
     AgreementTerms(AgreementId, u32),
-    /// The agreement in force or proposed from an emsp to a cpo: [`AgreementId`].
+    /// The latest agreements from an emsp to a cpo, the last of which may be proposed or in force:
+    /// `Vec<AgreementId>`, at most [`crate::agreement::SUCCESSORS_MAX`].
     AgreementOf(PartyId, PartyId),
     /// The latest version of a tariff: `u32`.
     TariffHead(PartyId, TariffId),

@@ -4,7 +4,7 @@
 
 use crate::cdr::{ChargingPeriod, Range};
 use crate::quantity::{DurationMs, WattHours, Watts};
-use crate::tariff::{Dimension, PriceComponent, Restrictions, Tariff};
+use crate::tariff::{Dimension, PriceComponent, ReservationRestriction, Restrictions, Tariff};
 use crate::time::{LocalClock, LocalTime, in_daily_window};
 
 /// What restrictions are compared with.
@@ -16,17 +16,31 @@ pub(super) struct PeriodState<'a> {
     pub(super) elapsed: DurationMs,
     /// The energy delivered before it.
     pub(super) energy_so_far: WattHours,
+    /// Whether the session is a reservation that nobody used.
+    pub(super) expired: bool,
     pub(super) clock: &'a LocalClock,
 }
 
+/// Whether a vehicle was connected in the period. A session without such a period is a reservation that expired:
+/// OCPI puts a reservation and the charging that follows it into one record.
+pub(super) fn is_used(period: &ChargingPeriod) -> bool {
+    !(period.energy.is_zero() && period.charging.is_zero() && period.parking.is_zero())
+}
+
 /// For each dimension the first component in the tariff whose element's restrictions hold, with the element's place.
+/// For a reservation that expired, elements for expired reservations come before the others (OCPI 2.2.1 mod_tariffs,
+/// ReservationRestrictionType).
 pub(super) fn active_components<'t>(
     tariff: &'t Tariff,
     state: &PeriodState<'_>,
 ) -> [Option<(u16, &'t PriceComponent)>; 4] {
     let mut found: [Option<(u16, &PriceComponent)>; 4] = [None; 4];
     let mut local = None;
-    for (element, number) in tariff.elements().iter().zip(0u16..) {
+    let for_expiry = |r: &Restrictions| r.reservation == Some(ReservationRestriction::ReservationExpires);
+    let numbered = || tariff.elements().iter().zip(0u16..);
+    let first = numbered().filter(|(e, _)| state.expired && for_expiry(&e.restrictions));
+    let then = numbered().filter(|(e, _)| !(state.expired && for_expiry(&e.restrictions)));
+    for (element, number) in first.chain(then) {
         let mut wanted =
             element.components.iter().any(|c| found.get(slot(c.dimension)).is_some_and(Option::is_none));
         wanted = wanted && holds(&element.restrictions, state, &mut local);
@@ -59,7 +73,12 @@ const fn slot(dimension: Dimension) -> usize {
 fn holds(r: &Restrictions, state: &PeriodState<'_>, local: &mut Option<LocalTime>) -> bool {
     // An element for reservations prices nothing else, and nothing else prices a reservation.
     let reserved = !state.period.reservation.is_zero();
-    if r.reservation.is_some() != reserved {
+    let reservation_holds = match r.reservation {
+        None => !reserved,
+        Some(ReservationRestriction::Reservation) => reserved,
+        Some(ReservationRestriction::ReservationExpires) => reserved && state.expired,
+    };
+    if !reservation_holds {
         return false;
     }
     if *r == Restrictions::NONE {

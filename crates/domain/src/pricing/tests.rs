@@ -128,7 +128,9 @@ fn adds_up(priced: &ItemisedPrice) {
 /// Which element priced the energy of a period.
 fn energy_element(priced: &ItemisedPrice, wanted: u16) -> Option<u16> {
     priced.lines.iter().find_map(|line| match line.rule {
-        LineRule::Tariff { element, dimension: Dimension::Energy } if line.period == Some(wanted) => Some(element),
+        LineRule::Tariff { element, dimension: Dimension::Energy } if line.period == Some(wanted) => {
+            Some(element)
+        }
         _ => None,
     })
 }
@@ -150,9 +152,19 @@ fn each_restriction_holds_from_its_lower_bound_until_its_upper() {
         ("until a minute later", Restrictions { end_time: t(14, 31), ..NONE }, true, false),
         ("this hour", Restrictions { start_time: t(14, 0), end_time: t(15, 0), ..NONE }, true, false),
         ("night", Restrictions { start_time: t(22, 0), end_time: t(6, 0), ..NONE }, false, false),
-        ("afternoon and night", Restrictions { start_time: t(14, 0), end_time: t(6, 0), ..NONE }, true, false),
+        (
+            "afternoon and night",
+            Restrictions { start_time: t(14, 0), end_time: t(6, 0), ..NONE },
+            true,
+            false,
+        ),
         ("night until now", Restrictions { start_time: t(22, 0), end_time: t(14, 30), ..NONE }, false, false),
-        ("night until later", Restrictions { start_time: t(22, 0), end_time: t(14, 31), ..NONE }, true, false),
+        (
+            "night until later",
+            Restrictions { start_time: t(22, 0), end_time: t(14, 31), ..NONE },
+            true,
+            false,
+        ),
         ("until midnight", Restrictions { start_time: t(14, 0), end_time: t(0, 0), ..NONE }, true, false),
         ("end of day, no start", Restrictions { end_time: t(0, 0), ..NONE }, true, false),
         ("all day", Restrictions { start_time: t(0, 0), end_time: t(0, 0), ..NONE }, true, false),
@@ -161,7 +173,12 @@ fn each_restriction_holds_from_its_lower_bound_until_its_upper() {
         ("until today", Restrictions { end_date: d("2021-05-05"), ..NONE }, false, false),
         ("until tomorrow", Restrictions { end_date: d("2021-05-06"), ..NONE }, true, false),
         ("Wednesday", Restrictions { day_of_week: days(&[Weekday::Wednesday]), ..NONE }, true, false),
-        ("other days", Restrictions { day_of_week: days(&[Weekday::Tuesday, Weekday::Thursday]), ..NONE }, false, false),
+        (
+            "other days",
+            Restrictions { day_of_week: days(&[Weekday::Tuesday, Weekday::Thursday]), ..NONE },
+            false,
+            false,
+        ),
         ("min_kwh reached", Restrictions { min_energy: Some(wh(10_000)), ..NONE }, true, false),
         ("min_kwh ahead", Restrictions { min_energy: Some(wh(10_001)), ..NONE }, false, false),
         ("max_kwh reached", Restrictions { max_energy: Some(wh(10_000)), ..NONE }, false, false),
@@ -177,9 +194,24 @@ fn each_restriction_holds_from_its_lower_bound_until_its_upper() {
         ("mean power below max", Restrictions { max_power: kw(10_001), ..NONE }, true, false),
         ("current unknown, min", Restrictions { min_current: ma(0), ..NONE }, false, false),
         ("current unknown, max", Restrictions { max_current: ma(1_000_000), ..NONE }, false, false),
-        ("two, both hold", Restrictions { start_time: t(14, 0), min_energy: Some(wh(1)), ..NONE }, true, false),
-        ("two, one fails", Restrictions { start_time: t(15, 0), min_energy: Some(wh(1)), ..NONE }, false, false),
-        ("a reservation", Restrictions { reservation: Some(ReservationRestriction::Reservation), ..NONE }, false, false),
+        (
+            "two, both hold",
+            Restrictions { start_time: t(14, 0), min_energy: Some(wh(1)), ..NONE },
+            true,
+            false,
+        ),
+        (
+            "two, one fails",
+            Restrictions { start_time: t(15, 0), min_energy: Some(wh(1)), ..NONE },
+            false,
+            false,
+        ),
+        (
+            "a reservation",
+            Restrictions { reservation: Some(ReservationRestriction::Reservation), ..NONE },
+            false,
+            false,
+        ),
         ("power reaches min", Restrictions { min_power: kw(7_000), ..NONE }, true, true),
         ("power below min", Restrictions { min_power: kw(7_001), ..NONE }, false, true),
         ("power reaches max", Restrictions { max_power: kw(5_000), ..NONE }, false, true),
@@ -198,7 +230,8 @@ fn each_restriction_holds_from_its_lower_bound_until_its_upper() {
             period.start = period.start.checked_sub(mins(30)).unwrap();
             if measured {
                 period.power = Some(Range { min: Watts::new(5_000), max: Watts::new(7_000) });
-                period.current = Some(Range { min: MilliAmperes::new(10_000), max: MilliAmperes::new(16_000) });
+                period.current =
+                    Some(Range { min: MilliAmperes::new(10_000), max: MilliAmperes::new(16_000) });
             }
         }
         let end = end.checked_sub(mins(30)).unwrap();
@@ -306,9 +339,24 @@ fn step_sizes_apply_once_to_the_total_at_the_last_price() {
             vec![charging(mins(61), wh(1_500))],
             vec![2_000_000, 7_200_000],
         ),
-        ("a whole number of steps stays", vec![unit(Dimension::Energy, 500)], vec![charging(mins(1), wh(1_500))], vec![1_500_000]),
-        ("steps of one and none are exact, 1", vec![unit(Dimension::Energy, 1)], vec![charging(mins(1), wh(1_501))], vec![1_501_000]),
-        ("steps of one and none are exact, 0", vec![unit(Dimension::Energy, 0)], vec![charging(mins(1), wh(1_501))], vec![1_501_000]),
+        (
+            "a whole number of steps stays",
+            vec![unit(Dimension::Energy, 500)],
+            vec![charging(mins(1), wh(1_500))],
+            vec![1_500_000],
+        ),
+        (
+            "steps of one and none are exact, 1",
+            vec![unit(Dimension::Energy, 1)],
+            vec![charging(mins(1), wh(1_501))],
+            vec![1_501_000],
+        ),
+        (
+            "steps of one and none are exact, 0",
+            vec![unit(Dimension::Energy, 0)],
+            vec![charging(mins(1), wh(1_501))],
+            vec![1_501_000],
+        ),
     ];
     for (name, components, periods, want) in cases {
         let priced = priced(&tariff(&[element(NONE, &components)]), &periods).unwrap();
@@ -353,7 +401,8 @@ fn minimum_and_maximum_bound_the_whole_session() {
     ] {
         let priced = priced(&bounded(min, max), &[charging(mins(60), wh(kwh * 1_000))]).unwrap();
         assert_eq!(priced.total, Price { excl_vat, incl_vat }, "{kwh} kWh");
-        let adjusted = priced.lines.iter().map(|line| line.rule).find(|r| !matches!(r, LineRule::Tariff { .. }));
+        let adjusted =
+            priced.lines.iter().map(|line| line.rule).find(|r| !matches!(r, LineRule::Tariff { .. }));
         assert_eq!(adjusted, rule, "{kwh} kWh");
     }
 }
@@ -410,6 +459,65 @@ fn a_reservation_is_priced_by_elements_for_reservations_alone() {
 }
 
 #[test]
+fn a_reservation_that_expires_has_a_price_of_its_own() {
+    let only = |kind| Restrictions { reservation: Some(kind), ..NONE };
+    let (used, expired) = (ReservationRestriction::Reservation, ReservationRestriction::ReservationExpires);
+    let flat = |micros| component(Dimension::Flat, micros, 1);
+    let time = |micros| component(Dimension::Time, micros, 1);
+    let session = element(NONE, &[flat(500_000), component(Dimension::Energy, 250_000, 1)]);
+    let charge = charging(mins(60), wh(4_000));
+    let hour = reserved(mins(60));
+    // (elements, a reservation that is used for 4 kWh, one that is not), as the specification's examples have them
+    for (elements, when_used, when_expired) in [
+        (vec![element(only(used), &[time(5_000_000)])], 5_000_000, 5_000_000),
+        (vec![element(only(used), &[flat(2_000_000), time(5_000_000)])], 7_000_000, 7_000_000),
+        (
+            vec![element(only(expired), &[flat(4_000_000)]), element(only(used), &[time(2_000_000)])],
+            2_000_000,
+            6_000_000,
+        ),
+        (
+            vec![element(only(expired), &[time(6_000_000)]), element(only(used), &[time(3_000_000)])],
+            3_000_000,
+            6_000_000,
+        ),
+        (
+            vec![element(only(used), &[time(3_000_000)]), element(only(expired), &[time(6_000_000)])],
+            3_000_000,
+            6_000_000,
+        ),
+    ] {
+        let tariff = tariff(&[elements, vec![session.clone()]].concat());
+        // The reservation's fee does not stand in for the session's.
+        assert_eq!(excl(&tariff, &[hour, charge]), when_used + 1_500_000);
+        assert_eq!(excl(&tariff, &[hour]), when_expired);
+    }
+}
+
+#[test]
+fn the_time_of_a_reservation_has_a_step_of_its_own() {
+    let reservation = Restrictions { reservation: Some(ReservationRestriction::Reservation), ..NONE };
+    let elements = [
+        element(reservation, &[component(Dimension::Time, 6_000_000, 600)]),
+        element(
+            NONE,
+            &[
+                component(Dimension::Time, 1_000_000, 3_600),
+                component(Dimension::ParkingTime, 1_000_000, 3_600),
+            ],
+        ),
+    ];
+    let tariff = tariff(&elements);
+    // 13 minutes reserved count as 20, at 6 an hour; then an hour, begun twice, at 1.
+    let (reserved, charged) = (reserved(mins(13)), charging(mins(61), wh(1)));
+    assert_eq!(excl(&tariff, &[reserved, charged]), 2_000_000 + 2_000_000);
+    assert_eq!(
+        excl(&tariff, &[reserved, charging(mins(60), wh(1)), parking(mins(1))]),
+        2_000_000 + 2_000_000
+    );
+}
+
+#[test]
 fn a_session_that_no_element_matches_is_an_error() {
     let later = Restrictions { start_date: "2021-05-06".parse().ok(), ..NONE };
     let tariff = tariff(&[element(later, &[component(Dimension::Energy, 250_000, 1)])]);
@@ -440,9 +548,13 @@ fn sessions_without_a_price_say_why() {
     let (one, end) = sequence(&[charging(mins(60), wh(1_000))]);
     let start = one[0].start;
     assert_eq!(price(&inputs(&open, &[], end)), Err(PriceError::NoPeriods));
-    let many: Vec<_> = (0..=PERIODS_MAX).map(|i| period(start.checked_add(secs(i as u64)).unwrap())).collect();
+    let many: Vec<_> =
+        (0..=PERIODS_MAX).map(|i| period(start.checked_add(secs(i as u64)).unwrap())).collect();
     assert_eq!(price(&inputs(&open, &many, end)), Err(PriceError::TooManyPeriods));
-    assert_eq!(price(&inputs(&open, &one, start.checked_sub(secs(1)).unwrap())), Err(PriceError::PeriodOrder(0)));
+    assert_eq!(
+        price(&inputs(&open, &one, start.checked_sub(secs(1)).unwrap())),
+        Err(PriceError::PeriodOrder(0))
+    );
     let reversed = [period(end), period(start)];
     assert_eq!(price(&inputs(&open, &reversed, end)), Err(PriceError::PeriodOrder(0)));
 

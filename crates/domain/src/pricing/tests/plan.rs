@@ -28,11 +28,22 @@ fn a_session_is_cut_where_charging_ends() {
     let planned = periods(&session, &energy_only(&[NONE]), &LocalClock::UTC).unwrap();
     let (charged, parked) = (charging(mins(90), wh(9_000)), parking(mins(30)));
     let start = session.start;
-    assert_eq!(planned, [ChargingPeriod { start, ..charged }, ChargingPeriod { start: session.charging_end, ..parked }]);
+    assert_eq!(
+        planned,
+        [ChargingPeriod { start, ..charged }, ChargingPeriod { start: session.charging_end, ..parked }]
+    );
     // Nothing is left to park, or nothing is charged at all.
-    assert_eq!(periods(&even("2021-05-05T12:00:00Z", 90, 0, wh(1)), &energy_only(&[NONE]), &LocalClock::UTC).unwrap().len(), 1);
+    assert_eq!(
+        periods(&even("2021-05-05T12:00:00Z", 90, 0, wh(1)), &energy_only(&[NONE]), &LocalClock::UTC)
+            .unwrap()
+            .len(),
+        1
+    );
     let idle = even("2021-05-05T12:00:00Z", 0, 30, WattHours::ZERO);
-    assert_eq!(periods(&idle, &energy_only(&[NONE]), &LocalClock::UTC).unwrap(), [ChargingPeriod { start, ..parked }]);
+    assert_eq!(
+        periods(&idle, &energy_only(&[NONE]), &LocalClock::UTC).unwrap(),
+        [ChargingPeriod { start, ..parked }]
+    );
 }
 
 #[test]
@@ -41,13 +52,41 @@ fn a_session_is_cut_where_a_restriction_begins_or_ends() {
     let session = even("2021-05-05T20:30:00Z", 120, 300, wh(12_000));
     let plus_two = LocalClock::fixed(UtcOffset::new(7_200).unwrap());
     for (name, restrictions, want) in [
-        ("time of use, local 23:00", Restrictions { start_time: t(23, 0), end_time: t(6, 0), ..NONE }, vec!["20:30", "21:00", "22:30"]),
-        ("days change at local midnight", Restrictions { day_of_week: Some([Weekday::Thursday].into_iter().collect()), ..NONE }, vec!["20:30", "22:00", "22:30"]),
-        ("dates change at local midnight", Restrictions { end_date: "2021-05-06".parse().ok(), ..NONE }, vec!["20:30", "22:00", "22:30"]),
-        ("4 kWh after 40 minutes", Restrictions { min_energy: Some(wh(4_000)), ..NONE }, vec!["20:30", "21:10", "22:30"]),
-        ("more energy than there is", Restrictions { min_energy: Some(wh(12_000)), ..NONE }, vec!["20:30", "22:30"]),
-        ("45 to 150 minutes", Restrictions { min_duration: Some(mins(45)), max_duration: Some(mins(150)), ..NONE }, vec!["20:30", "21:15", "22:30", "23:00"]),
-        ("power cuts nothing", Restrictions { min_power: Some(Watts::new(1)), ..NONE }, vec!["20:30", "22:30"]),
+        (
+            "time of use, local 23:00",
+            Restrictions { start_time: t(23, 0), end_time: t(6, 0), ..NONE },
+            vec!["20:30", "21:00", "22:30"],
+        ),
+        (
+            "days change at local midnight",
+            Restrictions { day_of_week: Some([Weekday::Thursday].into_iter().collect()), ..NONE },
+            vec!["20:30", "22:00", "22:30"],
+        ),
+        (
+            "dates change at local midnight",
+            Restrictions { end_date: "2021-05-06".parse().ok(), ..NONE },
+            vec!["20:30", "22:00", "22:30"],
+        ),
+        (
+            "4 kWh after 40 minutes",
+            Restrictions { min_energy: Some(wh(4_000)), ..NONE },
+            vec!["20:30", "21:10", "22:30"],
+        ),
+        (
+            "more energy than there is",
+            Restrictions { min_energy: Some(wh(12_000)), ..NONE },
+            vec!["20:30", "22:30"],
+        ),
+        (
+            "45 to 150 minutes",
+            Restrictions { min_duration: Some(mins(45)), max_duration: Some(mins(150)), ..NONE },
+            vec!["20:30", "21:15", "22:30", "23:00"],
+        ),
+        (
+            "power cuts nothing",
+            Restrictions { min_power: Some(Watts::new(1)), ..NONE },
+            vec!["20:30", "22:30"],
+        ),
     ] {
         assert_eq!(cuts(&session, &energy_only(&[restrictions]), &plus_two), want, "{name}");
     }
@@ -103,7 +142,10 @@ fn sessions_that_cannot_be_are_refused() {
     let session = even("2021-05-05T12:00:00Z", 60, 60, wh(1));
     let cases = [
         (EvenSession { end: session.start, ..session }, PlanError::OutOfOrder),
-        (EvenSession { charging_end: session.start.checked_sub(secs(1)).unwrap(), ..session }, PlanError::OutOfOrder),
+        (
+            EvenSession { charging_end: session.start.checked_sub(secs(1)).unwrap(), ..session },
+            PlanError::OutOfOrder,
+        ),
         (EvenSession { charging_end: session.start, ..session }, PlanError::EnergyWithoutTime),
     ];
     for (session, want) in cases {
@@ -231,7 +273,9 @@ proptest! {
         let last = *planned.last().unwrap();
         let span = session.end.since(last.start).unwrap().millis();
         let head = span * share / 1_000;
-        prop_assume!(head > 0);
+        if head == 0 {
+            return Ok(());
+        }
         let part = |p: ChargingPeriod, start, ms, energy| {
             let ms = DurationMs::from_millis(ms);
             if p.charging.is_zero() { ChargingPeriod { start, parking: ms, energy, ..p } } else { ChargingPeriod { start, charging: ms, energy, ..p } }

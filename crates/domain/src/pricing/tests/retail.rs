@@ -1,7 +1,9 @@
 //! The driver's price.
 
 use super::*;
-use crate::retail::{PaymentOption, RetailBase, RetailInputs, RetailRules, Tier, TimeOfUse, price as retail_price};
+use crate::retail::{
+    PaymentOption, RetailBase, RetailInputs, RetailRules, Tier, TimeOfUse, price as retail_price,
+};
 use crate::time::Weekdays;
 use proptest::prelude::*;
 
@@ -31,7 +33,8 @@ fn driver(rules: &RetailRules, tier: Tier, payment: PaymentOption, roaming: bool
     let wholesale = price(&inputs(&tariff, &periods, end)).unwrap();
     let before = wholesale.clone();
     let clock = LocalClock::fixed(UtcOffset::new(3_600).unwrap());
-    let inputs = RetailInputs { tier, payment, roaming, wholesale: &wholesale, periods: &periods, end, clock };
+    let inputs =
+        RetailInputs { tier, payment, roaming, wholesale: &wholesale, periods: &periods, end, clock };
     let retail = retail_price(rules, &inputs).unwrap();
     adds_up(&retail);
     assert_eq!(wholesale, before, "the wholesale leg never changes");
@@ -111,7 +114,8 @@ fn an_own_tariff_takes_the_place_of_the_wholesale_price() {
     let (tariff, periods, end) = session();
     let wholesale = price(&inputs(&tariff, &periods, end)).unwrap();
     let (tier, payment, clock) = (Tier::Standard, PaymentOption::Postpaid, LocalClock::UTC);
-    let inputs = RetailInputs { tier, payment, roaming: true, wholesale: &wholesale, periods: &periods, end, clock };
+    let inputs =
+        RetailInputs { tier, payment, roaming: true, wholesale: &wholesale, periods: &periods, end, clock };
     assert_eq!(retail_price(&rules, &inputs), Err(PriceError::NoMatchingElement { tariff: "T".into() }));
 }
 
@@ -140,7 +144,10 @@ fn margin_fee_tier_and_payment_follow_in_this_order() {
     assert_eq!(away.total.excl_vat, 5_510_000);
     // At home there is no fee for roaming, and a line of nothing is left out.
     let home = driver(&rules, Tier::Standard, PaymentOption::Prepaid, false);
-    assert_eq!(amounts(&home), [(LineRule::Wholesale, 5_000_000), (LineRule::Margin { bps: 1_000 }, 500_000)]);
+    assert_eq!(
+        amounts(&home),
+        [(LineRule::Wholesale, 5_000_000), (LineRule::Margin { bps: 1_000 }, 500_000)]
+    );
 }
 
 proptest! {

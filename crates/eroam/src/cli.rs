@@ -1,0 +1,238 @@
+//! The command line.
+
+use crate::bench;
+use crate::consortium::Seed;
+use crate::demo;
+use crate::replay::assign::RoamingShare;
+use crate::replay::{self, Progress, TICK_EVENTS};
+use anyhow::Context as _;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use eroam_store::StoreUrl;
+use indicatif::{ProgressBar, ProgressStyle};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// The seed when none is given: printed, so that a run can be repeated.
+const SEED: u64 = 1;
+
+const AFTER_HELP: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but an input file could not be used or \
+only in part.\nSet EROAM_LOG=debug (or a tracing filter) to see what happens inside; it goes to standard error.";
+
+/// Roaming for electric cars: one credential, one bill, any operator, no hub company.
+#[derive(Debug, Parser)]
+#[command(name = "eroam", version, about, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A consortium of four utilities in this process: drivers charge away from home, everything is settled and shown
+    Demo(DemoArgs),
+    /// Real charging sessions from files go through a whole consortium
+    Replay(ReplayArgs),
+    /// Measure
+    #[command(subcommand)]
+    Bench(BenchCommand),
+    /// Shell completions, to standard output
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct DemoArgs {
+    /// Run the story once and stop; without it a new one begins every few seconds until Ctrl-C
+    #[arg(long)]
+    once: bool,
+    /// Seconds between two stories
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, conflicts_with = "once")]
+    every: u64,
+    /// Every key and id follows from it
+    #[arg(long, default_value_t = SEED)]
+    seed: u64,
+    /// Also write the bills, invoices and records to this directory
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Print one JSON object instead of the story
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct ReplayArgs {
+    /// Session files, recognised by their content: ACN-Data JSON, OCPI 2.2.1 CDR JSON, Trondheim, workplace and
+    /// Boulder CSV, plain or gzip
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    input: Vec<PathBuf>,
+    /// Where to write; a new or empty directory, or the output of an earlier replay, which is replaced
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Keep the consortium's records here and go on where an earlier run stopped: a directory (SQLite) or
+    /// postgres://user@host/database (a schema for each organisation)
+    #[arg(long, value_name = "DIR|URL")]
+    data: Option<StoreUrl>,
+    /// Use the earliest N sessions only
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+    /// Repeat the input N times, as later years with other drivers
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repeat: u32,
+    /// The share of drivers whose home utility is not the operator where they mostly charge
+    #[arg(long, value_name = "SHARE", default_value = "0.5")]
+    roaming_share: RoamingShare,
+    /// Every key and id follows from it
+    #[arg(long, default_value_t = SEED)]
+    seed: u64,
+    /// Events between two writes to the ledger; what is booked does not depend on it
+    #[arg(long, value_name = "N", default_value_t = TICK_EVENTS, hide_short_help = true)]
+    tick_events: usize,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    /// Price generated records with the function that quotes, bills and re-checks
+    Price(BenchArgs),
+    /// Execute generated records on the ledger's rules over a state in memory, signatures and re-pricing included
+    Execute(BenchArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct BenchArgs {
+    /// How many records
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    records: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command line and says how it ended.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_env("EROAM_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            // The whole chain, once, in one line that a person can read.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Demo(args) => run_demo(&args),
+        Command::Replay(args) => run_replay(args),
+        Command::Bench(BenchCommand::Price(args)) => show_bench("price", &args, bench::price(args.records)?),
+        Command::Bench(BenchCommand::Execute(args)) => show_bench("execute", &args, bench::execute(args.records)?),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "eroam", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn run_demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
+    let mut seed = args.seed;
+    loop {
+        let story = demo::run(Seed(seed), args.out.as_deref())?;
+        if args.json {
+            print_line(&serde_json::to_string(&story)?)?;
+        } else {
+            print_line(&story.to_string())?;
+        }
+        if args.once {
+            return Ok(ExitCode::SUCCESS);
+        }
+        seed = seed.wrapping_add(1);
+        std::thread::sleep(std::time::Duration::from_secs(args.every));
+    }
+}
+
+/// Prints a line; a closed pipe (`| head`) is no failure of ours, but ends the program.
+fn print_line(line: &str) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        other => other.context("standard output cannot be written"),
+    }
+}
+
+fn run_replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
+    let options = replay::Options {
+        inputs: args.input,
+        out: args.out,
+        data: args.data,
+        limit: args.limit.and_then(|n| usize::try_from(n).ok()),
+        repeat: args.repeat,
+        roaming_share: args.roaming_share,
+        seed: Seed(args.seed),
+        tick_events: args.tick_events.max(1),
+    };
+    let mut progress = Bar::new();
+    let result = replay::run(&options, &mut progress);
+    progress.bar.finish_and_clear();
+    let summary = result?;
+    if args.json {
+        print_line(&serde_json::to_string(&summary)?)?;
+    } else {
+        print_line(&summary.to_string())?;
+        print_line(&format!("written to {}", options.out.display()))?;
+    }
+    Ok(if progress.problems == 0 { ExitCode::SUCCESS } else { ExitCode::from(3) })
+}
+
+/// A bar on a terminal, nothing in a pipe; problems with files go to standard error either way.
+struct Bar {
+    bar: ProgressBar,
+    problems: u32,
+}
+
+impl Bar {
+    fn new() -> Self {
+        let bar = ProgressBar::new(0);
+        let style = ProgressStyle::with_template("{msg:10} {wide_bar} {percent:>3} %  {per_sec}  {eta}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        bar.set_style(style);
+        Self { bar, problems: 0 }
+    }
+}
+
+impl Progress for Bar {
+    fn file_problem(&mut self, message: &str) {
+        self.problems += 1;
+        self.bar.suspend(|| eprintln!("warning: {message}"));
+    }
+
+    fn events(&mut self, done: u64, of: u64) {
+        self.bar.set_length(of);
+        self.bar.set_position(done);
+    }
+
+    fn stage(&mut self, name: &str) {
+        self.bar.set_message(name.to_owned());
+    }
+}
+
+fn show_bench(name: &str, args: &BenchArgs, result: bench::Measured) -> anyhow::Result<ExitCode> {
+    if args.json {
+        print_line(&serde_json::to_string(&result)?)?;
+    } else {
+        print_line(&format!(
+            "{name}: {} records, {:.0} records/s, {:.2} us of CPU each, {:.0} MiB",
+            result.records, result.cdrs_per_s, result.cpu_us_per_cdr, result.rss_mib
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+

@@ -1,0 +1,546 @@
+//! A whole consortium in one process: every organisation with its own keys and store, every message between two of
+//! them serialized and signed, one ledger.
+//!
+//! ```text
+//! station event -> gateway -> effects -> letters to other gateways, quotes and denials at stations
+//!                     |
+//!                  outbox -> flush: commit stores, submit envelopes, hand out receipts, until nothing is left
+//! ```
+
+pub mod founders;
+mod letter;
+
+use crate::ledger::{MemoryLedger, OpenLedgerError};
+use ed25519_dalek::SigningKey;
+use eroam_domain::cdr::SessionId;
+use eroam_domain::charge::{ChargeRequest, Denial, PartnerMessage, Quote};
+use eroam_domain::codec::{Digest, to_bytes};
+use eroam_domain::ids::PartyId;
+use eroam_domain::money::{Currency, Money};
+use eroam_domain::quantity::WattHours;
+use eroam_domain::time::{SettlementPeriod, UnixMillis};
+use eroam_gateway::gateway::{Effect, Gateway, GatewayError, Secrets};
+use eroam_gateway::ports::SeededEntropy;
+use eroam_gateway::sessions::{Consumption, Session};
+use eroam_ledger::membership::Roles;
+use eroam_ledger::port::{LedgerError, LedgerPort};
+use eroam_ledger::query;
+use eroam_ledger::reject::RejectCode;
+use eroam_ledger::settlement::{PeriodPairs, SettlementTx};
+use eroam_ledger::state::{Account, StateError, StateKey, read};
+use eroam_ledger::tx::{PublicKey, SignedEnvelope, Tx};
+use eroam_store::{EnvelopeLog, OpenError, OrgStore, StoreUrl};
+use founders::{Founder, TREASURERS_REQUIRED};
+use letter::{Letter, LetterError};
+use std::collections::{BTreeMap, VecDeque};
+
+/// The lane for transactions that people make: tariffs, agreements, settlement.
+const OFFICE_LANE: u16 = 1;
+
+/// A number from which every key and id of a run follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seed(pub u64);
+
+impl Seed {
+    /// A secret of its own for each use.
+    #[must_use]
+    pub fn derive(self, context: &str, parts: &[&[u8]]) -> Digest {
+        let seed = self.0.to_le_bytes();
+        let mut all: Vec<&[u8]> = vec![&seed, context.as_bytes()];
+        all.extend_from_slice(parts);
+        Digest::of_parts("eroam/seed/1", &all)
+    }
+
+    /// The signing key of an organisation.
+    #[must_use]
+    pub fn signing_key(self, party: PartyId) -> SigningKey {
+        SigningKey::from_bytes(&self.derive("signing key", &[&to_bytes(&party)]).0)
+    }
+}
+
+/// Why a consortium cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ConsortiumError {
+    /// A store or the log could not be opened.
+    #[error("the records of {who} cannot be opened")]
+    Open {
+        /// Whose.
+        who: String,
+        /// Why.
+        #[source]
+        source: OpenError,
+    },
+    /// The ledger could not be opened.
+    #[error("the ledger cannot be opened")]
+    Ledger(#[from] OpenLedgerError),
+    /// The ledger failed while running.
+    #[error("the ledger failed")]
+    Submit(#[from] LedgerError),
+    /// The ledger's state could not be read.
+    #[error("the ledger's state cannot be read")]
+    State(#[from] StateError),
+    /// A gateway failed.
+    #[error("a gateway failed")]
+    Gateway(#[from] GatewayError),
+    /// A letter between organisations was damaged or forged.
+    #[error("a message between organisations is refused")]
+    Letter(#[from] LetterError),
+    /// A transaction of the founding or of the settlement was refused.
+    #[error("{party}: the ledger refused a transaction of its office: {code}")]
+    Refused {
+        /// Whose.
+        party: PartyId,
+        /// Why.
+        code: RejectCode,
+    },
+    /// Somebody was named who is not there.
+    #[error("{0} is no organisation of this consortium")]
+    UnknownOrganisation(PartyId),
+    /// A number that a person reads back does not fit.
+    #[error("an amount is beyond 64 bits of millionths")]
+    Overflow,
+}
+
+/// What a driver at a station sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "handled one at a time")]
+pub enum AtStation {
+    /// A quote.
+    Quote(Quote),
+    /// Why not.
+    Denied {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        denial: Denial,
+    },
+    /// The power is on.
+    PowerOn {
+        /// The session.
+        session: SessionId,
+        /// Up to so much energy.
+        energy_max: WattHours,
+    },
+}
+
+/// The consortium.
+pub struct Consortium {
+    ledger: MemoryLedger,
+    gateways: BTreeMap<PartyId, Gateway<OrgStore>>,
+    founders: Vec<Founder>,
+    keys: BTreeMap<PartyId, SigningKey>,
+    letters: VecDeque<Vec<u8>>,
+    at_stations: Vec<(PartyId, AtStation)>,
+    /// How many letters were carried, by kind.
+    carried: BTreeMap<&'static str, u64>,
+}
+
+impl Consortium {
+    /// Opens the consortium of [`founders`], and founds it if it is new: members, tariffs, agreements. Records are
+    /// kept in `storage`, a directory or a database; without one in memory, gone at the end.
+    ///
+    /// # Errors
+    /// [`ConsortiumError`].
+    pub fn open(seed: Seed, storage: Option<&StoreUrl>) -> Result<Self, ConsortiumError> {
+        let founders = founders::founders();
+        let keys: BTreeMap<PartyId, SigningKey> =
+            founders.iter().map(|f| (f.party, seed.signing_key(f.party))).collect();
+        let genesis = founders::genesis(&founders, |party| PublicKey::of(&seed.signing_key(party)));
+        let network = genesis.network();
+        let ledger = match storage {
+            None => MemoryLedger::new(&genesis)?,
+            Some(url) => {
+                let open = |source| ConsortiumError::Open { who: "the ledger".into(), source };
+                MemoryLedger::open(&genesis, EnvelopeLog::open(url, &network).map_err(open)?)?
+            }
+        };
+        let in_memory = StoreUrl::memory();
+        let mut gateways = BTreeMap::new();
+        for founder in &founders {
+            let party = founder.party;
+            let open = |source| ConsortiumError::Open { who: party.to_string(), source };
+            let store = OrgStore::open(storage.unwrap_or(&in_memory), party, &network).map_err(open)?;
+            let salt = seed.derive("salt", &[&to_bytes(&party)]);
+            let secrets = Secrets { signing: seed.signing_key(party), key: 0, salt };
+            let entropy = Box::new(SeededEntropy(seed.derive("entropy", &[&to_bytes(&party)])));
+            let mut gateway = Gateway::new(party, founder.name, secrets, founders::policy(), store, entropy);
+            founder.set_rules(gateway.rules_mut());
+            gateways.insert(party, gateway);
+        }
+        let mut consortium = Self {
+            ledger,
+            gateways,
+            founders,
+            keys,
+            letters: VecDeque::new(),
+            at_stations: Vec::new(),
+            carried: BTreeMap::new(),
+        };
+        if consortium.ledger.height() == 0 {
+            consortium.found()?;
+        }
+        consortium.resume()?;
+        Ok(consortium)
+    }
+
+    /// Publishes tariffs, proposes and accepts agreements, all in one block.
+    fn found(&mut self) -> Result<(), ConsortiumError> {
+        let txs = founders::founding_transactions(&self.founders);
+        self.submit_office(UnixMillis::EPOCH, txs)?;
+        Ok(())
+    }
+
+    /// Signs and submits transactions of people in one block; all must be accepted.
+    fn submit_office(&mut self, at: UnixMillis, txs: Vec<(PartyId, Tx)>) -> Result<(), ConsortiumError> {
+        let mut sequences: BTreeMap<PartyId, u64> = BTreeMap::new();
+        let mut envelopes = Vec::with_capacity(txs.len());
+        let now = self.ledger.time().max(at);
+        for (party, tx) in txs {
+            let sequence = match sequences.get(&party) {
+                Some(next) => *next,
+                None => query::next_sequence(&self.ledger, party, OFFICE_LANE)?,
+            };
+            sequences.insert(party, sequence.saturating_add(1));
+            let gateway = self.gateways.get(&party).ok_or(ConsortiumError::UnknownOrganisation(party))?;
+            envelopes.push(gateway.sign(self.ledger.network(), OFFICE_LANE, sequence, now, tx));
+        }
+        let senders: Vec<PartyId> = envelopes.iter().map(|e| e.envelope().member).collect();
+        let receipts = self.ledger.submit(at, envelopes)?;
+        for (party, receipt) in senders.into_iter().zip(receipts) {
+            if let Some(code) = receipt.items.iter().find_map(|i| i.outcome.rejection()) {
+                return Err(ConsortiumError::Refused { party, code });
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks again for everything that was under way when the process stopped.
+    fn resume(&mut self) -> Result<(), ConsortiumError> {
+        for party in self.parties() {
+            let (ledger, gateway) = self.parts(party)?;
+            let effects = gateway.resume(ledger)?;
+            self.dispatch(party, effects)?;
+        }
+        self.flush(self.ledger.time())
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub const fn ledger(&self) -> &MemoryLedger {
+        &self.ledger
+    }
+
+    /// The founders, in a fixed order.
+    #[must_use]
+    pub fn founders(&self) -> &[Founder] {
+        &self.founders
+    }
+
+    /// The organisations, in the order of their ids.
+    #[must_use]
+    pub fn parties(&self) -> Vec<PartyId> {
+        self.gateways.keys().copied().collect()
+    }
+
+    /// How many letters were carried between organisations, by kind.
+    #[must_use]
+    pub const fn carried(&self) -> &BTreeMap<&'static str, u64> {
+        &self.carried
+    }
+
+    /// One organisation's gateway.
+    ///
+    /// # Errors
+    /// [`ConsortiumError::UnknownOrganisation`].
+    pub fn gateway(&mut self, party: PartyId) -> Result<&mut Gateway<OrgStore>, ConsortiumError> {
+        self.gateways.get_mut(&party).ok_or(ConsortiumError::UnknownOrganisation(party))
+    }
+
+    /// All gateways, to write out what they know.
+    pub fn gateways_mut(&mut self) -> impl Iterator<Item = &mut Gateway<OrgStore>> {
+        self.gateways.values_mut()
+    }
+
+    /// The ledger and one organisation's gateway together.
+    ///
+    /// # Errors
+    /// [`ConsortiumError::UnknownOrganisation`].
+    pub fn ledger_and_gateway(
+        &mut self,
+        party: PartyId,
+    ) -> Result<(&MemoryLedger, &mut Gateway<OrgStore>), ConsortiumError> {
+        self.parts(party)
+    }
+
+    fn parts(
+        &mut self,
+        party: PartyId,
+    ) -> Result<(&MemoryLedger, &mut Gateway<OrgStore>), ConsortiumError> {
+        let gateway = self.gateways.get_mut(&party).ok_or(ConsortiumError::UnknownOrganisation(party))?;
+        Ok((&self.ledger, gateway))
+    }
+
+    /// Takes an organisation, with its store, out of the process, as an outage would.
+    pub fn take_away(&mut self, party: PartyId) -> Option<Gateway<OrgStore>> {
+        self.gateways.remove(&party)
+    }
+
+    /// Brings an organisation back.
+    pub fn bring_back(&mut self, gateway: Gateway<OrgStore>) {
+        self.gateways.insert(gateway.party(), gateway);
+    }
+
+    /// A driver asks to charge at a station of `operator`.
+    ///
+    /// # Errors
+    /// [`ConsortiumError`].
+    pub fn request(&mut self, operator: PartyId, request: &ChargeRequest) -> Result<(), ConsortiumError> {
+        let (ledger, gateway) = self.parts(operator)?;
+        let effects = gateway.request(ledger, request)?;
+        self.dispatch(operator, effects)
+    }
+
+    /// The driver accepts the quote.
+    ///
+    /// # Errors
+    /// [`ConsortiumError`].
+    pub fn accept(
+        &mut self,
+        operator: PartyId,
+        session: &SessionId,
+        at: UnixMillis,
+    ) -> Result<(), ConsortiumError> {
+        let (ledger, gateway) = self.parts(operator)?;
+        let effects = gateway.accept(ledger, session, at)?;
+        self.dispatch(operator, effects)
+    }
+
+    /// The driver refuses the quote.
+    ///
+    /// # Errors
+    /// [`ConsortiumError`].
+    pub fn refuse(&mut self, operator: PartyId, session: &SessionId) -> Result<(), ConsortiumError> {
+        let (ledger, gateway) = self.parts(operator)?;
+        let effects = gateway.refuse(ledger, session)?;
+        self.dispatch(operator, effects)
+    }
+
+    /// The station reports what was delivered.
+    ///
+    /// # Errors
+    /// [`ConsortiumError`].
+    pub fn consumed(
+        &mut self,
+        operator: PartyId,
+        session: &SessionId,
+        consumption: Consumption,
+    ) -> Result<(), ConsortiumError> {
+        let (ledger, gateway) = self.parts(operator)?;
+        let effects = gateway.consumed(ledger, session, consumption)?;
+        self.dispatch(operator, effects)
+    }
+
+    /// Time has passed.
+    ///
+    /// # Errors
+    /// [`ConsortiumError`].
+    pub fn tick(&mut self, now: UnixMillis) -> Result<(), ConsortiumError> {
+        for party in self.parties() {
+            let (ledger, gateway) = self.parts(party)?;
+            let effects = gateway.tick(ledger, now)?;
+            self.dispatch(party, effects)?;
+        }
+        Ok(())
+    }
+
+    /// A session at `operator`.
+    ///
+    /// # Errors
+    /// [`ConsortiumError`].
+    pub fn session(&mut self, operator: PartyId, id: &SessionId) -> Result<Option<Session>, ConsortiumError> {
+        Ok(self.gateway(operator)?.session(id)?)
+    }
+
+    /// What happened at stations since the last call.
+    pub fn at_stations(&mut self) -> Vec<(PartyId, AtStation)> {
+        std::mem::take(&mut self.at_stations)
+    }
+
+    /// Posts the letters of an organisation and delivers all that are under way.
+    fn dispatch(&mut self, from: PartyId, effects: Vec<Effect>) -> Result<(), ConsortiumError> {
+        self.post(from, effects)?;
+        while let Some(bytes) = self.letters.pop_front() {
+            let letter = Letter::open(&bytes, &self.ledger)?;
+            let (sender, to) = (letter.from, letter.to);
+            let asked_for = match &letter.message {
+                PartnerMessage::Authorize(request) => Some(request.session.clone()),
+                _ => None,
+            };
+            *self.carried.entry(kind(&letter.message)).or_default() += 1;
+            let effects = match self.parts(to) {
+                Ok((ledger, gateway)) => {
+                    let now = ledger.time();
+                    gateway.receive(ledger, sender, letter.message, now).map_err(ConsortiumError::from)
+                }
+                Err(error) => Err(error),
+            };
+            match (effects, asked_for) {
+                (Ok(effects), _) => self.post(to, effects)?,
+                // Nobody answers: the visited operator must not wait for ever.
+                (Err(error), Some(session)) if is_outage(&error, to) => {
+                    let (ledger, gateway) = self.parts(sender)?;
+                    let effects = gateway.home_unreachable(ledger, &session)?;
+                    self.post(sender, effects)?;
+                }
+                // The sender keeps what was not confirmed and sends it again.
+                (Err(error), None) if is_outage(&error, to) => {
+                    tracing::warn!(%to, "consortium.letter.undelivered");
+                }
+                (Err(error), _) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn post(&mut self, from: PartyId, effects: Vec<Effect>) -> Result<(), ConsortiumError> {
+        for effect in effects {
+            let event = match effect {
+                Effect::Send { to, message } => {
+                    let key = self.keys.get(&from).ok_or(ConsortiumError::UnknownOrganisation(from))?;
+                    self.letters.push_back(Letter { from, to, message }.seal(key)?);
+                    continue;
+                }
+                Effect::ShowQuote(quote) => AtStation::Quote(quote),
+                Effect::Deny { session, denial } => AtStation::Denied { session, denial },
+                Effect::PowerOn { session, energy_max, .. } => AtStation::PowerOn { session, energy_max },
+            };
+            self.at_stations.push((from, event));
+        }
+        Ok(())
+    }
+
+    /// Sends every outbox to the ledger, in one block at `at`, and again for what follows from the answers, until
+    /// nothing is left. Every store is committed before anything that it must remember leaves it.
+    ///
+    /// # Errors
+    /// [`ConsortiumError`].
+    pub fn flush(&mut self, at: UnixMillis) -> Result<(), ConsortiumError> {
+        loop {
+            self.commit()?;
+            let network = self.ledger.network();
+            let now = self.ledger.time().max(at);
+            let mut envelopes: Vec<SignedEnvelope> = Vec::new();
+            for gateway in self.gateways.values_mut() {
+                envelopes.append(&mut gateway.envelopes(&self.ledger, network, now)?);
+            }
+            if envelopes.is_empty() {
+                return Ok(());
+            }
+            let receipts = self.ledger.submit(at, envelopes.clone())?;
+            for (envelope, receipt) in envelopes.iter().zip(&receipts) {
+                for gateway in self.gateways.values_mut() {
+                    gateway.observe(&self.ledger, envelope.envelope(), receipt, now)?;
+                }
+                let sender = envelope.envelope().member;
+                let (ledger, gateway) = self.parts(sender)?;
+                let effects = gateway.receipt(ledger, envelope, receipt)?;
+                self.dispatch(sender, effects)?;
+            }
+        }
+    }
+
+    /// Makes every store durable.
+    ///
+    /// # Errors
+    /// [`ConsortiumError`].
+    pub fn commit(&mut self) -> Result<(), ConsortiumError> {
+        Ok(self.gateways.values_mut().try_for_each(Gateway::commit)?)
+    }
+
+    /// Nets a period and pays it: the treasurers attest the debtors' deposits and the creditors' payouts. Closing a
+    /// period that is closed already, or in which nothing was booked, changes nothing.
+    ///
+    /// # Errors
+    /// [`ConsortiumError`].
+    pub fn settle(
+        &mut self,
+        at: UnixMillis,
+        period: SettlementPeriod,
+        currency: Currency,
+    ) -> Result<(), ConsortiumError> {
+        let treasurers: Vec<PartyId> = self
+            .founders
+            .iter()
+            .filter(|f| f.roles.contains(Roles::TREASURER))
+            .map(|f| f.party)
+            .take(usize::from(TREASURERS_REQUIRED))
+            .collect();
+        let closer = treasurers.first().copied().ok_or(ConsortiumError::Overflow)?;
+        let booked: Option<PeriodPairs> = read(&self.ledger, &StateKey::PeriodPairs(period, currency))?;
+        if booked.is_some() {
+            let close = Tx::Settlement(SettlementTx::ClosePeriod { period, currency });
+            self.submit_office(at, vec![(closer, close)])?;
+        }
+        let Some(closed) = query::closed_period(&self.ledger, period, currency)? else { return Ok(()) };
+        let mut deposits = Vec::new();
+        for position in &closed.net {
+            let account = Account::Net(period, position.party, currency);
+            let owed = query::balance(&self.ledger, account)?.checked_neg().ok_or(ConsortiumError::Overflow)?;
+            if owed > 0 {
+                deposits.push((position.party, owed));
+            }
+        }
+        let attest = |party: PartyId, micros: i64, payout: bool| {
+            let amount = Money::new(micros, currency);
+            let text = format!("{} {period} {party}", if payout { "payout" } else { "deposit" });
+            let reference = eroam_domain::codec::ShortText::new(&text).map_err(|_| ConsortiumError::Overflow)?;
+            Ok::<_, ConsortiumError>(if payout {
+                Tx::Settlement(SettlementTx::AttestPayout { party, amount, reference })
+            } else {
+                Tx::Settlement(SettlementTx::AttestDeposit { party, amount, reference })
+            })
+        };
+        self.attest_all(at, &treasurers, deposits.into_iter().map(|(p, m)| attest(p, m, false)))?;
+        let mut payouts = Vec::new();
+        for position in &closed.net {
+            let cash = query::balance(&self.ledger, Account::Cash(position.party, currency))?;
+            if cash > 0 {
+                payouts.push((position.party, cash));
+            }
+        }
+        self.attest_all(at, &treasurers, payouts.into_iter().map(|(p, m)| attest(p, m, true)))
+    }
+
+    fn attest_all(
+        &mut self,
+        at: UnixMillis,
+        treasurers: &[PartyId],
+        txs: impl Iterator<Item = Result<Tx, ConsortiumError>>,
+    ) -> Result<(), ConsortiumError> {
+        let mut signed = Vec::new();
+        for tx in txs {
+            let tx = tx?;
+            signed.extend(treasurers.iter().map(|t| (*t, tx.clone())));
+        }
+        if signed.is_empty() { Ok(()) } else { self.submit_office(at, signed) }
+    }
+}
+
+/// Whether an error means that `party` cannot answer at the moment.
+fn is_outage(error: &ConsortiumError, party: PartyId) -> bool {
+    match error {
+        ConsortiumError::UnknownOrganisation(p) => *p == party,
+        ConsortiumError::Gateway(GatewayError::Store { party: p, .. }) => *p == party,
+        _ => false,
+    }
+}
+
+const fn kind(message: &PartnerMessage) -> &'static str {
+    match message {
+        PartnerMessage::Authorize(_) => "authorize",
+        PartnerMessage::Authorized { .. } => "authorized",
+        PartnerMessage::Recall { .. } => "recall",
+        PartnerMessage::Reports(_) => "reports",
+        PartnerMessage::ReportsReceived(_) => "reports_received",
+    }
+}

@@ -1,0 +1,203 @@
+//! Canonical bytes: golden hashes, round trips, and bytes that are nothing.
+
+use super::fixture::*;
+use crate::agreement::{AgreementTx, agreement_id, terms_digest};
+use crate::cdr::CdrTx;
+use crate::membership::MembershipTx;
+use crate::reject::{ItemOutcome, RejectCode};
+use crate::settlement::SettlementTx;
+use crate::state::StateKey;
+use crate::tariff::TariffTx;
+use crate::tx::{Envelope, SignedEnvelope, Tx};
+use eroam_domain::cdr::AgreementRef;
+use eroam_domain::codec::{self, Digest};
+use eroam_domain::money::Price;
+use proptest::prelude::*;
+
+/// The name of a transaction's kind. A new kind does not compile until it has a name, and a golden hash below.
+pub(super) fn kind(tx: &Tx) -> &'static str {
+    match tx {
+        Tx::Membership(MembershipTx::RotateKey { .. }) => "RotateKey",
+        Tx::Agreement(AgreementTx::Propose { .. }) => "Propose",
+        Tx::Agreement(AgreementTx::Accept { .. }) => "Accept",
+        Tx::Agreement(AgreementTx::Amend { .. }) => "Amend",
+        Tx::Agreement(AgreementTx::Terminate { .. }) => "Terminate",
+        Tx::Tariff(TariffTx::PublishTariff { .. }) => "PublishTariff",
+        Tx::Cdr(CdrTx::RecordCdrs(_)) => "RecordCdrs",
+        Tx::Cdr(CdrTx::Contest { .. }) => "Contest",
+        Tx::Cdr(CdrTx::Resolve { .. }) => "Resolve",
+        Tx::Cdr(CdrTx::Credit { .. }) => "Credit",
+        Tx::Settlement(SettlementTx::ReserveCredit(_)) => "ReserveCredit",
+        Tx::Settlement(SettlementTx::AttestDeposit { .. }) => "AttestDeposit",
+        Tx::Settlement(SettlementTx::ClosePeriod { .. }) => "ClosePeriod",
+        Tx::Settlement(SettlementTx::AttestPayout { .. }) => "AttestPayout",
+    }
+}
+
+/// One transaction of each kind, the same for ever.
+fn one_of_each() -> Vec<Tx> {
+    let (terms, from) = (terms(hom(), vis()), on(1, 1, 0));
+    let id = agreement_id(&terms, from);
+    let roaming = Roaming {
+        at: AgreementRef { id, version: 1 },
+        terms: terms.clone(),
+        tariff: (eroam_domain::cdr::TariffRef { id: tariff(vis()).id().clone(), version: 1 }, tariff(vis())),
+    };
+    let cdr = roaming.cdr(1, on(1, 10, 8), 10_000);
+    let accepted = terms_digest(&terms, from);
+    vec![
+        Tx::Membership(MembershipTx::rotate(genesis().network(), vis(), &key_of("new"))),
+        Tx::Agreement(AgreementTx::Propose { terms: terms.clone(), effective_from: from }),
+        Tx::Agreement(AgreementTx::Accept { id, version: 1, terms: accepted }),
+        Tx::Agreement(AgreementTx::Amend { id, terms, effective_from: on(2, 1, 0) }),
+        Tx::Agreement(AgreementTx::Terminate { id, at: on(3, 1, 0) }),
+        Tx::Tariff(TariffTx::PublishTariff { version: 1, tariff: tariff(vis()) }),
+        records([cdr.clone()]),
+        contest(&cdr),
+        resolve(&cdr, EUR),
+        credit(&cdr, EUR),
+        reserve([roaming.reservation(1, on(1, 10, 8), 50 * EUR)]),
+        deposit(hom(), 10 * EUR, "in"),
+        close(month(1)),
+        payout(hom(), 10 * EUR, "out"),
+    ]
+}
+
+fn hashes() -> Vec<(&'static str, String)> {
+    let mut hashes: Vec<(&str, String)> =
+        one_of_each().iter().map(|tx| (kind(tx), Digest::of(&codec::to_bytes(tx)).to_string())).collect();
+    let chain = Chain::new();
+    let envelope = chain.sign(chain.envelope(hom(), deposit(hom(), 10 * EUR, "in")));
+    hashes.push(("envelope", envelope.digest().to_string()));
+    hashes.push(("genesis", genesis().network().to_string()));
+    let price = Price { excl_vat: 1, incl_vat: 2 };
+    let outcomes = [
+        ItemOutcome::ACCEPTED,
+        ItemOutcome::Accepted { booked_in: Some(month(1)) },
+        ItemOutcome::Rejected(RejectCode::PriceMismatch(price)),
+        ItemOutcome::Rejected(RejectCode::Overflow),
+    ];
+    hashes.push(("outcomes", Digest::of(&codec::to_bytes(&outcomes)).to_string()));
+    hashes
+}
+
+/// A changed hash is a changed format: every archived block and every signature of before becomes unreadable. It needs a
+/// new [`crate::tx::VERSION`] (or a variant added at the end), and then approval by putting the new hash here.
+const GOLDEN: &[(&str, &str)] = &[
+    ("RotateKey", "d06311b4993f0f41e49a079a54caa787d4919ecb73ffe3b80d37df608dc4b662"),
+    ("Propose", "370d22fa80fb3ae531791f4c992cf1b1bb8052d6a63218859503508caa030716"),
+    ("Accept", "164060281ef30ea77b91224106dfda4b661b11fcc670ae78e010f0ed13ef1605"),
+    ("Amend", "f67bc119baed7b710f71aaa07781d6a993abf87b5491923bd35549c598be8762"),
+    ("Terminate", "66aeee025f7191f0258192ba73d628444f3e3c51b3def09ef9f14a449cb022ee"),
+    ("PublishTariff", "8df0bf02f12ca54bb76aac4c6c9f6600f07223e0762026ab66cd3345a598f387"),
+    ("RecordCdrs", "8ee1dfb2a9416e9c4f623c1a4d0234f49bbbe85234db64a7140d88ec1035a919"),
+    ("Contest", "1030c5900fe698514dba6b9dc8c05a797f947d4af6ac99078de877eeaa69abaa"),
+    ("Resolve", "50349f5c0608401d747ec8ad48bdf93d18e2b1e3a3ae1d8cd27ccad336953686"),
+    ("Credit", "f132e4fd17fc74b44a61740bec2bc30932ed52c889ff1ff7a713bac5186648af"),
+    ("ReserveCredit", "dd53279cdc8cd60a4b23a20b05a362c4d7e34e51ba751c621a27d83a7439a9f9"),
+    ("AttestDeposit", "85ce99b8c9a167578c396da28435fa61b9eebbbe8444e0e4dba4ec21ebf43ef1"),
+    ("ClosePeriod", "b25f0e5f6fc56190b92b6332f8f209a2f8c253b6b93cae5b69ec4da77d79c969"),
+    ("AttestPayout", "321c9033b51103315996832f6c408ba96b5547857a3089fd204e1669cf387d80"),
+    ("envelope", "87f2da23659c302a5df59e8a8a54e0a557177aea5363e3a1aac67f2ad09bf9ce"),
+    ("genesis", "ab6a434351a887bbe58197d39b6f9a19c4e0a2a1ff44348a641c9361dab5f1e9"),
+    ("outcomes", "1e754afe1bf62bc68a000486ca4176935c890d86392dc88691efea31b2f6474d"),
+];
+
+#[test]
+fn the_canonical_bytes_are_those_of_version_1() {
+    let found = hashes();
+    let shown: Vec<String> =
+        found.iter().map(|(name, hash)| format!("    (\"{name}\", \"{hash}\"),")).collect();
+    let same = found.iter().map(|(name, hash)| (*name, hash.as_str())).eq(GOLDEN.iter().copied());
+    assert!(same, "the format changed; what it is now:\n{}", shown.join("\n"));
+}
+
+#[test]
+fn every_transaction_survives_its_bytes() {
+    let chain = Chain::new();
+    for tx in one_of_each() {
+        let bytes = codec::to_bytes(&tx);
+        assert_eq!(codec::from_bytes::<Tx>(&bytes), Ok(tx.clone()));
+        let signed = chain.sign(chain.envelope(vis(), tx));
+        assert_eq!(SignedEnvelope::decode(signed.bytes().to_vec()), Ok(signed));
+    }
+}
+
+#[test]
+fn every_code_survives_its_bytes() {
+    // 64 codes or so: the first byte says which; those with contents need more bytes.
+    let mut codes = 0;
+    for first in 0..=u8::MAX {
+        let bytes = [0usize, 1, 16].map(|more| [vec![first], vec![0; more]].concat());
+        if let Some(code) = bytes.iter().find_map(|b| codec::from_bytes::<RejectCode>(b).ok()) {
+            assert_eq!(codec::to_bytes(&code)[0], first);
+            assert!(!code.to_string().is_empty());
+            assert!(serde_json::to_string(&code).is_ok());
+            codes += 1;
+        } else {
+            assert!(first >= codes, "a gap in the codes");
+        }
+    }
+    assert_eq!(codes, 65);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
+
+    #[test]
+    fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+        let _ = codec::from_bytes::<StateKey>(&bytes);
+        let _ = codec::from_bytes::<Tx>(&bytes);
+        let _ = codec::from_bytes::<Envelope>(&bytes);
+        let _ = SignedEnvelope::decode(bytes);
+    }
+
+    /// Far more of these get past the first fields.
+    #[test]
+    fn damaged_envelopes_never_panic_and_stay_canonical(
+        which in 0usize..14,
+        damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        cut in any::<prop::sample::Index>(),
+        whole in any::<bool>(),
+    ) {
+        let mut chain = Chain::new();
+        let signed = chain.sign(chain.envelope(vis(), one_of_each().swap_remove(which)));
+        let mut bytes = signed.bytes().to_vec();
+        for (place, byte) in damage {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        if !whole {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        if let Ok(decoded) = SignedEnvelope::decode(bytes.clone()) {
+            // One value has one encoding: nobody can make a second envelope of it.
+            let body = codec::to_bytes(decoded.envelope());
+            prop_assert_eq!(&bytes[..bytes.len() - 64], body.as_slice());
+            // Whatever it says now, it executes, even when its sender really signed it.
+            chain.run(&decoded);
+            let resigned = chain.sign(decoded.envelope().clone());
+            chain.run(&resigned);
+        }
+    }
+
+    #[test]
+    fn state_keys_survive_their_bytes(bytes in proptest::collection::vec(0u8..20, 0..80)) {
+        if let Ok(key) = codec::from_bytes::<StateKey>(&bytes) {
+            prop_assert_eq!(codec::to_bytes(&key), bytes);
+        }
+    }
+
+    #[test]
+    fn envelopes_survive_their_bytes(
+        which in 0usize..14, version in any::<u8>(), key in any::<u32>(), lane in any::<u16>(), sequence in any::<u64>(),
+        network in any::<[u8; 32]>(),
+    ) {
+        let chain = Chain::new();
+        let base = chain.envelope(vis(), one_of_each().swap_remove(which));
+        let signed = chain.sign(Envelope { version, network: Digest(network), key, lane, sequence, ..base });
+        let decoded = SignedEnvelope::decode(signed.bytes().to_vec()).unwrap();
+        prop_assert_eq!(&decoded, &signed);
+        prop_assert_eq!(decoded.digest(), signed.digest());
+    }
+}

@@ -1,0 +1,761 @@
+//! Every refusal, in the documented order.
+//!
+//! A ladder is a valid envelope and the ways to spoil it, in the order in which the checks run. Each rung is climbed
+//! twice: spoiled in this way alone, and in this way together with all the later ones; both times its code must come
+//! out, and a refusal must change nothing but, at most, the lane. So a ladder proves the order of its checks.
+
+use super::fixture::*;
+use crate::agreement::{AgreementRecord, AgreementTx, VERSIONS_MAX, Version, terms_digest};
+use crate::cdr::{CdrRecord, CdrTx, DAY_SLOTS, EvseDay, RECORDS_PER_EVSE_DAY_MAX};
+use crate::membership::{KEYS_MAX, MembershipTx};
+use crate::reject::RejectCode;
+use crate::settlement::{Attestation, CreditReservation, PAIR_BALANCE_MAX, SettlementTx};
+use crate::state::{Account, AttestationKind, StateKey};
+use crate::tariff::TariffTx;
+use crate::tx::{Envelope, LANES_MAX, PublicKey, Tx};
+use ed25519_dalek::SigningKey;
+use eroam_domain::agreement::{
+    BENEFICIARIES_MAX, PriceRule, RoamingAgreement, SurplusShare, Terms, WINDOW_MAX,
+};
+use eroam_domain::cdr::{Adjustment, Cdr, CdrStatus, Payer};
+use eroam_domain::codec::{self, Digest, ShortText};
+use eroam_domain::ids::PartyId;
+use eroam_domain::money::{Money, Price};
+use eroam_domain::quantity::{BasisPoints, DurationMs, WattHours, Watts};
+use eroam_domain::tariff::{ReservationRestriction, Restrictions};
+use eroam_domain::time::{PeriodKind, SettlementPeriod, UnixMillis};
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::discriminant;
+
+/// An envelope to be, on a chain.
+#[derive(Clone)]
+struct Case {
+    chain: Chain,
+    sender: PartyId,
+    tx: Tx,
+    /// What the envelope itself has wrong.
+    envelope: Vec<fn(&mut Envelope, &Chain)>,
+    /// Another key than the sender's.
+    key: Option<SigningKey>,
+    roaming: Roaming,
+}
+
+type Spoil = fn(&mut Case);
+
+struct Ladder {
+    name: &'static str,
+    /// The first is the documented first.
+    rungs: Vec<(RejectCode, Spoil)>,
+    base: Case,
+}
+
+impl Case {
+    /// HOM's drivers may charge at VIS's stations. `tx` sees the agreement.
+    fn new(sender: PartyId, tx: impl FnOnce(&mut Chain, &Roaming) -> Tx) -> Self {
+        let mut chain = Chain::new();
+        let roaming = chain.agree(terms(hom(), vis()));
+        let tx = tx(&mut chain, &roaming);
+        Self { chain, sender, tx, envelope: Vec::new(), key: None, roaming }
+    }
+
+    fn cdrs(&mut self) -> &mut Vec<Cdr> {
+        match &mut self.tx {
+            Tx::Cdr(CdrTx::RecordCdrs(cdrs)) => cdrs,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn cdr(&mut self) -> &mut Cdr {
+        &mut self.cdrs()[0]
+    }
+
+    fn reservations(&mut self) -> &mut Vec<CreditReservation> {
+        match &mut self.tx {
+            Tx::Settlement(SettlementTx::ReserveCredit(items)) => items,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn reservation(&mut self) -> &mut CreditReservation {
+        &mut self.reservations()[0]
+    }
+
+    fn terms(&mut self) -> &mut RoamingAgreement {
+        match &mut self.tx {
+            Tx::Agreement(AgreementTx::Propose { terms, .. } | AgreementTx::Amend { terms, .. }) => terms,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn agreement(&mut self) -> &mut Digest {
+        match &mut self.tx {
+            Tx::Agreement(
+                AgreementTx::Accept { id, .. }
+                | AgreementTx::Amend { id, .. }
+                | AgreementTx::Terminate { id, .. },
+            ) => id,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The party and amount of an attestation.
+    fn attested(&mut self) -> (&mut PartyId, &mut Money) {
+        match &mut self.tx {
+            Tx::Settlement(
+                SettlementTx::AttestDeposit { party, amount, .. }
+                | SettlementTx::AttestPayout { party, amount, .. },
+            ) => (party, amount),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Has the sender attest the same by hand, but for `edit`.
+    fn seed_attestation(&mut self, edit: impl FnOnce(&mut Attestation)) {
+        let (party, amount) = (*self.attested().0, *self.attested().1);
+        let mut attestation = Attestation { party, amount, by: [self.sender].into(), applied: false };
+        edit(&mut attestation);
+        let kind = match &self.tx {
+            Tx::Settlement(SettlementTx::AttestDeposit { .. }) => AttestationKind::Deposit,
+            _ => AttestationKind::Payout,
+        };
+        self.chain.put(&StateKey::Attestation(kind, ShortText::new("ref").unwrap()), &attestation);
+    }
+
+    /// Books a record of the same number by hand: its id is taken.
+    fn seed_record(&mut self, digest: Digest) {
+        let roaming = self.roaming.clone();
+        let cdr = self.cdr().clone();
+        let record = booked(&roaming, &cdr, digest);
+        self.chain.put(&StateKey::Cdr(vis(), cdr.id), &record);
+    }
+
+    /// Changes a booked record by hand.
+    fn edit_record(&mut self, edit: impl FnOnce(&mut CdrRecord)) {
+        let key = StateKey::Cdr(vis(), self.roaming.cdr(1, on(1, 10, 8), 10_000).id);
+        let mut record: CdrRecord = self.chain.read(&key).unwrap();
+        edit(&mut record);
+        self.chain.put(&key, &record);
+    }
+
+    /// The EVSE's slot for the day of the record.
+    fn put_evse_day(&mut self, entry: &EvseDay) {
+        let cdr = self.cdr().clone();
+        let slot = u8::try_from(cdr.start.utc_day().rem_euclid(i64::from(DAY_SLOTS))).unwrap();
+        self.chain.put(&StateKey::EvseDay(vis(), cdr.evse, slot), entry);
+    }
+
+    /// Executes it; checks that a refusal changed nothing.
+    fn refusal(mut self) -> Option<RejectCode> {
+        let mut envelope = self.chain.envelope(self.sender, self.tx);
+        for spoil in &self.envelope {
+            spoil(&mut envelope, &self.chain);
+        }
+        let key = self.key.unwrap_or_else(|| self.chain.key(envelope.member));
+        let signed = envelope.sign(&key);
+        let before = self.chain.digest();
+        let outcome = self.chain.run(&signed);
+        assert_eq!(outcome.items.len(), 1);
+        let code = outcome.items[0].outcome.rejection()?;
+        assert_eq!(self.chain.digest(), before, "a refusal changed the state");
+        assert_eq!(outcome.writes.is_empty(), code.leaves_sequence(), "{code:?}: the lane");
+        assert!(outcome.writes.len() <= 1, "a refusal wrote more than the lane");
+        Some(code)
+    }
+}
+
+fn booked(roaming: &Roaming, cdr: &Cdr, digest: Digest) -> CdrRecord {
+    CdrRecord {
+        digest,
+        agreement: roaming.at,
+        emsp: hom(),
+        amount: 10 * EUR,
+        period: month(1),
+        status: CdrStatus::Provisional { contest_until: later(cdr.end, 40 * DAY) },
+        adjustments: Vec::new(),
+    }
+}
+
+/// What `Price` a mismatch shows depends on what else is spoiled.
+fn same(found: RejectCode, wanted: RejectCode) -> bool {
+    match wanted {
+        RejectCode::PriceMismatch(_) => discriminant(&found) == discriminant(&wanted),
+        _ => found == wanted,
+    }
+}
+
+fn envelope_ladder() -> Ladder {
+    use RejectCode::*;
+    let base = Case::new(vis(), |_, roaming| records([roaming.cdr(1, on(1, 10, 8), 10_000)]));
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (WrongVersion, |c| c.envelope.push(|e, _| e.version = 2)),
+        (WrongNetwork, |c| c.envelope.push(|e, _| e.network = Digest::ZERO)),
+        (UnknownMember, |c| c.sender = stranger()),
+        (UnknownKey, |c| c.envelope.push(|e, _| e.key = 9)),
+        (RotatedKey, |c| {
+            let old = c.chain.key(vis());
+            c.chain.rotate(vis(), "new");
+            c.key.get_or_insert(old);
+            c.envelope.push(|e, _| e.key = 0);
+        }),
+        (BadSignature, |c| c.key = Some(key_of("thief"))),
+        (UnknownLane, |c| c.envelope.push(|e, _| e.lane = LANES_MAX)),
+        (SequenceUsed, |c| c.envelope.push(|e, _| e.sequence = 0)),
+        (SequenceGap, |c| c.envelope.push(|e, _| e.sequence = 99)),
+        (Expired, |c| c.envelope.push(|e, chain| e.expires_at = chain.now)),
+        (BatchSize, |c| c.cdrs().clear()),
+    ];
+    Ladder { name: "envelope", rungs, base }
+}
+
+fn rotate_ladder() -> Ladder {
+    use RejectCode::*;
+    fn proof(c: &mut Case) -> (&mut PublicKey, &mut [u8; 64]) {
+        match &mut c.tx {
+            Tx::Membership(MembershipTx::RotateKey { key, proof }) => (key, proof),
+            other => panic!("{other:?}"),
+        }
+    }
+    let base = Case::new(vis(), |chain, _| {
+        Tx::Membership(MembershipTx::rotate(chain.network, vis(), &key_of("new")))
+    });
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (KeyReused, |c| *proof(c).0 = PublicKey::of(&key_of("PT-VIS"))),
+        (TooManyKeys, |c| (1..KEYS_MAX).for_each(|n| c.chain.rotate(vis(), &format!("key {n}")))),
+        (BadKeyProof, |c| proof(c).1[0] ^= 1),
+    ];
+    Ladder { name: "rotate", rungs, base }
+}
+
+fn bad_terms() -> Vec<(RejectCode, Spoil)> {
+    use RejectCode::BadTerms;
+    vec![
+        (BadTerms(1), |c| c.terms().cpo = c.terms().emsp),
+        (BadTerms(2), |c| c.terms().resolver = c.terms().emsp),
+        (BadTerms(3), |c| c.terms().credit_limit.currency = usd()),
+        (BadTerms(4), |c| c.terms().limits.amount_max = 0),
+        (BadTerms(5), |c| {
+            c.terms().price_rule = PriceRule::Static { factor: BasisPoints::new(0) };
+        }),
+        (BadTerms(6), |c| {
+            let share = SurplusShare { party: own(), share: BasisPoints::new(1) };
+            c.terms().shares.surplus = vec![share; BENEFICIARIES_MAX + 1];
+        }),
+        (BadTerms(7), |c| c.terms().limits.power_max = Watts::ZERO),
+        (BadTerms(8), |c| {
+            c.terms().contest_window = DurationMs::from_millis(WINDOW_MAX.millis() + 1);
+        }),
+        (BadTerms(9), |c| c.terms().terms = Terms::Committed),
+    ]
+}
+
+fn propose_ladder() -> Ladder {
+    use RejectCode::*;
+    let base = Case::new(uti(), |_, _| {
+        Tx::Agreement(AgreementTx::Propose { terms: terms(uti(), vis()), effective_from: on(2, 1, 0) })
+    });
+    let mut rungs = bad_terms();
+    rungs.extend::<Vec<(RejectCode, Spoil)>>(vec![
+        (NotASide, |c| c.sender = tr1()),
+        (UnknownParty, |c| c.terms().resolver = tr1()),
+        (AgreementExists, |c| {
+            c.chain.propose(&terms(uti(), vis()));
+        }),
+    ]);
+    Ladder { name: "propose", rungs, base }
+}
+
+fn accept_ladder() -> Ladder {
+    use RejectCode::*;
+    let base = Case::new(vis(), |chain, roaming| {
+        let (id, from) = (roaming.at.id, on(3, 1, 0));
+        let amended = AgreementTx::Amend {
+            id,
+            terms: RoamingAgreement { resolver: own(), ..terms(hom(), vis()) },
+            effective_from: from,
+        };
+        chain.ok(hom(), Tx::Agreement(amended));
+        let read = RoamingAgreement { resolver: own(), ..terms(hom(), vis()) };
+        Tx::Agreement(AgreementTx::Accept { id, version: 2, terms: terms_digest(&read, from) })
+    });
+    fn accepted(c: &mut Case) -> (&mut u32, &mut Digest) {
+        match &mut c.tx {
+            Tx::Agreement(AgreementTx::Accept { version, terms, .. }) => (version, terms),
+            other => panic!("{other:?}"),
+        }
+    }
+    fn edit(c: &mut Case, change: impl FnOnce(&mut AgreementRecord)) {
+        let key = StateKey::Agreement(c.roaming.at.id);
+        let mut record: AgreementRecord = c.chain.read(&key).unwrap();
+        change(&mut record);
+        c.chain.put(&key, &record);
+    }
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (UnknownAgreement, |c| *c.agreement() = Digest::ZERO),
+        (NotASide, |c| c.sender = uti()),
+        (AgreementTerminated, |c| {
+            let (id, at) = (c.roaming.at.id, on(2, 1, 0));
+            c.chain.ok(hom(), Tx::Agreement(AgreementTx::Terminate { id, at }));
+        }),
+        (NothingToAccept, |c| *accepted(c).0 = 3),
+        (OwnProposal, |c| c.sender = hom()),
+        (TermsDiffer, |c| *accepted(c).1 = terms_digest(&terms(hom(), vis()), on(3, 1, 0))),
+        (WrongAgreementVersion, |c| {
+            edit(c, |record| record.pending.as_mut().unwrap().version.since = on(1, 1, 0));
+        }),
+        (LimitReached, |c| {
+            edit(c, |record| {
+                let version = |n| Version { number: 1, since: later(on(1, 1, 0), n) };
+                record.versions = (0..u64::try_from(VERSIONS_MAX).unwrap()).map(version).collect();
+            });
+        }),
+    ];
+    Ladder { name: "accept", rungs, base }
+}
+
+fn amend_ladder() -> Ladder {
+    use RejectCode::*;
+    let base = Case::new(vis(), |_, roaming| {
+        let terms = RoamingAgreement { resolver: own(), ..terms(hom(), vis()) };
+        Tx::Agreement(AgreementTx::Amend { id: roaming.at.id, terms, effective_from: on(3, 1, 0) })
+    });
+    let mut rungs: Vec<(RejectCode, Spoil)> = vec![
+        (UnknownAgreement, |c| *c.agreement() = Digest::ZERO),
+        (NotASide, |c| c.sender = tr1()),
+        (AgreementTerminated, |c| {
+            let id = *c.agreement();
+            c.chain.ok(vis(), Tx::Agreement(AgreementTx::Terminate { id, at: on(2, 1, 0) }));
+        }),
+    ];
+    rungs.extend(bad_terms());
+    rungs.extend::<Vec<(RejectCode, Spoil)>>(vec![
+        (NotASide, |c| c.terms().cpo = uti()),
+        (UnknownParty, |c| c.terms().resolver = tr1()),
+        (AgreementNotAccepted, |c| *c.agreement() = c.chain.propose(&terms(uti(), vis()))),
+        (ImmutableTerms, |c| c.terms().period = PeriodKind::Day),
+    ]);
+    Ladder { name: "amend", rungs, base }
+}
+
+fn terminate_ladder() -> Ladder {
+    use RejectCode::*;
+    let base = Case::new(hom(), |_, roaming| {
+        Tx::Agreement(AgreementTx::Terminate { id: roaming.at.id, at: on(2, 1, 0) })
+    });
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (UnknownAgreement, |c| *c.agreement() = Digest::ZERO),
+        (NotASide, |c| c.sender = uti()),
+        (AgreementTerminated, |c| {
+            let id = c.roaming.at.id;
+            c.chain.ok(vis(), Tx::Agreement(AgreementTx::Terminate { id, at: on(2, 1, 0) }));
+        }),
+        (InThePast, |c| {
+            let (id, at) = (c.roaming.at.id, UnixMillis::new(c.chain.now.get() - 1).unwrap());
+            c.tx = Tx::Agreement(AgreementTx::Terminate { id, at });
+        }),
+    ];
+    Ladder { name: "terminate", rungs, base }
+}
+
+fn tariff_ladder() -> Ladder {
+    use RejectCode::*;
+    let base =
+        Case::new(vis(), |_, _| Tx::Tariff(TariffTx::PublishTariff { version: 2, tariff: tariff(vis()) }));
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (WrongRole, |c| c.sender = hom()),
+        (NotOwnTariff, |c| {
+            let Tx::Tariff(TariffTx::PublishTariff { tariff: published, .. }) = &mut c.tx else { panic!() };
+            *published = tariff(uti());
+        }),
+        (WrongTariffVersion, |c| {
+            let Tx::Tariff(TariffTx::PublishTariff { version, .. }) = &mut c.tx else { panic!() };
+            *version = 3;
+        }),
+    ];
+    Ladder { name: "tariff", rungs, base }
+}
+
+/// Shifts all times of a record.
+fn shift(cdr: &mut Cdr, ms: u64) {
+    for time in [&mut cdr.accepted_at, &mut cdr.start, &mut cdr.end] {
+        *time = later(*time, ms);
+    }
+    for period in &mut cdr.periods {
+        period.start = later(period.start, ms);
+    }
+}
+
+fn set_energy(cdr: &mut Cdr, wh: u64) {
+    cdr.energy = WattHours::from_wh(wh).unwrap();
+    cdr.periods[0].energy = cdr.energy;
+}
+
+fn malformed() -> Vec<(RejectCode, Spoil)> {
+    use RejectCode::MalformedRecord;
+    vec![
+        (MalformedRecord(1), |c| c.cdr().end = UnixMillis::new(c.cdr().start.get() - 1).unwrap()),
+        (MalformedRecord(2), |c| c.cdr().accepted_at = later(c.cdr().start, 1)),
+        (MalformedRecord(3), |c| c.cdr().periods.clear()),
+        (MalformedRecord(4), |c| {
+            let before = UnixMillis::new(c.cdr().start.get() - 1).unwrap();
+            c.cdr().periods[0].start = before;
+        }),
+        (MalformedRecord(5), |c| c.cdr().periods[0].parking = DurationMs::from_millis(30 * DAY)),
+        (MalformedRecord(6), |c| {
+            let cdr = c.cdr();
+            let mut last = cdr.periods[0];
+            (last.start, last.charging) = (cdr.end, DurationMs::ZERO);
+            cdr.periods.push(last);
+        }),
+        (MalformedRecord(7), |c| c.cdr().energy = WattHours::from_milli_wh(1)),
+    ]
+}
+
+fn record_ladder() -> Ladder {
+    use RejectCode::*;
+    let base = Case::new(vis(), |_, roaming| records([roaming.cdr(1, on(1, 10, 8), 10_000)]));
+    let mut rungs: Vec<(RejectCode, Spoil)> =
+        vec![(BatchSize, |c| c.cdrs().clear()), (WrongRole, |c| c.sender = hom())];
+    rungs.extend(malformed());
+    rungs.extend::<Vec<(RejectCode, Spoil)>>(vec![
+        (DuplicateRecord, |c| {
+            let digest = c.cdr().digest();
+            c.seed_record(digest);
+        }),
+        (ConflictingRecord, |c| c.seed_record(Digest::ZERO)),
+        (UnknownAgreement, |c| c.cdr().agreement.id = Digest::ZERO),
+        (NotASide, |c| c.cdr().agreement = c.chain.agree(terms(hom(), uti())).at),
+        (AgreementNotAccepted, |c| c.cdr().agreement.id = c.chain.propose(&terms(uti(), vis()))),
+        (WrongAgreementVersion, |c| c.cdr().agreement.version = 2),
+        (WrongCurrency, |c| c.cdr().currency = usd()),
+        (UnknownVoucher, |c| c.cdr().payer = Payer::Voucher { nullifier: Digest::ZERO }),
+        (UnexpectedAttestation, |c| c.cdr().attestation = Some(Digest::ZERO)),
+        (FromTheFuture, |c| {
+            let ahead = c.chain.now.since(c.cdr().end).unwrap().millis() + 1;
+            shift(c.cdr(), ahead);
+        }),
+        (TooLate, |c| c.chain.now = later(c.cdr().end, 30 * DAY + 1)),
+        (EnergyLimit, |c| set_energy(c.cdr(), 100_001)),
+        (DurationLimit, |c| c.cdr().end = later(c.cdr().start, DAY + 1)),
+        (PowerLimit, |c| set_energy(c.cdr(), 50_001)),
+        (AmountLimit, |c| c.cdr().price.incl_vat = 100 * EUR + 1),
+        (UnknownTariff, |c| c.cdr().tariff.version = 99),
+        (WrongCurrency, |c| {
+            c.cdr().tariff = c.chain.publish(tariff_of(vis(), "T2", usd(), EUR, Restrictions::NONE)).0;
+        }),
+        (NoPrice, |c| {
+            let reserved =
+                Restrictions { reservation: Some(ReservationRestriction::Reservation), ..Restrictions::NONE };
+            c.cdr().tariff = c.chain.publish(tariff_of(vis(), "T3", eur(), EUR, reserved)).0;
+        }),
+        (PriceMismatch(Price { excl_vat: 10 * EUR, incl_vat: 10 * EUR }), |c| c.cdr().price.excl_vat -= 1),
+        (TooLate, |c| {
+            let day = c.cdr().start.utc_day() + i64::from(DAY_SLOTS);
+            c.put_evse_day(&EvseDay { day, intervals: Vec::new() });
+        }),
+        (EvseDayFull, |c| {
+            let (day, taken) = (c.cdr().start.utc_day(), (c.cdr().start, c.cdr().end));
+            c.put_evse_day(&EvseDay { day, intervals: vec![taken; RECORDS_PER_EVSE_DAY_MAX] });
+        }),
+        (OverlappingRecord, |c| {
+            let (day, end) = (c.cdr().start.utc_day(), c.cdr().end);
+            let another = (UnixMillis::new(end.get() - 1).unwrap(), later(end, HOUR));
+            c.put_evse_day(&EvseDay { day, intervals: vec![another] });
+        }),
+        (LimitReached, |c| c.chain.put(&StateKey::PeriodPairs(month(1), eur()), &full_period())),
+        (Overflow, |c| {
+            let due = Account::Receivable(month(1), vis(), hom(), eur());
+            c.chain.put(&StateKey::Account(due), &(PAIR_BALANCE_MAX - 10 * EUR + 1));
+        }),
+    ]);
+    Ladder { name: "record", rungs, base }
+}
+
+/// A case with record 1 booked.
+fn disputed(sender: PartyId, tx: fn(&mut Chain, &Cdr) -> Tx) -> Case {
+    Case::new(sender, |chain, roaming| {
+        let cdr = roaming.cdr(1, on(1, 10, 8), 10_000);
+        chain.record(&cdr, vis());
+        tx(chain, &cdr)
+    })
+}
+
+fn contest_ladder() -> Ladder {
+    use RejectCode::*;
+    let base = disputed(hom(), |_, cdr| contest(cdr));
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (UnknownRecord, |c| c.tx = contest(&c.roaming.cdr(2, on(1, 10, 8), 10_000))),
+        (NotASide, |c| c.sender = vis()),
+        (NotContestable, |c| c.edit_record(|r| r.status = CdrStatus::Final)),
+    ];
+    Ladder { name: "contest", rungs, base }
+}
+
+fn resolve_ladder() -> Ladder {
+    use RejectCode::*;
+    let base = disputed(arb(), |chain, cdr| {
+        chain.ok(hom(), contest(cdr));
+        resolve(cdr, 10 * EUR)
+    });
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (UnknownRecord, |c| c.tx = resolve(&c.roaming.cdr(2, on(1, 10, 8), 10_000), 1)),
+        (NotResolver, |c| c.sender = own()),
+        (NotResolvable, |c| c.edit_record(|r| r.status = CdrStatus::Final)),
+        (AdjustmentAmount, |c| c.tx = resolve(&c.roaming.cdr(1, on(1, 10, 8), 10_000), -1)),
+        (AdjustmentAmount, |c| c.tx = resolve(&c.roaming.cdr(1, on(1, 10, 8), 10_000), 10 * EUR + 1)),
+        // No sequence of transactions fills the resolver's place; the state is edited to see that it would be safe.
+        (LimitReached, |c| c.edit_record(|r| r.adjustments = vec![Adjustment::Credit { micros: 0 }; 16])),
+    ];
+    Ladder { name: "resolve", rungs, base }
+}
+
+fn credit_ladder() -> Ladder {
+    use RejectCode::*;
+    let base = disputed(vis(), |_, cdr| credit(cdr, 10 * EUR));
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (UnknownRecord, |c| c.sender = uti()),
+        (AdjustmentAmount, |c| c.tx = credit(&c.roaming.cdr(1, on(1, 10, 8), 10_000), 0)),
+        (AdjustmentAmount, |c| c.tx = credit(&c.roaming.cdr(1, on(1, 10, 8), 10_000), 10 * EUR + 1)),
+        (LimitReached, |c| c.edit_record(|r| r.adjustments = vec![Adjustment::Credit { micros: 0 }; 15])),
+    ];
+    Ladder { name: "credit", rungs, base }
+}
+
+fn reserve_ladder() -> Ladder {
+    use RejectCode::*;
+    let base = Case::new(vis(), |_, roaming| reserve([roaming.reservation(1, on(1, 20, 8), 50 * EUR)]));
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (BatchSize, |c| c.reservations().clear()),
+        (WrongRole, |c| c.sender = hom()),
+        (NotPositive, |c| c.reservation().amount = 0),
+        (ReservationExpiry, |c| c.reservation().expires_at = c.reservation().reserved_at),
+        (FromTheFuture, |c| {
+            let now = c.chain.now;
+            let item = c.reservation();
+            (item.reserved_at, item.expires_at) = (later(now, 1), later(now, 30 * DAY));
+        }),
+        (UnknownAgreement, |c| c.reservation().agreement.id = Digest::ZERO),
+        (NotASide, |c| c.reservation().agreement = c.chain.agree(terms(hom(), uti())).at),
+        (AgreementNotAccepted, |c| c.reservation().agreement.id = c.chain.propose(&terms(uti(), vis()))),
+        (WrongAgreementVersion, |c| c.reservation().agreement.version = 2),
+        (ReservationExpiry, |c| c.reservation().expires_at = later(c.reservation().reserved_at, DAY + 1)),
+        (DuplicateReservation, |c| {
+            let earlier = c.roaming.reservation(1, on(1, 20, 7), EUR);
+            c.chain.ok(vis(), reserve([earlier]));
+        }),
+        (CreditExhausted, |c| c.reservation().amount = 1_000 * EUR + 1),
+    ];
+    Ladder { name: "reserve", rungs, base }
+}
+
+fn attestation_rungs() -> Vec<(RejectCode, Spoil)> {
+    use RejectCode::*;
+    vec![
+        (WrongRole, |c| c.sender = hom()),
+        (NotPositive, |c| c.attested().1.micros = 0),
+        (UnknownParty, |c| *c.attested().0 = stranger()),
+        (AlreadyApplied, |c| c.seed_attestation(|a| (a.applied, a.amount.micros) = (true, 1))),
+        (ContradictsAttestation, |c| c.seed_attestation(|a| a.amount.micros += 1)),
+        (AlreadyAttested, |c| c.seed_attestation(|_| ())),
+    ]
+}
+
+fn deposit_ladder() -> Ladder {
+    let base = Case::new(tr1(), |_, _| deposit(hom(), 10 * EUR, "ref"));
+    let mut rungs = attestation_rungs();
+    rungs.push((RejectCode::Overflow, |c| {
+        // Only the attestation that completes it moves the money.
+        c.chain.deposit(hom(), i64::MAX, "all the money there is");
+        c.chain.ok(tr2(), c.tx.clone());
+    }));
+    Ladder { name: "deposit", rungs, base }
+}
+
+fn payout_ladder() -> Ladder {
+    let base = Case::new(tr1(), |chain, _| {
+        chain.deposit(hom(), 10 * EUR, "in");
+        payout(hom(), 10 * EUR, "ref")
+    });
+    let mut rungs = attestation_rungs();
+    rungs.push((RejectCode::InsufficientFunds, |c| c.attested().1.micros += 1));
+    Ladder { name: "payout", rungs, base }
+}
+
+fn close_ladder() -> Ladder {
+    use RejectCode::*;
+    let base = Case::new(tr1(), |chain, roaming| {
+        chain.record(&roaming.cdr(1, on(1, 10, 8), 10_000), vis());
+        chain.now = on(2, 3, 0);
+        close(month(1))
+    });
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (Overflow, |c| {
+            let last = UnixMillis::new(253_402_300_799_999).unwrap();
+            c.tx = close(SettlementPeriod::containing(PeriodKind::Month, last));
+        }),
+        (PeriodNotOver, |c| {
+            c.chain.now = UnixMillis::new(on(2, 3, 0).get() - 1).unwrap();
+        }),
+        (PeriodClosed, |c| {
+            c.chain.now = on(2, 3, 0);
+            c.tx = close(month(1));
+            c.chain.close(month(1));
+        }),
+        (NothingBooked, |c| c.tx = close(SettlementPeriod::containing(PeriodKind::Day, on(1, 10, 0)))),
+    ];
+    Ladder { name: "close", rungs, base }
+}
+
+fn ladders() -> Vec<Ladder> {
+    vec![
+        envelope_ladder(),
+        rotate_ladder(),
+        propose_ladder(),
+        accept_ladder(),
+        amend_ladder(),
+        terminate_ladder(),
+        tariff_ladder(),
+        record_ladder(),
+        contest_ladder(),
+        resolve_ladder(),
+        credit_ladder(),
+        reserve_ladder(),
+        deposit_ladder(),
+        payout_ladder(),
+        close_ladder(),
+    ]
+}
+
+#[test]
+fn every_check_refuses_alone_and_wins_over_all_later_ones() {
+    for Ladder { name, rungs, base } in ladders() {
+        assert_eq!(base.clone().refusal(), None, "{name}: nothing is spoiled");
+        for (place, (code, spoil)) in rungs.iter().enumerate() {
+            let mut alone = base.clone();
+            spoil(&mut alone);
+            assert_eq!(alone.refusal(), Some(*code), "{name}, rung {place}: alone");
+            let mut all = base.clone();
+            for (_, spoil) in rungs[place..].iter().rev() {
+                spoil(&mut all);
+            }
+            let found = all.refusal().expect("spoiled");
+            assert!(same(found, *code), "{name}, rung {place}: {found:?} instead of {code:?}");
+        }
+    }
+}
+
+/// Maps every code to the ladders that have it. A new variant does not compile until it has one.
+macro_rules! ladders_of_codes {
+    ($($code:pat => $ladders:expr),* $(,)?) => {
+        fn ladders_of(code: RejectCode) -> &'static [&'static str] {
+            match code { $($code => $ladders),* }
+        }
+        /// One for each variant, in the order of [`RejectCode`].
+        const LADDERS: &[&[&str]] = &[$($ladders),*];
+    };
+}
+
+ladders_of_codes! {
+    RejectCode::WrongVersion => &["envelope"],
+    RejectCode::WrongNetwork => &["envelope"],
+    RejectCode::UnknownMember => &["envelope"],
+    RejectCode::UnknownKey => &["envelope"],
+    RejectCode::RotatedKey => &["envelope"],
+    RejectCode::BadSignature => &["envelope"],
+    RejectCode::UnknownLane => &["envelope"],
+    RejectCode::SequenceUsed => &["envelope"],
+    RejectCode::SequenceGap => &["envelope"],
+    RejectCode::Expired => &["envelope"],
+    RejectCode::BatchSize => &["envelope", "record", "reserve"],
+    RejectCode::WrongRole => &["tariff", "record", "reserve", "deposit", "payout"],
+    RejectCode::UnknownParty => &["propose", "amend", "deposit", "payout"],
+    RejectCode::BadKeyProof => &["rotate"],
+    RejectCode::KeyReused => &["rotate"],
+    RejectCode::TooManyKeys => &["rotate"],
+    RejectCode::BadTerms(_) => &["propose", "amend"],
+    RejectCode::NotASide =>
+        &["propose", "accept", "amend", "terminate", "record", "contest", "reserve"],
+    RejectCode::AgreementExists => &["propose"],
+    RejectCode::UnknownAgreement => &["accept", "amend", "terminate", "record", "reserve"],
+    RejectCode::AgreementNotAccepted => &["amend", "record", "reserve"],
+    RejectCode::NothingToAccept => &["accept"],
+    RejectCode::OwnProposal => &["accept"],
+    RejectCode::TermsDiffer => &["accept"],
+    RejectCode::AgreementTerminated => &["accept", "amend", "terminate"],
+    RejectCode::InThePast => &["terminate"],
+    RejectCode::ImmutableTerms => &["amend"],
+    RejectCode::WrongAgreementVersion => &["accept", "record", "reserve"],
+    RejectCode::NotOwnTariff => &["tariff"],
+    RejectCode::WrongTariffVersion => &["tariff"],
+    RejectCode::UnknownTariff => &["record"],
+    RejectCode::MalformedRecord(_) => &["record"],
+    RejectCode::DuplicateRecord => &["record"],
+    RejectCode::ConflictingRecord => &["record"],
+    RejectCode::WrongCurrency => &["record"],
+    RejectCode::UnknownVoucher => &["record"],
+    RejectCode::UnexpectedAttestation => &["record"],
+    RejectCode::FromTheFuture => &["record", "reserve"],
+    RejectCode::TooLate => &["record"],
+    RejectCode::EnergyLimit => &["record"],
+    RejectCode::DurationLimit => &["record"],
+    RejectCode::PowerLimit => &["record"],
+    RejectCode::AmountLimit => &["record"],
+    RejectCode::OverlappingRecord => &["record"],
+    RejectCode::EvseDayFull => &["record"],
+    RejectCode::NoPrice => &["record"],
+    RejectCode::PriceMismatch(_) => &["record"],
+    RejectCode::UnknownRecord => &["contest", "resolve", "credit"],
+    RejectCode::NotContestable => &["contest"],
+    RejectCode::NotResolvable => &["resolve"],
+    RejectCode::NotResolver => &["resolve"],
+    RejectCode::AdjustmentAmount => &["resolve", "credit"],
+    RejectCode::NotPositive => &["reserve", "deposit", "payout"],
+    RejectCode::ReservationExpiry => &["reserve"],
+    RejectCode::DuplicateReservation => &["reserve"],
+    RejectCode::CreditExhausted => &["reserve"],
+    RejectCode::AlreadyAttested => &["deposit", "payout"],
+    RejectCode::ContradictsAttestation => &["deposit", "payout"],
+    RejectCode::AlreadyApplied => &["deposit", "payout"],
+    RejectCode::InsufficientFunds => &["payout"],
+    RejectCode::PeriodNotOver => &["close"],
+    RejectCode::PeriodClosed => &["close"],
+    RejectCode::NothingBooked => &["close"],
+    RejectCode::LimitReached => &["accept", "record", "resolve", "credit"],
+    RejectCode::Overflow => &["record", "deposit", "close"],
+}
+
+#[test]
+fn every_code_has_a_rung_in_every_ladder_that_documents_it() {
+    let mut found: BTreeMap<Vec<u8>, (RejectCode, BTreeSet<&str>)> = BTreeMap::new();
+    for Ladder { name, rungs, .. } in ladders() {
+        for (code, _) in rungs {
+            // The first byte of the canonical form is the variant.
+            let variant = codec::to_bytes(&code)[..1].to_vec();
+            found.entry(variant).or_insert((code, BTreeSet::new())).1.insert(name);
+        }
+    }
+    for (code, names) in found.values() {
+        assert_eq!(*names, ladders_of(*code).iter().copied().collect(), "{code:?}");
+    }
+    assert_eq!(found.len(), LADDERS.len(), "a code has no rung");
+}
+
+#[test]
+fn every_fault_number_is_reached() {
+    let (terms, records): (Vec<_>, Vec<_>) = (bad_terms(), malformed());
+    for (place, (code, _)) in (1u8..).zip(&terms) {
+        assert_eq!(*code, RejectCode::BadTerms(place));
+    }
+    for (place, (code, _)) in (1u8..).zip(&records) {
+        assert_eq!(*code, RejectCode::MalformedRecord(place));
+    }
+    assert_eq!((terms.len(), records.len()), (9, 7));
+}
+
+#[test]
+fn only_the_first_nine_codes_leave_the_sequence() {
+    for Ladder { rungs, .. } in ladders() {
+        for (code, _) in rungs {
+            assert_eq!(code.leaves_sequence(), codec::to_bytes(&code)[0] < 9, "{code:?}");
+        }
+    }
+}

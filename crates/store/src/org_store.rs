@@ -1,0 +1,278 @@
+//! The records of one organisation: tables in memory that know what has to be written, in front of the database.
+//!
+//! | records | in memory |
+//! |---|---|
+//! | contracts | changed ones, and about 100,000 that were used lately |
+//! | visitors | all: they are few and temporary |
+//! | sessions | unsettled and changed ones |
+//! | charges | unbilled and changed ones |
+//! | wholesale lines | changed ones |
+//!
+//! [`Store::commit`] writes what changed, many rows in a statement, in one transaction. What has to be read in order
+//! (bills, invoices, counts) is written into that transaction first, so that reading sees every change.
+
+mod charges;
+mod contracts;
+mod known_keys;
+mod sessions;
+mod visitors;
+mod wholesale;
+
+use crate::database::{Database, Owner};
+use crate::open_error::OpenError;
+use crate::rows::{Table, Value};
+use crate::session_counts::SessionCounts;
+use crate::store_url::StoreUrl;
+use charges::Charges;
+use contracts::Contracts;
+use eroam_domain::cdr::{CdrId, SessionId};
+use eroam_domain::codec::Digest;
+use eroam_domain::ids::{ContractId, PartyId};
+use eroam_domain::time::{CivilMonth, SettlementPeriod, UnixMillis};
+use eroam_gateway::billing::{BillLine, Charge};
+use eroam_gateway::invoice::WholesaleLine;
+use eroam_gateway::ports::{Store, StoreError};
+use eroam_gateway::profiles::{HomeProfile, VisitorProfile};
+use eroam_gateway::sessions::Session;
+use serde::de::DeserializeOwned;
+use sessions::Sessions;
+use sqlx::Row;
+use sqlx::any::AnyRow;
+use visitors::Visitors;
+use wholesale::Wholesale;
+
+const META: Table = Table { name: "meta", keys: &["key"], columns: &["value"], sticky: None };
+const BILLED_THROUGH: &str = "billed_through";
+/// Rows that are read at a time where all are read in order.
+const PAGE: i64 = 1_000;
+
+/// The records of one organisation.
+///
+/// It blocks; see the crate's documentation for where to call it.
+pub struct OrgStore {
+    database: Database,
+    party: PartyId,
+    contracts: Contracts,
+    visitors: Visitors,
+    sessions: Sessions,
+    charges: Charges,
+    wholesale: Wholesale,
+    billed_through: Option<CivilMonth>,
+    billed_through_changed: bool,
+}
+
+impl OrgStore {
+    /// Opens the records of `party` in `network`, or makes them.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(url: &StoreUrl, party: PartyId, network: &Digest) -> Result<Self, OpenError> {
+        let mut database = Database::open(url, Owner::Party(party), network)?;
+        let place = database.place().to_owned();
+        let load = |database: &mut Database| {
+            Ok(Loaded {
+                visitors: Visitors::load(database)?,
+                sessions: Sessions::load(database)?,
+                charges: Charges::load(database)?,
+                billed_through: load_billed_through(database)?,
+            })
+        };
+        let loaded = load(&mut database).map_err(|source| OpenError::Unreadable { place, source })?;
+        Ok(Self {
+            database,
+            party,
+            contracts: Contracts::default(),
+            visitors: loaded.visitors,
+            sessions: loaded.sessions,
+            charges: loaded.charges,
+            wholesale: Wholesale::default(),
+            billed_through: loaded.billed_through,
+            billed_through_changed: false,
+        })
+    }
+
+    /// How many sessions took which way.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn session_counts(&mut self) -> Result<SessionCounts, StoreError> {
+        self.database.check()?;
+        self.write_changes()?;
+        SessionCounts::of(&mut self.database, self.party)
+    }
+
+    /// Hands out every session at the organisation's stations, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`StoreError`]; or what `visit` returned.
+    pub fn each_session(
+        &mut self,
+        visit: &mut dyn FnMut(Session) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.database.check()?;
+        self.write_changes()?;
+        sessions::each(&mut self.database, visit)
+    }
+
+    /// Writes what changed, to be committed later.
+    fn write_changes(&mut self) -> Result<(), StoreError> {
+        self.contracts.write(&mut self.database)?;
+        self.visitors.write(&mut self.database)?;
+        self.sessions.write(&mut self.database)?;
+        self.charges.write(&mut self.database)?;
+        self.wholesale.write(&mut self.database)?;
+        if let Some(month) = self.billed_through.filter(|_| self.billed_through_changed) {
+            let row = vec![Value::Text(BILLED_THROUGH.into()), Value::Text(month.to_string())];
+            self.database.put(&META, std::iter::once(Ok(row)))?;
+            self.billed_through_changed = false;
+        }
+        Ok(())
+    }
+}
+
+/// What an opened store keeps in memory from the beginning.
+struct Loaded {
+    visitors: Visitors,
+    sessions: Sessions,
+    charges: Charges,
+    billed_through: Option<CivilMonth>,
+}
+
+fn load_billed_through(database: &mut Database) -> Result<Option<CivilMonth>, StoreError> {
+    let sql = "SELECT value FROM meta WHERE key = $1";
+    let Some(row) = database.row(sql, vec![Value::Text(BILLED_THROUGH.into())])? else { return Ok(None) };
+    let damaged = |e: Box<dyn std::error::Error + Send + Sync>| database.damaged("the last billed month", e);
+    let month: &str = row.try_get(0).map_err(|e| damaged(e.into()))?;
+    month.parse().map(Some).map_err(|e: String| damaged(e.into()))
+}
+
+/// The record in column `index`.
+fn body<T: DeserializeOwned>(
+    database: &Database,
+    table: &str,
+    row: &AnyRow,
+    index: usize,
+) -> Result<T, StoreError> {
+    let what = || format!("a record of `{table}`");
+    let text: &str = row.try_get(index).map_err(|e| database.damaged(&what(), e))?;
+    serde_json::from_str(text).map_err(|e| database.damaged(&what(), e))
+}
+
+/// The text in column `index`.
+fn text(database: &Database, table: &str, row: &AnyRow, index: usize) -> Result<String, StoreError> {
+    row.try_get(index).map_err(|e| database.damaged(&format!("a key of `{table}`"), e))
+}
+
+/// The number in column `index`.
+fn int(database: &Database, table: &str, row: &AnyRow, index: usize) -> Result<i64, StoreError> {
+    row.try_get(index).map_err(|e| database.damaged(&format!("a key of `{table}`"), e))
+}
+
+impl Store for OrgStore {
+    fn home_profile(&mut self, contract: &ContractId) -> Result<Option<HomeProfile>, StoreError> {
+        self.database.check()?;
+        self.contracts.get(&mut self.database, contract)
+    }
+
+    fn put_home_profile(&mut self, profile: &HomeProfile) -> Result<(), StoreError> {
+        self.database.check()?;
+        self.contracts.put(profile);
+        Ok(())
+    }
+
+    fn visitor(&mut self, contract: &ContractId) -> Result<Option<VisitorProfile>, StoreError> {
+        self.database.check()?;
+        Ok(self.visitors.get(contract))
+    }
+
+    fn put_visitor(&mut self, profile: &VisitorProfile) -> Result<(), StoreError> {
+        self.database.check()?;
+        self.visitors.put(profile);
+        Ok(())
+    }
+
+    fn remove_visitor(&mut self, contract: &ContractId) -> Result<(), StoreError> {
+        self.database.check()?;
+        self.visitors.remove(contract);
+        Ok(())
+    }
+
+    fn remove_expired_visitors(&mut self, now: UnixMillis) -> Result<u64, StoreError> {
+        self.database.check()?;
+        Ok(self.visitors.remove_expired(now))
+    }
+
+    fn session(&mut self, id: &SessionId) -> Result<Option<Session>, StoreError> {
+        self.database.check()?;
+        self.sessions.get(&mut self.database, id)
+    }
+
+    fn put_session(&mut self, session: &Session) -> Result<(), StoreError> {
+        self.database.check()?;
+        self.sessions.put(session);
+        Ok(())
+    }
+
+    fn unsettled_sessions(&mut self) -> Result<Vec<Session>, StoreError> {
+        self.database.check()?;
+        Ok(self.sessions.unsettled())
+    }
+
+    fn charge(&mut self, operator: PartyId, cdr: &CdrId) -> Result<Option<Charge>, StoreError> {
+        self.database.check()?;
+        self.charges.get(&mut self.database, operator, cdr)
+    }
+
+    fn put_charge(&mut self, operator: PartyId, cdr: &CdrId, charge: &Charge) -> Result<(), StoreError> {
+        self.database.check()?;
+        self.charges.put(operator, cdr, charge);
+        Ok(())
+    }
+
+    fn unbilled_charges(&mut self) -> Result<Vec<(PartyId, CdrId, Charge)>, StoreError> {
+        self.database.check()?;
+        Ok(self.charges.unbilled())
+    }
+
+    fn each_bill_line(
+        &mut self,
+        visit: &mut dyn FnMut(BillLine) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.database.check()?;
+        self.write_changes()?;
+        charges::each_bill_line(&mut self.database, visit)
+    }
+
+    fn put_wholesale(&mut self, line: &WholesaleLine) -> Result<(), StoreError> {
+        self.database.check()?;
+        self.wholesale.put(line);
+        Ok(())
+    }
+
+    fn each_wholesale(
+        &mut self,
+        visit: &mut dyn FnMut(PartyId, SettlementPeriod, WholesaleLine) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.database.check()?;
+        self.write_changes()?;
+        wholesale::each(&mut self.database, visit)
+    }
+
+    fn billed_through(&mut self) -> Result<Option<CivilMonth>, StoreError> {
+        self.database.check()?;
+        Ok(self.billed_through)
+    }
+
+    fn set_billed_through(&mut self, month: CivilMonth) -> Result<(), StoreError> {
+        self.database.check()?;
+        self.billed_through_changed |= self.billed_through != Some(month);
+        self.billed_through = Some(month);
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), StoreError> {
+        self.database.check()?;
+        self.write_changes()?;
+        self.database.commit()
+    }
+}
