@@ -456,7 +456,7 @@ fn fill_in_bills(consortium: &mut Consortium, visits: &mut [Visit]) -> Result<()
 /// An itemised price in words.
 fn why(price: &ItemisedPrice) -> Vec<Why> {
     let mut lines: Vec<Why> = Vec::new();
-    for line in &price.lines {
+    for line in price.lines.iter().filter(|l| l.amount.excl_vat != 0) {
         let percent = |bps: i32| {
             let sign = if bps < 0 { "-" } else { "+" };
             format!("{sign}{} %", eroam_domain::money::decimal(i128::from(bps.unsigned_abs()), 2, 0))

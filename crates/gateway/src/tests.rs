@@ -1,0 +1,14 @@
+//! One organisation's business, and three of them together. [`world`] is the consortium that the tests share.
+
+mod authentication;
+mod authorization;
+mod bills;
+mod charges;
+mod crashes;
+mod profiles;
+mod quotes;
+mod routing;
+mod rules;
+mod secrecy;
+mod sessions;
+mod world;

@@ -262,6 +262,8 @@ pub fn ledger_balance<'a>(
                 let attested = i128::from(codec::from_bytes::<i64>(value).map_err(corrupt)?);
                 (currency, attested.checked_neg().unwrap_or(i128::MIN))
             }
+            // A currency that was used is reported also when every account in it is empty.
+            StateKey::PeriodPairs(_, currency) | StateKey::ClosedPeriod(_, currency) => (currency, 0),
             _ => continue,
         };
         let sum = sums.entry(currency).or_default();

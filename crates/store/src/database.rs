@@ -8,7 +8,7 @@
 use crate::FORMAT;
 use crate::file_lock::{FileLock, private};
 use crate::open_error::OpenError;
-use crate::rows::{Table, Value, bind, insert};
+use crate::rows::{Placeholders, Table, Value, bind, insert};
 use crate::store_url::{Place, StoreUrl};
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;
@@ -79,6 +79,15 @@ pub(crate) struct Database {
 enum Kind {
     Sqlite,
     Postgres,
+}
+
+impl Kind {
+    const fn placeholders(self) -> Placeholders {
+        match self {
+            Self::Sqlite => Placeholders::Anonymous,
+            Self::Postgres => Placeholders::Numbered,
+        }
+    }
 }
 
 impl Database {
@@ -207,6 +216,7 @@ impl Database {
         rows: impl Iterator<Item = Result<Vec<Value>, serde_json::Error>>,
     ) -> Result<(), StoreError> {
         self.begin()?;
+        let places = self.kind.placeholders();
         let mut rows = rows.peekable();
         while rows.peek().is_some() {
             let chunk: Vec<Vec<Value>> =
@@ -216,7 +226,7 @@ impl Database {
                         source: Some(e.into()),
                     }
                 })?;
-            self.attempt("written", async |connection| insert(connection, table, chunk).await)?;
+            self.attempt("written", async |connection| insert(connection, places, table, chunk).await)?;
         }
         Ok(())
     }
@@ -225,7 +235,7 @@ impl Database {
     pub(crate) fn remove(&mut self, table: &Table, keys: Vec<String>) -> Result<(), StoreError> {
         self.begin()?;
         for chunk in keys.chunks(table.rows_per_statement()) {
-            let sql = table.delete(chunk.len());
+            let sql = table.delete(chunk.len(), self.kind.placeholders());
             self.attempt("written", async |connection| {
                 let values = chunk.iter().map(|key| Value::Text(key.clone()));
                 values.fold(sqlx::query(AssertSqlSafe(sql)), bind).execute(connection).await
@@ -443,7 +453,7 @@ async fn adopt(
     }
     let identity = [("format", FORMAT.to_string()), ("network", network.to_string()), ("party", owner.to_string())];
     let rows = identity.into_iter().map(|(key, value)| vec![Value::Text(key.into()), Value::Text(value)]);
-    insert(connection, &META, rows.collect()).await.map_err(error)
+    insert(connection, kind.placeholders(), &META, rows.collect()).await.map_err(error)
 }
 
 /// What a store says about itself.

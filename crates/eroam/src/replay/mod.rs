@@ -20,6 +20,7 @@ use eroam_domain::cdr::SessionId;
 use eroam_domain::charge::{ChargeRequest, PresentedCredential};
 use eroam_domain::ids::PartyId;
 use eroam_domain::pricing::plan::{EvenSession, PlanError, periods};
+use eroam_domain::quantity::DurationMs;
 use eroam_domain::tariff::{Tariff, TariffId};
 use eroam_domain::time::{SettlementPeriod, UnixMillis};
 use eroam_gateway::account::readings_digest;
@@ -36,6 +37,8 @@ use std::time::Instant;
 
 /// Events handled between two writes to the ledger and the stores.
 pub const TICK_EVENTS: usize = 8_192;
+/// The most business time between two writes: a record must reach the ledger within the agreement's window.
+const TICK_SPAN: DurationMs = DurationMs::from_millis(7 * 86_400_000);
 
 /// What to replay, and how.
 #[derive(Clone, Debug)]
@@ -344,7 +347,9 @@ impl Runner<'_> {
                 continue;
             }
             let rest = &events[done..];
-            let until_close = close_at.map_or(rest.len(), |close| rest.partition_point(|(at, ..)| *at < close));
+            let span = first.checked_add(TICK_SPAN).unwrap_or(first);
+            let until = close_at.map_or(span, |close| close.min(span));
+            let until_close = rest.partition_point(|(at, ..)| *at < until).max(1);
             let tick = &rest[..until_close.min(tick_events)];
             self.tick(tick)?;
             done += tick.len();

@@ -4,7 +4,7 @@ use super::fixture::*;
 use crate::agreement::{AgreementTx, agreement_id, terms_digest};
 use crate::cdr::CdrTx;
 use crate::membership::MembershipTx;
-use crate::reject::{ItemOutcome, RejectCode};
+use crate::reject::{Item, ItemOutcome, RejectCode, outcome_root};
 use crate::settlement::SettlementTx;
 use crate::state::StateKey;
 use crate::tariff::TariffTx;
@@ -78,6 +78,8 @@ fn hashes() -> Vec<(&'static str, String)> {
         ItemOutcome::Rejected(RejectCode::Overflow),
     ];
     hashes.push(("outcomes", Digest::of(&codec::to_bytes(&outcomes)).to_string()));
+    let items = outcomes.map(|outcome| Item { hash: Digest::of(b"item"), outcome });
+    hashes.push(("outcome root", outcome_root(&items[..3]).to_string()));
     hashes
 }
 
@@ -101,6 +103,7 @@ const GOLDEN: &[(&str, &str)] = &[
     ("envelope", "87f2da23659c302a5df59e8a8a54e0a557177aea5363e3a1aac67f2ad09bf9ce"),
     ("genesis", "ab6a434351a887bbe58197d39b6f9a19c4e0a2a1ff44348a641c9361dab5f1e9"),
     ("outcomes", "1e754afe1bf62bc68a000486ca4176935c890d86392dc88691efea31b2f6474d"),
+    ("outcome root", "2a6fd45c676fc830effafd83cd4770d9fe93086b0d24eb6f16901862f49121f5"),
 ];
 
 #[test]

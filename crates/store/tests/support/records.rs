@@ -82,7 +82,7 @@ pub fn visitor(n: u32, expires_at: UnixMillis) -> VisitorProfile {
                 tier_bps: [0, -100, -200, -300],
                 payment_bps: [0; 5],
                 vat: VatRate::from_ppm(230_000).unwrap(),
-                rounding: Rounding::Cents,
+                rounding: Rounding::cents(),
             },
             valid_until: expires_at,
         },
@@ -257,7 +257,6 @@ pub fn report(n: u32) -> SessionReport {
         salt: Digest::of(b"salt"),
         evse: "NO*LYS*E1234*1".parse().unwrap(),
         place: "Stavanger, Ålgård".into(),
-        retail_version: 4,
         cdr: cdr(n),
     }
 }

@@ -1,0 +1,304 @@
+//! The session's state machine: one record at most, and what is missing is named.
+
+use super::world::*;
+use crate::sessions::{
+    Consumption, Grant, Pending, Phase, Session, SessionEffect, SessionEvent, handle, resume,
+};
+use eroam_domain::cdr::{AcceptanceSignature, Cdr};
+use eroam_domain::charge::{Denial, Quote};
+use eroam_domain::codec::Digest;
+use eroam_domain::ids::PartyId;
+use eroam_domain::quantity::{DurationMs, WattHours};
+use eroam_domain::time::{PeriodKind, SettlementPeriod, UnixMillis};
+use eroam_ledger::reject::RejectCode;
+use proptest::prelude::*;
+use std::sync::OnceLock;
+
+/// What the events of one session carry, taken from a real one.
+struct Script {
+    /// Just asked.
+    asked: Session,
+    grant: Grant,
+    quote: Quote,
+    signature: AcceptanceSignature,
+    consumption: Consumption,
+    cdr: Cdr,
+    salt: Digest,
+}
+
+fn script() -> &'static Script {
+    static SCRIPT: OnceLock<Script> = OnceLock::new();
+    SCRIPT.get_or_init(|| {
+        let mut world = World::new();
+        let quote = world.charge("s1", AT_GLP, ANA, 10_000);
+        let session = world.session("s1");
+        let Phase::Recorded { grant, cdr, salt, .. } = session.phase.clone() else { panic!("recorded") };
+        let consumption = session.consumption.clone().unwrap();
+        let asked = Session { phase: Phase::AwaitingHome, consumption: None, ..session };
+        Script { asked, grant, quote, signature: cdr.acceptance, consumption, cdr, salt }
+    })
+}
+
+/// An event by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Authorized,
+    Denied,
+    Accept,
+    AcceptLate,
+    Refuse,
+    CreditReserved,
+    CreditRefused,
+    Consumed,
+    ConsumedOtherwise,
+    RecordAccepted,
+    RecordRefused,
+    ReportReceived,
+    Tick,
+    TickLate,
+}
+
+/// What happens when nothing goes wrong.
+const GOOD: [Step; 6] = [
+    Step::Authorized,
+    Step::Accept,
+    Step::CreditReserved,
+    Step::Consumed,
+    Step::RecordAccepted,
+    Step::ReportReceived,
+];
+
+const ALL: [Step; 14] = [
+    Step::Authorized,
+    Step::Accept,
+    Step::CreditReserved,
+    Step::Consumed,
+    Step::RecordAccepted,
+    Step::ReportReceived,
+    Step::Denied,
+    Step::AcceptLate,
+    Step::Refuse,
+    Step::CreditRefused,
+    Step::ConsumedOtherwise,
+    Step::RecordRefused,
+    Step::Tick,
+    Step::TickLate,
+];
+
+fn march() -> SettlementPeriod {
+    SettlementPeriod::containing(PeriodKind::Month, start())
+}
+
+impl Step {
+    fn event(self) -> SessionEvent {
+        let s = script();
+        match self {
+            Self::Authorized => SessionEvent::Authorized { grant: s.grant.clone(), quote: s.quote.clone() },
+            Self::Denied => SessionEvent::Denied(Denial::Suspended),
+            Self::Accept => SessionEvent::Accept { at: s.quote.made_at, signature: s.signature },
+            Self::AcceptLate => {
+                SessionEvent::Accept { at: later(s.quote.expires_at, 1), signature: s.signature }
+            }
+            Self::Refuse => SessionEvent::Refuse,
+            Self::CreditReserved => SessionEvent::CreditReserved,
+            Self::CreditRefused => SessionEvent::CreditRefused(RejectCode::CreditExhausted),
+            Self::Consumed => SessionEvent::Consumed(s.consumption.clone()),
+            Self::ConsumedOtherwise => SessionEvent::Consumed(hour_of(start(), 9_999)),
+            Self::RecordAccepted => SessionEvent::RecordAccepted(march()),
+            Self::RecordRefused => SessionEvent::RecordRefused(RejectCode::OverlappingRecord),
+            Self::ReportReceived => SessionEvent::ReportReceived,
+            Self::Tick => SessionEvent::Tick(s.quote.expires_at),
+            Self::TickLate => SessionEvent::Tick(later(s.quote.expires_at, 1)),
+        }
+    }
+}
+
+/// Applies an event as the gateway does: whoever is asked to join joins at once.
+fn apply(session: &mut Session, own: PartyId, event: SessionEvent) -> Vec<SessionEffect> {
+    let mut effects = handle(session, own, event);
+    if effects.contains(&SessionEffect::Join) {
+        let joined = SessionEvent::Joined { cdr: script().cdr.clone(), salt: script().salt };
+        effects.extend(handle(session, own, joined));
+    }
+    effects
+}
+
+/// The session after these steps, and everything that it wanted. `own` is EDP for its own station.
+fn play(own: PartyId, steps: &[Step]) -> (Session, Vec<SessionEffect>) {
+    let mut session = script().asked.clone();
+    let effects = steps.iter().flat_map(|s| apply(&mut session, own, s.event())).collect();
+    (session, effects)
+}
+
+const PATIENCE: DurationMs = DurationMs::from_millis(HOUR);
+
+fn much_later() -> UnixMillis {
+    later(start(), 100 * DAY)
+}
+
+proptest! {
+    #[test]
+    fn whatever_its_messages_do_a_session_makes_one_record_or_says_what_is_missing(
+        steps in proptest::collection::vec(proptest::sample::select(&ALL), 0..40),
+        roaming: bool,
+    ) {
+        let own = if roaming { glp() } else { edp() };
+        let mut session = script().asked.clone();
+        let mut effects = Vec::new();
+        for step in steps {
+            let wanted = apply(&mut session, own, step.event());
+            let once = session.clone();
+            prop_assert_eq!(apply(&mut session, own, step.event()), [], "{:?} repeated", step);
+            prop_assert_eq!(&session, &once, "{:?} repeated", step);
+            effects.extend(wanted);
+        }
+        effects.extend(apply(&mut session, own, SessionEvent::Tick(much_later())));
+        let count = |wanted: SessionEffect| effects.iter().filter(|e| **e == wanted).count();
+        let denials = effects.iter().filter(|e| matches!(e, SessionEffect::Deny(_))).count();
+        for once in [
+            SessionEffect::ShowQuote, SessionEffect::Reserve, SessionEffect::PowerOn, SessionEffect::Join,
+            SessionEffect::Submit, SessionEffect::Report, SessionEffect::BillOwn,
+        ] {
+            prop_assert!(count(once) <= 1, "{:?}", once);
+        }
+        prop_assert_eq!(count(SessionEffect::Join), count(SessionEffect::Submit));
+        prop_assert_eq!(denials, usize::from(matches!(session.phase, Phase::Denied(_))));
+        prop_assert!(denials == 0 || count(SessionEffect::PowerOn) == 0, "denied and served");
+        let settles_with = if roaming { SessionEffect::BillOwn } else { SessionEffect::Submit };
+        prop_assert_eq!(count(settles_with), 0);
+        // In the end it is settled, or somebody can see why not.
+        let pending = session.pending(much_later(), PATIENCE);
+        prop_assert_eq!(session.is_settled(), pending.is_none(), "{:?}", pending);
+        if session.is_settled() {
+            prop_assert_eq!(resume(&session), []);
+        }
+    }
+
+    #[test]
+    fn whoever_repeats_what_was_not_answered_gets_exactly_one_record(
+        order in proptest::collection::vec(proptest::sample::select(&GOOD), 0..30),
+    ) {
+        // Some messages come early, late, twice or not at all; then everybody says everything again, in order.
+        let steps: Vec<Step> = order.into_iter().chain(GOOD).collect();
+        let (session, effects) = play(glp(), &steps);
+        prop_assert_eq!(effects.iter().filter(|e| **e == SessionEffect::Submit).count(), 1);
+        prop_assert_eq!(&session.consumption, &Some(script().consumption.clone()));
+        match &session.phase {
+            Phase::Recorded { cdr, reported: true, .. } => prop_assert_eq!(cdr, &script().cdr),
+            other => prop_assert!(false, "{:?}", other),
+        }
+    }
+
+    #[test]
+    fn an_own_customers_session_is_billed_once_in_any_order(
+        order in proptest::collection::vec(proptest::sample::select(&GOOD), 0..30),
+    ) {
+        let steps: Vec<Step> = order.into_iter().chain(GOOD).collect();
+        let (session, effects) = play(edp(), &steps);
+        prop_assert_eq!(effects.iter().filter(|e| **e == SessionEffect::BillOwn).count(), 1);
+        prop_assert!(matches!(session.phase, Phase::Delivered { .. }), "{:?}", session.phase);
+    }
+}
+
+#[test]
+fn the_first_report_of_the_station_stands() {
+    let (session, _) = play(glp(), &[Step::Authorized, Step::Consumed, Step::ConsumedOtherwise]);
+    assert_eq!(session.consumption.as_ref(), Some(&script().consumption));
+}
+
+#[test]
+fn each_message_that_is_lost_is_named_once_patience_is_over() {
+    let s = script();
+    let (asked, accepted) = (s.asked.requested_at, s.quote.made_at);
+    for (steps, since, want) in [
+        (&GOOD[..0], asked, Pending::HomeSilent),
+        (&GOOD[..2], accepted, Pending::LedgerSilent),
+        (&GOOD[..3], s.quote.until, Pending::ConsumptionMissing),
+        (&GOOD[..4], s.cdr.end, Pending::LedgerSilent),
+        (&GOOD[..5], s.cdr.end, Pending::ReportUnconfirmed),
+    ] {
+        let (session, _) = play(glp(), steps);
+        let patient = since.checked_add(PATIENCE).unwrap();
+        assert_eq!(session.pending(patient, PATIENCE), None, "{want:?}");
+        assert_eq!(session.pending(later(patient, 1), PATIENCE), Some(want));
+        assert!(!session.is_settled());
+    }
+    let (session, _) = play(glp(), &GOOD);
+    assert_eq!(session.pending(much_later(), PATIENCE), None);
+    assert!(session.is_settled());
+}
+
+#[test]
+fn energy_that_nobody_authorized_is_seen_at_once() {
+    for refusal in [&[Step::Denied][..], &[Step::Authorized, Step::Refuse], &[Step::Authorized]] {
+        for energy_comes_first in [false, true] {
+            let mut steps = refusal.to_vec();
+            steps.insert(if energy_comes_first { 0 } else { steps.len() }, Step::Consumed);
+            let (session, effects) = play(glp(), &steps);
+            assert!(!effects.contains(&SessionEffect::Submit));
+            assert_eq!(session.pending(start(), PATIENCE), Some(Pending::EnergyWithoutAuthorization));
+            assert!(!session.is_settled(), "it must stay in sight: {steps:?}");
+        }
+    }
+}
+
+#[test]
+fn a_denied_session_without_energy_is_settled() {
+    let mut session = play(glp(), &[Step::Denied]).0;
+    let none = Consumption { energy: WattHours::ZERO, ..script().consumption.clone() };
+    for consumption in [None, Some(none)] {
+        session.consumption = consumption;
+        assert_eq!(session.pending(much_later(), PATIENCE), None);
+        assert!(session.is_settled());
+    }
+}
+
+#[test]
+fn a_record_that_the_ledger_refused_stays_in_sight_with_its_reason() {
+    let mut steps = GOOD[..4].to_vec();
+    steps.extend([Step::RecordRefused, Step::RecordAccepted, Step::ReportReceived]);
+    let (session, _) = play(glp(), &steps);
+    let why = RejectCode::OverlappingRecord.to_string();
+    assert_eq!(session.pending(start(), PATIENCE), Some(Pending::RecordRefused(why)));
+    assert!(!session.is_settled());
+}
+
+#[test]
+fn two_halves_that_make_no_record_are_seen_at_once() {
+    let mut session = play(glp(), &GOOD[..3]).0;
+    // Nobody joins.
+    assert_eq!(handle(&mut session, glp(), Step::Consumed.event()), [SessionEffect::Join]);
+    assert_eq!(session.pending(start(), PATIENCE), Some(Pending::Unpriced));
+    assert_eq!(resume(&session), [SessionEffect::Join]);
+}
+
+#[test]
+fn power_is_not_switched_on_for_a_session_that_is_over() {
+    for own in [glp(), edp()] {
+        let steps = [Step::Consumed, Step::Authorized, Step::Accept, Step::CreditReserved];
+        let (_, effects) = play(own, &steps);
+        assert!(!effects.contains(&SessionEffect::PowerOn), "{effects:?}");
+    }
+}
+
+#[test]
+fn resuming_asks_for_exactly_what_is_outstanding() {
+    use SessionEffect as E;
+    for (steps, want) in [
+        (0, None),
+        (1, Some(E::ShowQuote)),
+        (2, Some(E::Reserve)),
+        (3, Some(E::PowerOn)),
+        (4, Some(E::Submit)),
+        (5, Some(E::Report)),
+        (6, None),
+    ] {
+        let (session, _) = play(glp(), &GOOD[..steps]);
+        assert_eq!(resume(&session), Vec::from_iter(want), "after {steps} steps");
+    }
+    for steps in [&[Step::Denied][..], &[Step::Authorized, Step::Refuse]] {
+        assert_eq!(resume(&play(glp(), steps).0), []);
+    }
+    let refused: Vec<Step> = GOOD[..4].iter().copied().chain([Step::RecordRefused]).collect();
+    assert_eq!(resume(&play(glp(), &refused).0), [], "a refused record is not sent for ever");
+}
