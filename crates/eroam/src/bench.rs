@@ -155,8 +155,7 @@ pub fn price(records: u64) -> Result<Measured, BadWorkload> {
     let bad = || BadWorkload("a record cannot be made".into());
     let workload = Workload::new().ok_or_else(bad)?;
     let distinct = records.min(DISTINCT);
-    let cdrs: Vec<Cdr> =
-        (0..distinct).map(|n| workload.record(n)).collect::<Option<_>>().ok_or_else(bad)?;
+    let cdrs: Vec<Cdr> = (0..distinct).map(|n| workload.record(n)).collect::<Option<_>>().ok_or_else(bad)?;
     let clock = Clock::start();
     let mut done = 0;
     while done < records {

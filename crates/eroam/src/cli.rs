@@ -135,7 +135,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => run_demo(&args),
         Command::Replay(args) => run_replay(args),
         Command::Bench(BenchCommand::Price(args)) => show_bench("price", &args, bench::price(args.records)?),
-        Command::Bench(BenchCommand::Execute(args)) => show_bench("execute", &args, bench::execute(args.records)?),
+        Command::Bench(BenchCommand::Execute(args)) => {
+            show_bench("execute", &args, bench::execute(args.records)?)
+        }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "eroam", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
@@ -235,4 +237,3 @@ fn show_bench(name: &str, args: &BenchArgs, result: bench::Measured) -> anyhow::
     }
     Ok(ExitCode::SUCCESS)
 }
-

@@ -27,7 +27,7 @@ use eroam_ledger::port::{LedgerError, LedgerPort};
 use eroam_ledger::query;
 use eroam_ledger::reject::RejectCode;
 use eroam_ledger::settlement::{PeriodPairs, SettlementTx};
-use eroam_ledger::state::{Account, StateError, StateKey, read};
+use eroam_ledger::state::{Account, MemoryState, StateError, StateKey, read};
 use eroam_ledger::tx::{PublicKey, SignedEnvelope, Tx};
 use eroam_store::{EnvelopeLog, OpenError, OrgStore, StoreUrl};
 use founders::{Founder, TREASURERS_REQUIRED};
@@ -256,9 +256,9 @@ impl Consortium {
         self.gateways.get_mut(&party).ok_or(ConsortiumError::UnknownOrganisation(party))
     }
 
-    /// All gateways, to write out what they know.
-    pub fn gateways_mut(&mut self) -> impl Iterator<Item = &mut Gateway<OrgStore>> {
-        self.gateways.values_mut()
+    /// The ledger's state and all gateways, to write out what they know.
+    pub fn state_and_gateways(&mut self) -> (&MemoryState, impl Iterator<Item = &mut Gateway<OrgStore>>) {
+        (self.ledger.state(), self.gateways.values_mut())
     }
 
     /// The ledger and one organisation's gateway together.
@@ -272,10 +272,7 @@ impl Consortium {
         self.parts(party)
     }
 
-    fn parts(
-        &mut self,
-        party: PartyId,
-    ) -> Result<(&MemoryLedger, &mut Gateway<OrgStore>), ConsortiumError> {
+    fn parts(&mut self, party: PartyId) -> Result<(&MemoryLedger, &mut Gateway<OrgStore>), ConsortiumError> {
         let gateway = self.gateways.get_mut(&party).ok_or(ConsortiumError::UnknownOrganisation(party))?;
         Ok((&self.ledger, gateway))
     }
@@ -449,12 +446,17 @@ impl Consortium {
         }
     }
 
-    /// Makes every store durable.
+    /// Makes every store durable, all at the same time: they are independent.
     ///
     /// # Errors
     /// [`ConsortiumError`].
     pub fn commit(&mut self) -> Result<(), ConsortiumError> {
-        Ok(self.gateways.values_mut().try_for_each(Gateway::commit)?)
+        std::thread::scope(|scope| {
+            let commits: Vec<_> =
+                self.gateways.values_mut().map(|gateway| scope.spawn(|| gateway.commit())).collect();
+            commits.into_iter().try_for_each(|c| c.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))
+        })?;
+        Ok(())
     }
 
     /// Nets a period and pays it: the treasurers attest the debtors' deposits and the creditors' payouts. Closing a
@@ -485,7 +487,8 @@ impl Consortium {
         let mut deposits = Vec::new();
         for position in &closed.net {
             let account = Account::Net(period, position.party, currency);
-            let owed = query::balance(&self.ledger, account)?.checked_neg().ok_or(ConsortiumError::Overflow)?;
+            let owed =
+                query::balance(&self.ledger, account)?.checked_neg().ok_or(ConsortiumError::Overflow)?;
             if owed > 0 {
                 deposits.push((position.party, owed));
             }
@@ -493,7 +496,8 @@ impl Consortium {
         let attest = |party: PartyId, micros: i64, payout: bool| {
             let amount = Money::new(micros, currency);
             let text = format!("{} {period} {party}", if payout { "payout" } else { "deposit" });
-            let reference = eroam_domain::codec::ShortText::new(&text).map_err(|_| ConsortiumError::Overflow)?;
+            let reference =
+                eroam_domain::codec::ShortText::new(&text).map_err(|_| ConsortiumError::Overflow)?;
             Ok::<_, ConsortiumError>(if payout {
                 Tx::Settlement(SettlementTx::AttestPayout { party, amount, reference })
             } else {

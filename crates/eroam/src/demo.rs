@@ -225,7 +225,10 @@ pub fn run(seed: Seed, out: Option<&Path>) -> Result<Story, DemoError> {
     }
     let first = UnixMillis::new(FIRST_MIDNIGHT_MS).ok_or_else(|| script("its first day"))?;
     let period = SettlementPeriod::containing(founders::PERIOD, first);
-    let close = period.end().and_then(|e| e.checked_add(founders::CLOSE_GRACE)).ok_or_else(|| script("its period"))?;
+    let close = period
+        .end()
+        .and_then(|e| e.checked_add(founders::CLOSE_GRACE))
+        .ok_or_else(|| script("its period"))?;
     consortium.settle(close, period, founders::currency())?;
     fill_in_bills(&mut consortium, &mut visits)?;
     let story = tell(&mut consortium, seed, period, visits)?;
@@ -327,7 +330,9 @@ fn play(
     let offset = UtcOffset::new(2 * 3_600).ok_or_else(|| script("its clock"))?;
     let clock = LocalClock::fixed(offset);
     let contract = match scene.act {
-        Act::Stranger => ContractId::from_parts("FR-ZZZ".parse().map_err(script)?, "C00000009").map_err(script)?,
+        Act::Stranger => {
+            ContractId::from_parts("FR-ZZZ".parse().map_err(script)?, "C00000009").map_err(script)?
+        }
         _ => driver.contract,
     };
     let (credential, shown) = match scene.act {
@@ -441,9 +446,11 @@ fn fill_in_bills(consortium: &mut Consortium, visits: &mut [Visit]) -> Result<()
         let (ledger, gateway) = consortium.ledger_and_gateway(line.operator)?;
         let session = gateway.session(&id).map_err(ConsortiumError::from)?;
         if let Some(Phase::Recorded { cdr, .. }) = session.map(|s| s.phase) {
-            let terms = query::agreement_in_force(ledger, line.contract.party(), line.operator, cdr.accepted_at)
-                .map_err(ConsortiumError::from)?;
-            let tariff = query::latest_tariff(ledger, line.operator, &cdr.tariff.id).map_err(ConsortiumError::from)?;
+            let terms =
+                query::agreement_in_force(ledger, line.contract.party(), line.operator, cdr.accepted_at)
+                    .map_err(ConsortiumError::from)?;
+            let tariff =
+                query::latest_tariff(ledger, line.operator, &cdr.tariff.id).map_err(ConsortiumError::from)?;
             if let (Some((_, terms)), Some((_, tariff))) = (terms, tariff) {
                 let price = eroam_gateway::account::wholesale_of(&terms, &tariff, &cdr).map_err(script)?;
                 visit.wholesale = why(&price);
@@ -476,7 +483,10 @@ fn why(price: &ItemisedPrice) -> Vec<Why> {
             LineRule::MinPrice => "the tariff's minimum".into(),
             LineRule::MaxPrice => "the tariff's maximum".into(),
             LineRule::AgreementFactor { factor } => {
-                format!("the agreement: {} % of the tariff", eroam_domain::money::decimal(i128::from(factor.get()), 2, 0))
+                format!(
+                    "the agreement: {} % of the tariff",
+                    eroam_domain::money::decimal(i128::from(factor.get()), 2, 0)
+                )
             }
             LineRule::Rounding => "rounding".into(),
             LineRule::Wholesale => "what the operator charges".into(),
@@ -498,7 +508,8 @@ fn tell(
     visits: Vec<Visit>,
 ) -> Result<Story, DemoError> {
     let currency = founders::currency();
-    let closed = query::closed_period(consortium.ledger(), period, currency).map_err(ConsortiumError::from)?;
+    let closed =
+        query::closed_period(consortium.ledger(), period, currency).map_err(ConsortiumError::from)?;
     let closed = closed.ok_or_else(|| script("nothing was booked"))?;
     let mut bills: BTreeMap<String, (usize, i64)> = BTreeMap::new();
     for visit in &visits {
@@ -568,7 +579,11 @@ impl fmt::Display for Story {
         }
         writeln!(f, "\nThe ledger: {} blocks, state {}", self.ledger_height, &self.state_digest[..16])?;
         for (currency, sum) in &self.ledger_balance_micros {
-            writeln!(f, "  all accounts less attested deposits: {} {currency}", eroam_domain::money::decimal(i128::from(*sum), 6, 2))?;
+            writeln!(
+                f,
+                "  all accounts less attested deposits: {} {currency}",
+                eroam_domain::money::decimal(i128::from(*sum), 6, 2)
+            )?;
         }
         let letters: Vec<String> = self.letters.iter().map(|(k, n)| format!("{n} {k}")).collect();
         write!(f, "  letters between organisations: {}", letters.join(", "))
@@ -581,7 +596,9 @@ fn write_visit(f: &mut fmt::Formatter<'_>, visit: &Visit) -> fmt::Result {
     match visit.authorized_by {
         Some(AuthorizedBy::Home) => writeln!(f, "  own customer: authorized here")?,
         Some(AuthorizedBy::Partner) => writeln!(f, "  authorized by {}", visit.home)?,
-        Some(AuthorizedBy::Cache) => writeln!(f, "  known from an earlier visit: authorized here, {} not asked", visit.home)?,
+        Some(AuthorizedBy::Cache) => {
+            writeln!(f, "  known from an earlier visit: authorized here, {} not asked", visit.home)?
+        }
         None => {}
     }
     if let Some(quoted) = visit.quoted_micros {

@@ -71,7 +71,13 @@ impl MemoryLedger {
         Ok(ledger)
     }
 
-    fn replay(&mut self, height: u64, time_ms: i64, bytes: Vec<u8>, index: u64) -> Result<(), OpenLedgerError> {
+    fn replay(
+        &mut self,
+        height: u64,
+        time_ms: i64,
+        bytes: Vec<u8>,
+        index: u64,
+    ) -> Result<(), OpenLedgerError> {
         let damaged = |reason: String| OpenLedgerError::Damaged { index, reason };
         let envelope = SignedEnvelope::decode(bytes).map_err(|e| damaged(e.to_string()))?;
         let time = UnixMillis::new(time_ms).ok_or_else(|| damaged("its time is out of range".into()))?;
@@ -118,7 +124,11 @@ impl LedgerPort for MemoryLedger {
         self.time
     }
 
-    fn submit(&mut self, at: UnixMillis, envelopes: Vec<SignedEnvelope>) -> Result<Vec<Receipt>, LedgerError> {
+    fn submit(
+        &mut self,
+        at: UnixMillis,
+        envelopes: Vec<SignedEnvelope>,
+    ) -> Result<Vec<Receipt>, LedgerError> {
         let height = self.height.saturating_add(1);
         let time = self.time.max(at);
         // First the log, then the state: what is acknowledged survives.

@@ -11,7 +11,8 @@ use eroam_domain::money::{Currency, Money, Rounding, RoundingMode};
 use eroam_domain::quantity::{BasisPoints, DurationMs, WattHours, Watts};
 use eroam_domain::retail::{RetailBase, RetailRules, TimeOfUse};
 use eroam_domain::tariff::{
-    Dimension, PriceBound, PriceComponent, Restrictions, Tariff, TariffElement, TariffId, TariffParts, VatRate,
+    Dimension, PriceBound, PriceComponent, Restrictions, Tariff, TariffElement, TariffId, TariffParts,
+    VatRate,
 };
 use eroam_domain::time::{PeriodKind, TimeOfDay, UnixMillis, Weekdays};
 use eroam_gateway::gateway::Policy;
@@ -151,7 +152,8 @@ impl Founder {
     pub fn tariff(&self, id: &str) -> Tariff {
         let [day, night, parking, fast_energy, fast_hour, start] = self.prices;
         let vat = VatRate::from_ppm(self.vat_ppm);
-        let component = |dimension, price_micros, step_size| PriceComponent { dimension, price_micros, vat, step_size };
+        let component =
+            |dimension, price_micros, step_size| PriceComponent { dimension, price_micros, vat, step_size };
         let always = |components| TariffElement { components, restrictions: Restrictions::NONE };
         let mut elements = match id {
             "AC-DAY-NIGHT" => {
@@ -164,7 +166,10 @@ impl Founder {
                 let after_three_hours =
                     Restrictions { min_duration: DurationMs::from_secs(3 * 3_600), ..by_day };
                 vec![
-                    TariffElement { components: vec![component(Dimension::Energy, day, 1)], restrictions: by_day },
+                    TariffElement {
+                        components: vec![component(Dimension::Energy, day, 1)],
+                        restrictions: by_day,
+                    },
                     TariffElement {
                         components: vec![component(Dimension::ParkingTime, parking, 60)],
                         restrictions: after_three_hours,
@@ -253,8 +258,11 @@ impl Founder {
 #[must_use]
 #[allow(clippy::expect_used, reason = "constants of this file, tested below")]
 pub fn terms(founders: &[Founder], emsp: PartyId, cpo: PartyId) -> RoamingAgreement {
-    let resolver =
-        founders.iter().map(|f| f.party).find(|p| *p != emsp && *p != cpo).expect("there are more than two founders");
+    let resolver = founders
+        .iter()
+        .map(|f| f.party)
+        .find(|p| *p != emsp && *p != cpo)
+        .expect("there are more than two founders");
     let supplied = cpo == party("ES-SLV");
     let costs = AgreedCost { party: party("DE-RHN"), per_kwh_micros: 90_000, per_session_micros: 0 };
     RoamingAgreement {

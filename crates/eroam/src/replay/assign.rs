@@ -4,7 +4,7 @@
 //! 1. A station belongs to organisation number `hash(seed, station) mod n`; its tariff is `hash mod 3` of the three
 //!    that every operator has. A port of a station is an EVSE, `<operator>*E<7 characters of the hash>*<port>`.
 //! 2. A user of a file is one driver. Where a file names no user, the sessions of a station that start in the same
-//!    hour of the same local weekday are one driver's, as a commuter's would be.
+//!    three hours of the local day, on working days or at the weekend, are one driver's: a pool car's, say.
 //! 3. A driver's main operator is the one at whose stations the driver charges most (the first by id in a tie). A
 //!    driver roams when `hash(seed, driver)` as a fraction is below the roaming share, and then has a contract with
 //!    another organisation, chosen by the same hash; all others have theirs with the main operator. The share of
@@ -13,8 +13,8 @@
 //!    from the hash too (60 % standard, 25 % gold, 10 % platinum, 5 % diamond).
 
 use super::input::InputSession;
-use crate::consortium::founders::{Founder, TARIFFS};
 use crate::consortium::Seed;
+use crate::consortium::founders::{Founder, TARIFFS};
 use eroam_domain::cdr::SessionId;
 use eroam_domain::charge::AllowedZones;
 use eroam_domain::codec::{Digest, ShortText};
@@ -128,8 +128,12 @@ fn driver_name(session: &InputSession, repetition: u32) -> String {
         None => {
             const HOUR_MS: i64 = 3_600_000;
             let local = session.start_ms + i64::from(session.offset_start_s) * 1_000;
-            let hour_of_week = (local / HOUR_MS).rem_euclid(7 * 24);
-            format!("{:?}/{}/hour {hour_of_week}/{repetition}", session.source.format, session.station)
+            let hours = local.div_euclid(HOUR_MS);
+            let part_of_day = hours.rem_euclid(24) / 3;
+            // 1970-01-01 was a Thursday, so days 2 and 3 of each seven are Saturday and Sunday.
+            let weekend = matches!(hours.div_euclid(24).rem_euclid(7), 2 | 3);
+            let days = if weekend { "weekend" } else { "working days" };
+            format!("{:?}/{}/{days} {part_of_day}/{repetition}", session.source.format, session.station)
         }
     }
 }
@@ -170,10 +174,21 @@ pub fn assign(
     let mut contracts: BTreeSet<ContractId> = BTreeSet::new();
     let mut session_ids: HashMap<Digest, u32> = HashMap::new();
     for repetition in 0..repeat {
-        let drivers = drivers(inputs, &placed, founders, seed, share, repetition, &mut contracts, &mut assignment);
+        let drivers =
+            drivers(inputs, &placed, founders, seed, share, repetition, &mut contracts, &mut assignment);
         for (index, place, operator) in &placed {
             let session = &inputs[*index];
-            match planned(session, *index, *place, *operator, drivers[index], repetition, shift, seed, &mut session_ids) {
+            match planned(
+                session,
+                *index,
+                *place,
+                *operator,
+                drivers[index],
+                repetition,
+                shift,
+                seed,
+                &mut session_ids,
+            ) {
                 Ok(planned) => assignment.sessions.push(planned),
                 Err((field, reason)) => assignment.unplaced.push((*index, field, reason)),
             }
@@ -288,7 +303,8 @@ fn planned(
     let start = moved(session.start_ms).ok_or_else(|| late("start"))?;
     let charging_end = moved(session.charging_end_ms).ok_or_else(|| late("end"))?;
     let end = moved(session.end_ms).ok_or_else(|| late("end"))?;
-    let offset = |s| UtcOffset::new(s).ok_or(("time zone", format!("an offset of {s} s from UTC does not exist")));
+    let offset =
+        |s| UtcOffset::new(s).ok_or(("time zone", format!("an offset of {s} s from UTC does not exist")));
     let change = match session.offset_change {
         Some((at, seconds)) => Some((moved(at).ok_or_else(|| late("end"))?, offset(seconds)?)),
         None => None,

@@ -154,7 +154,12 @@ pub fn run(options: &Options, progress: &mut dyn Progress) -> Result<Summary, Re
     let founders = consortium.founders().to_vec();
     let assignment = assign(&read.sessions, &founders, options.seed, options.roaming_share, options.repeat);
     for (input, field, reason) in &assignment.unplaced {
-        rejected.push(rejection(&read.sessions[*input], field, reason.clone(), "replay this part of the data alone"));
+        rejected.push(rejection(
+            &read.sessions[*input],
+            field,
+            reason.clone(),
+            "replay this part of the data alone",
+        ));
     }
     progress.stage("enrolling");
     enrol(&mut consortium, &assignment)?;
@@ -292,7 +297,8 @@ fn enrol(consortium: &mut Consortium, assignment: &Assignment) -> Result<(), Rep
     for driver in &assignment.drivers {
         let gateway = consortium.gateway(driver.contract.party())?;
         let party = gateway.party();
-        let failed = |source| ConsortiumError::Gateway(eroam_gateway::gateway::GatewayError::Store { party, source });
+        let failed =
+            |source| ConsortiumError::Gateway(eroam_gateway::gateway::GatewayError::Store { party, source });
         if gateway.store_mut().home_profile(&driver.contract).map_err(failed)?.is_none() {
             let profile = driver.profile(&gateway.salt());
             gateway.store_mut().put_home_profile(&profile).map_err(failed)?;
@@ -438,7 +444,9 @@ impl Runner<'_> {
             }
             for (operator, event) in events {
                 match event {
-                    AtStation::Quote(quote) => self.consortium.accept(operator, &quote.session, quote.made_at)?,
+                    AtStation::Quote(quote) => {
+                        self.consortium.accept(operator, &quote.session, quote.made_at)?
+                    }
                     AtStation::PowerOn { session, .. } => {
                         if let Some(index) = self.by_id.get(&session) {
                             self.powered.insert(*index, ());
@@ -508,16 +516,22 @@ fn close_time(period: SettlementPeriod) -> Option<UnixMillis> {
 
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let roamed = if self.sessions_charged == 0 { 0 } else { self.sessions_roamed * 100 / self.sessions_charged };
+        let roamed =
+            if self.sessions_charged == 0 { 0 } else { self.sessions_roamed * 100 / self.sessions_charged };
         writeln!(f, "seed {}", self.seed)?;
-        writeln!(f, "{} sessions read, {} refused (rejected.jsonl)", self.sessions_read, self.sessions_rejected)?;
+        writeln!(
+            f,
+            "{} sessions read, {} refused (rejected.jsonl)",
+            self.sessions_read, self.sessions_rejected
+        )?;
         writeln!(
             f,
             "{} drivers charged {} times at {} ports, {}",
             self.drivers,
             self.sessions_charged,
             self.ports,
-            eroam_domain::quantity::WattHours::from_wh(self.energy_wh).unwrap_or(eroam_domain::quantity::WattHours::ZERO)
+            eroam_domain::quantity::WattHours::from_wh(self.energy_wh)
+                .unwrap_or(eroam_domain::quantity::WattHours::ZERO)
         )?;
         writeln!(
             f,
@@ -533,6 +547,10 @@ impl std::fmt::Display for Summary {
             let amount = eroam_domain::money::decimal(i128::from(net.amount_micros), 6, 2);
             writeln!(f, "  {} net {amount} {}", net.party, net.currency)?;
         }
-        write!(f, "{:.2} s, of which {:.2} s charging: {:.0} records/s", self.wall_s, self.replay_s, self.cdrs_per_s)
+        write!(
+            f,
+            "{:.2} s, of which {:.2} s charging: {:.0} records/s",
+            self.wall_s, self.replay_s, self.cdrs_per_s
+        )
     }
 }

@@ -14,8 +14,8 @@
 //! | `pending.jsonl` | every session or charge that waits for somebody |
 //! | `summary.json` | what `--json` prints |
 
-use super::input::Rejected;
 use super::NetTotal;
+use super::input::Rejected;
 use crate::consortium::founders::{self, Founder};
 use crate::consortium::{Consortium, ConsortiumError};
 use eroam_domain::agreement::RoamingAgreement;
@@ -34,10 +34,11 @@ use eroam_gateway::ports::{Store as _, StoreError};
 use eroam_gateway::quote::own_terms;
 use eroam_gateway::sessions::{AuthorizedBy, Consumption, Grant, Phase, Session};
 use eroam_ledger::query;
-use eroam_ledger::state::{StateKey, StateView, ledger_balance, read, state_digest};
+use eroam_ledger::state::{MemoryState, StateKey, StateView, ledger_balance, read, state_digest};
 use eroam_store::OrgStore;
 use eroam_wire::ocpi::cdr::{
-    AuthMethod, CdrLocation, CdrObject, CdrToken, Connector, ConnectorFormat, Coordinates, PowerType, TokenKind,
+    AuthMethod, CdrLocation, CdrObject, CdrToken, Connector, ConnectorFormat, Coordinates, PowerType,
+    TokenKind,
 };
 use eroam_wire::ocpi::tariff::tariff_to_json;
 use serde::Serialize;
@@ -208,13 +209,83 @@ pub fn write(
     rejected.iter().try_for_each(|r| lines.value(r))?;
     lines.finish()?;
     write_terms(dir, consortium)?;
-    write_sessions(dir, consortium, evses, &mut totals)?;
-    for gateway in consortium.gateways_mut() {
-        write_bills(&dir.join("bills"), gateway)?;
-        write_invoices(&dir.join("invoices"), gateway)?;
+    let founders = consortium.founders().to_vec();
+    let now = ledger_time(consortium.ledger());
+    let places: BTreeMap<&EvseId, &Evse> = evses.iter().map(|(_, evse)| (&evse.id, evse)).collect();
+    let (state, gateways) = consortium.state_and_gateways();
+    // The organisations' records are independent: each is written by a thread of its own.
+    let parts: Vec<Result<Part, OutputError>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = gateways
+            .map(|gateway| {
+                let (founders, places) = (&founders, &places);
+                scope.spawn(move || write_part(dir, gateway, founders, state, now, places))
+            })
+            .collect();
+        threads.into_iter().map(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p))).collect()
+    });
+    let parts = parts.into_iter().collect::<Result<Vec<Part>, OutputError>>()?;
+    for name in PART_FILES {
+        concatenate(dir, name, &parts)?;
+    }
+    for part in parts {
+        totals.charged += part.charged;
+        totals.roamed += part.roamed;
+        totals.local_authorizations += part.local_authorizations;
+        totals.recorded += part.recorded;
+        totals.pending += part.pending;
+        totals.energy_wh += part.energy_wh;
     }
     write_settlement(dir, consortium, &mut totals)?;
     Ok(totals)
+}
+
+/// The files to which every organisation adds its lines.
+const PART_FILES: [&str; 3] = ["cdrs.jsonl", "sessions.jsonl", "pending.jsonl"];
+
+/// What one organisation's records add up to.
+struct Part {
+    party: PartyId,
+    charged: u64,
+    roamed: u64,
+    local_authorizations: u64,
+    recorded: u64,
+    pending: u64,
+    energy_wh: u64,
+}
+
+fn part_path(dir: &Path, name: &str, party: PartyId) -> PathBuf {
+    dir.join(format!("{name}.{party}.part"))
+}
+
+/// Puts the organisations' lines into one file, in the order of their ids.
+fn concatenate(dir: &Path, name: &str, parts: &[Part]) -> Result<(), OutputError> {
+    let path = dir.join(name);
+    let mut whole = File::create(&path).map_err(cannot_write(&path))?;
+    for part in parts {
+        let part = part_path(dir, name, part.party);
+        let copy = |whole: &mut File| std::io::copy(&mut File::open(&part)?, whole);
+        copy(&mut whole).map_err(cannot_write(&path))?;
+        std::fs::remove_file(&part).map_err(cannot_write(&part))?;
+    }
+    Ok(())
+}
+
+/// Everything of one organisation.
+fn write_part(
+    dir: &Path,
+    gateway: &mut Gateway<OrgStore>,
+    founders: &[Founder],
+    state: &MemoryState,
+    now: UnixMillis,
+    places: &BTreeMap<&EvseId, &Evse>,
+) -> Result<Part, OutputError> {
+    let party = gateway.party();
+    let founder = founders.iter().find(|f| f.party == party);
+    let founder = founder.ok_or(ConsortiumError::UnknownOrganisation(party))?;
+    let part = write_sessions(dir, gateway, founder, state, now, places)?;
+    write_bills(&dir.join("bills"), gateway)?;
+    write_invoices(&dir.join("invoices"), gateway)?;
+    Ok(part)
 }
 
 /// `tariffs.json`, `agreements.json`, `retail_rules.json`.
@@ -333,76 +404,71 @@ impl<'s> Charged<'s> {
     }
 }
 
-/// `cdrs.jsonl`, `sessions.jsonl` and `pending.jsonl`.
+/// The organisation's part of `cdrs.jsonl`, `sessions.jsonl` and `pending.jsonl`.
 fn write_sessions(
     dir: &Path,
-    consortium: &mut Consortium,
-    evses: &[(PartyId, Evse)],
-    totals: &mut Totals,
-) -> Result<(), OutputError> {
+    gateway: &mut Gateway<OrgStore>,
+    founder: &Founder,
+    state: &MemoryState,
+    now: UnixMillis,
+    places: &BTreeMap<&EvseId, &Evse>,
+) -> Result<Part, OutputError> {
     #[derive(Serialize)]
     struct PendingLine {
         organisation: PartyId,
         session: String,
         waits_for: String,
     }
-    let mut cdrs = Lines::create(dir.join("cdrs.jsonl"))?;
-    let mut sessions = Lines::create(dir.join("sessions.jsonl"))?;
-    let mut pending = Lines::create(dir.join("pending.jsonl"))?;
-    let founders = consortium.founders().to_vec();
-    let places: BTreeMap<&EvseId, &Evse> = evses.iter().map(|(_, evse)| (&evse.id, evse)).collect();
-    let now = ledger_time(consortium.ledger());
-    for founder in &founders {
-        let mut writer = SessionWriter { founder, terms: BTreeMap::new(), tariffs: BTreeMap::new() };
-        let mut failure = None;
-        let (ledger, gateway) = consortium.ledger_and_gateway(founder.party)?;
-        let patience = gateway.policy().patience;
-        let mut unbilled = Vec::new();
-        let result = gateway.store_mut().each_session(&mut |session| {
-            let mut one = || -> Result<(), OutputError> {
-                if let Some(waits) = session.pending(now, patience) {
-                    totals.pending += 1;
-                    let waits_for = serde_json::to_string(&waits).unwrap_or_default();
-                    pending.value(&PendingLine {
-                        organisation: founder.party,
-                        session: session.id.to_string(),
-                        waits_for,
-                    })?;
-                }
-                let Some(charged) = Charged::of(&session) else { return Ok(()) };
-                let roaming = session.is_roaming(founder.party);
-                totals.charged += 1;
-                totals.roamed += u64::from(roaming);
-                totals.recorded += u64::from(charged.record.is_some());
-                totals.local_authorizations += u64::from(charged.grant.by == AuthorizedBy::Cache);
-                totals.energy_wh += charged.consumption.energy.whole_wh();
-                sessions.value(&session_line(founder.party, roaming, &session, &charged))?;
-                let place = places.get(&session.evse).map_or("", |e| e.place.as_str());
-                cdrs.text(&writer.cdr(ledger, &session, &charged, place)?)
-            };
-            one().map_err(|error| {
-                let message = StoreError { what: "the output stopped".into(), source: None };
-                failure = Some(error);
-                message
-            })
-        });
-        if let Some(error) = failure {
-            return Err(error);
-        }
-        result.map_err(|source| store_failed(founder.party, source))?;
-        unbilled.append(&mut gateway.store_mut().unbilled_charges().map_err(|e| store_failed(founder.party, e))?);
-        for (operator, id, charge) in unbilled {
-            totals.pending += 1;
-            pending.value(&PendingLine {
-                organisation: founder.party,
-                session: format!("{operator}/{id}"),
-                waits_for: charge.missing().unwrap_or_default(),
-            })?;
-        }
+    let party = founder.party;
+    let [cdrs, sessions, pending] = PART_FILES.map(|name| Lines::create(part_path(dir, name, party)));
+    let (mut cdrs, mut sessions, mut pending) = (cdrs?, sessions?, pending?);
+    let mut part =
+        Part { party, charged: 0, roamed: 0, local_authorizations: 0, recorded: 0, pending: 0, energy_wh: 0 };
+    let mut writer = SessionWriter { founder, terms: BTreeMap::new(), tariffs: BTreeMap::new() };
+    let patience = gateway.policy().patience;
+    let mut failure = None;
+    let result = gateway.store_mut().each_session(&mut |session| {
+        let mut one = || -> Result<(), OutputError> {
+            if let Some(waits) = session.pending(now, patience) {
+                part.pending += 1;
+                let waits_for = serde_json::to_string(&waits).unwrap_or_default();
+                let session = session.id.to_string();
+                pending.value(&PendingLine { organisation: party, session, waits_for })?;
+            }
+            let Some(charged) = Charged::of(&session) else { return Ok(()) };
+            let roaming = session.is_roaming(party);
+            part.charged += 1;
+            part.roamed += u64::from(roaming);
+            part.recorded += u64::from(charged.record.is_some());
+            part.local_authorizations += u64::from(charged.grant.by == AuthorizedBy::Cache);
+            part.energy_wh += charged.consumption.energy.whole_wh();
+            sessions.value(&session_line(party, roaming, &session, &charged))?;
+            let place = places.get(&session.evse).map_or("", |e| e.place.as_str());
+            cdrs.text(&writer.cdr(state, &session, &charged, place)?)
+        };
+        one().map_err(|error| {
+            failure = Some(error);
+            StoreError { what: "the output stopped".into(), source: None }
+        })
+    });
+    if let Some(error) = failure {
+        return Err(error);
+    }
+    result.map_err(|source| store_failed(party, source))?;
+    for (operator, id, charge) in
+        gateway.store_mut().unbilled_charges().map_err(|e| store_failed(party, e))?
+    {
+        part.pending += 1;
+        pending.value(&PendingLine {
+            organisation: party,
+            session: format!("{operator}/{id}"),
+            waits_for: charge.missing().unwrap_or_default(),
+        })?;
     }
     cdrs.finish()?;
     sessions.finish()?;
-    pending.finish()
+    pending.finish()?;
+    Ok(part)
 }
 
 fn store_failed(party: PartyId, source: StoreError) -> OutputError {
@@ -452,17 +518,20 @@ impl SessionWriter<'_> {
         place: &str,
     ) -> Result<String, OutputError> {
         let founder = self.founder;
-        let missing = |what: &str| OutputError::Overflow(format!("session {}: {what} is missing", session.id));
+        let missing =
+            |what: &str| OutputError::Overflow(format!("session {}: {what} is missing", session.id));
         if !self.tariffs.contains_key(charged.tariff) {
             let key = StateKey::Tariff(founder.party, charged.tariff.id.clone(), charged.tariff.version);
-            let tariff = read(ledger, &key).map_err(ConsortiumError::from)?.ok_or_else(|| missing("its tariff"))?;
+            let tariff =
+                read(ledger, &key).map_err(ConsortiumError::from)?.ok_or_else(|| missing("its tariff"))?;
             self.tariffs.insert(charged.tariff.clone(), tariff);
         }
         if let Some(reference) = charged.agreement
             && !self.terms.contains_key(&reference)
         {
             let key = StateKey::AgreementTerms(reference.id, reference.version);
-            let terms = read(ledger, &key).map_err(ConsortiumError::from)?.ok_or_else(|| missing("its agreement"))?;
+            let terms =
+                read(ledger, &key).map_err(ConsortiumError::from)?.ok_or_else(|| missing("its agreement"))?;
             self.terms.insert(reference, terms);
         }
         let tariff = self.tariffs.get(charged.tariff).ok_or_else(|| missing("its tariff"))?;
@@ -616,7 +685,8 @@ fn write_settlement(dir: &Path, consortium: &Consortium, totals: &mut Totals) ->
     let mut periods = Vec::new();
     let mut sums: BTreeMap<(String, PartyId), i64> = BTreeMap::new();
     for (key, value) in ledger.state().iter() {
-        let Ok(StateKey::ClosedPeriod(period, currency)) = eroam_domain::codec::from_bytes::<StateKey>(key) else {
+        let Ok(StateKey::ClosedPeriod(period, currency)) = eroam_domain::codec::from_bytes::<StateKey>(key)
+        else {
             continue;
         };
         let closed: eroam_ledger::settlement::ClosedPeriod =
