@@ -146,7 +146,7 @@ pub struct AcceptanceSignature(pub [u8; 64]);
 
 impl std::fmt::Debug for AcceptanceSignature {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+        crate::codec::write_hex(f, &self.0)
     }
 }
 

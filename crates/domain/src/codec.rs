@@ -43,8 +43,29 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write_hex(f, &self.0)
     }
+}
+
+/// Writes bytes as lower-case hexadecimal. Digests are written by the thousand, which is why this does not go through
+/// the formatter byte by byte.
+///
+/// # Errors
+/// The formatter's.
+pub fn write_hex(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).copied().unwrap_or(b'?');
+    for chunk in bytes.chunks(32) {
+        let mut text = [0; 64];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(chunk) {
+            if let [high, low] = pair {
+                (*high, *low) = (digit(byte >> 4), digit(byte & 15));
+            }
+        }
+        let used = text.get(..chunk.len().saturating_mul(2)).unwrap_or_default();
+        f.write_str(std::str::from_utf8(used).map_err(|_| fmt::Error)?)?;
+    }
+    Ok(())
 }
 
 impl fmt::Debug for Digest {
@@ -62,9 +83,10 @@ impl std::str::FromStr for Digest {
             return Err(bad());
         }
         let mut out = [0; 32];
+        let nibble = |digit: u8| char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok());
         for (slot, pair) in out.iter_mut().zip(digits.chunks_exact(2)) {
-            let pair = std::str::from_utf8(pair).map_err(|_| bad())?;
-            *slot = u8::from_str_radix(pair, 16).map_err(|_| bad())?;
+            let &[high, low] = pair else { return Err(bad()) };
+            *slot = nibble(high).ok_or_else(bad)? << 4 | nibble(low).ok_or_else(bad)?;
         }
         Ok(Self(out))
     }

@@ -139,7 +139,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             show_bench("execute", &args, bench::execute(args.records)?)
         }
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "eroam", &mut std::io::stdout());
+            // Into memory first: the generator panics where it cannot write.
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "eroam", &mut script);
+            print_line(String::from_utf8_lossy(&script).trim_end())?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -23,7 +23,7 @@ use eroam_gateway::gateway::{Effect, Gateway, GatewayError, Secrets};
 use eroam_gateway::ports::SeededEntropy;
 use eroam_gateway::sessions::{Consumption, Session};
 use eroam_ledger::membership::Roles;
-use eroam_ledger::port::{LedgerError, LedgerPort};
+use eroam_ledger::port::{LedgerError, LedgerPort, Receipt};
 use eroam_ledger::query;
 use eroam_ledger::reject::RejectCode;
 use eroam_ledger::settlement::{PeriodPairs, SettlementTx};
@@ -32,7 +32,7 @@ use eroam_ledger::tx::{PublicKey, SignedEnvelope, Tx};
 use eroam_store::{EnvelopeLog, OpenError, OrgStore, StoreUrl};
 use founders::{Founder, TREASURERS_REQUIRED};
 use letter::{Letter, LetterError};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 
 /// The lane for transactions that people make: tariffs, agreements, settlement.
 const OFFICE_LANE: u16 = 1;
@@ -129,7 +129,7 @@ pub struct Consortium {
     gateways: BTreeMap<PartyId, Gateway<OrgStore>>,
     founders: Vec<Founder>,
     keys: BTreeMap<PartyId, SigningKey>,
-    letters: VecDeque<Vec<u8>>,
+    letters: Vec<(PartyId, Vec<u8>)>,
     at_stations: Vec<(PartyId, AtStation)>,
     /// How many letters were carried, by kind.
     carried: BTreeMap<&'static str, u64>,
@@ -172,7 +172,7 @@ impl Consortium {
             gateways,
             founders,
             keys,
-            letters: VecDeque::new(),
+            letters: Vec::new(),
             at_stations: Vec::new(),
             carried: BTreeMap::new(),
         };
@@ -366,64 +366,85 @@ impl Consortium {
     /// Posts the letters of an organisation and delivers all that are under way.
     fn dispatch(&mut self, from: PartyId, effects: Vec<Effect>) -> Result<(), ConsortiumError> {
         self.post(from, effects)?;
-        while let Some(bytes) = self.letters.pop_front() {
-            let letter = Letter::open(&bytes, &self.ledger)?;
-            let (sender, to) = (letter.from, letter.to);
-            let asked_for = match &letter.message {
-                PartnerMessage::Authorize(request) => Some(request.session.clone()),
-                _ => None,
-            };
-            *self.carried.entry(kind(&letter.message)).or_default() += 1;
-            let effects = match self.parts(to) {
-                Ok((ledger, gateway)) => {
-                    let now = ledger.time();
-                    gateway.receive(ledger, sender, letter.message, now).map_err(ConsortiumError::from)
+        self.deliver()
+    }
+
+    fn post(&mut self, from: PartyId, effects: Vec<Effect>) -> Result<(), ConsortiumError> {
+        let key = self.keys.get(&from).ok_or(ConsortiumError::UnknownOrganisation(from))?;
+        let sealed = Sealed::of(from, key, effects)?;
+        self.take(from, sealed);
+        Ok(())
+    }
+
+    fn take(&mut self, from: PartyId, sealed: Sealed) {
+        self.letters.extend(sealed.letters);
+        self.at_stations.extend(sealed.at_stations.into_iter().map(|event| (from, event)));
+    }
+
+    /// Delivers every letter and what is written in answer, round by round. Recipients read theirs at the same time,
+    /// each in the order in which they were posted.
+    fn deliver(&mut self) -> Result<(), ConsortiumError> {
+        while !self.letters.is_empty() {
+            let mut bags: BTreeMap<PartyId, Vec<Vec<u8>>> = BTreeMap::new();
+            for (to, letter) in std::mem::take(&mut self.letters) {
+                bags.entry(to).or_default().push(letter);
+            }
+            let Self { ledger, gateways, keys, .. } = self;
+            let (state, now) = (ledger.state(), ledger.time());
+            let mut desks = Vec::with_capacity(bags.len());
+            let mut nobody = Vec::new();
+            for (party, gateway) in gateways.iter_mut() {
+                if let Some(bag) = bags.remove(party) {
+                    let key = keys.get(party).ok_or(ConsortiumError::UnknownOrganisation(*party))?;
+                    desks.push((*party, gateway, key, bag));
                 }
-                Err(error) => Err(error),
-            };
-            match (effects, asked_for) {
-                (Ok(effects), _) => self.post(to, effects)?,
-                // Nobody answers: the visited operator must not wait for ever.
-                (Err(error), Some(session)) if is_outage(&error, to) => {
-                    let (ledger, gateway) = self.parts(sender)?;
-                    let effects = gateway.home_unreachable(ledger, &session)?;
-                    self.post(sender, effects)?;
+            }
+            nobody.extend(bags.into_values().flatten());
+            let read = in_parallel(desks, |(party, gateway, key, bag)| {
+                let read = read_letters(gateway, key, state, now, bag);
+                (party, read)
+            });
+            for letter in nobody {
+                let letter = Letter::open(&letter, self.ledger.state())?;
+                self.unanswered(letter.from, letter.to, asked_for(&letter.message))?;
+            }
+            for (party, read) in read {
+                let Read { sealed, carried, unanswered } = read?;
+                for kind in carried {
+                    *self.carried.entry(kind).or_default() += 1;
                 }
-                // The sender keeps what was not confirmed and sends it again.
-                (Err(error), None) if is_outage(&error, to) => {
-                    tracing::warn!(%to, "consortium.letter.undelivered");
+                self.take(party, sealed);
+                for (sender, session) in unanswered {
+                    self.unanswered(sender, party, session)?;
                 }
-                (Err(error), _) => return Err(error),
             }
         }
         Ok(())
     }
 
-    fn post(&mut self, from: PartyId, effects: Vec<Effect>) -> Result<(), ConsortiumError> {
-        for effect in effects {
-            let event = match effect {
-                Effect::Send { to, message } => {
-                    let key = self.keys.get(&from).ok_or(ConsortiumError::UnknownOrganisation(from))?;
-                    self.letters.push_back(Letter { from, to, message }.seal(key)?);
-                    continue;
-                }
-                Effect::ShowQuote(quote) => AtStation::Quote(quote),
-                Effect::Deny { session, denial } => AtStation::Denied { session, denial },
-                Effect::PowerOn { session, energy_max, .. } => AtStation::PowerOn { session, energy_max },
-            };
-            self.at_stations.push((from, event));
-        }
-        Ok(())
+    /// Nobody answers a letter. A visited operator must not wait for ever; whatever else was written is kept by its
+    /// sender until it is confirmed, and sent again.
+    fn unanswered(
+        &mut self,
+        sender: PartyId,
+        to: PartyId,
+        session: Option<SessionId>,
+    ) -> Result<(), ConsortiumError> {
+        tracing::warn!(%to, "consortium.letter.undelivered");
+        let Some(session) = session else { return Ok(()) };
+        let (ledger, gateway) = self.parts(sender)?;
+        let effects = gateway.home_unreachable(ledger, &session)?;
+        self.post(sender, effects)
     }
 
     /// Sends every outbox to the ledger, in one block at `at`, and again for what follows from the answers, until
-    /// nothing is left. Every store is committed before anything that it must remember leaves it.
+    /// nothing is left. Before a record leaves, every store is committed: a record must not be made twice. What the
+    /// answers changed is durable after the next commit; until then it would be asked for again after a crash.
     ///
     /// # Errors
     /// [`ConsortiumError`].
     pub fn flush(&mut self, at: UnixMillis) -> Result<(), ConsortiumError> {
         loop {
-            self.commit()?;
             let network = self.ledger.network();
             let now = self.ledger.time().max(at);
             let mut envelopes: Vec<SignedEnvelope> = Vec::new();
@@ -433,16 +454,21 @@ impl Consortium {
             if envelopes.is_empty() {
                 return Ok(());
             }
-            let receipts = self.ledger.submit(at, envelopes.clone())?;
-            for (envelope, receipt) in envelopes.iter().zip(&receipts) {
-                for gateway in self.gateways.values_mut() {
-                    gateway.observe(&self.ledger, envelope.envelope(), receipt, now)?;
-                }
-                let sender = envelope.envelope().member;
-                let (ledger, gateway) = self.parts(sender)?;
-                let effects = gateway.receipt(ledger, envelope, receipt)?;
-                self.dispatch(sender, effects)?;
+            if envelopes.iter().any(|e| matches!(e.envelope().tx, Tx::Cdr(_))) {
+                self.commit()?;
             }
+            let receipts = self.ledger.submit(at, envelopes.clone())?;
+            let Self { ledger, gateways, keys, .. } = self;
+            let state = ledger.state();
+            let blocks: Vec<(&SignedEnvelope, &Receipt)> = envelopes.iter().zip(&receipts).collect();
+            let read = in_parallel(gateways.iter_mut().collect(), |(party, gateway)| {
+                let key = keys.get(party).ok_or(ConsortiumError::UnknownOrganisation(*party));
+                (*party, key.and_then(|key| read_block(gateway, key, state, now, &blocks)))
+            });
+            for (party, sealed) in read {
+                self.take(party, sealed?);
+            }
+            self.deliver()?;
         }
     }
 
@@ -451,12 +477,8 @@ impl Consortium {
     /// # Errors
     /// [`ConsortiumError`].
     pub fn commit(&mut self) -> Result<(), ConsortiumError> {
-        std::thread::scope(|scope| {
-            let commits: Vec<_> =
-                self.gateways.values_mut().map(|gateway| scope.spawn(|| gateway.commit())).collect();
-            commits.into_iter().try_for_each(|c| c.join().unwrap_or_else(|p| std::panic::resume_unwind(p)))
-        })?;
-        Ok(())
+        let commits = in_parallel(self.gateways.values_mut().collect(), Gateway::commit);
+        Ok(commits.into_iter().collect::<Result<(), GatewayError>>()?)
     }
 
     /// Nets a period and pays it: the treasurers attest the debtors' deposits and the creditors' payouts. Closing a
@@ -530,12 +552,112 @@ impl Consortium {
     }
 }
 
-/// Whether an error means that `party` cannot answer at the moment.
-fn is_outage(error: &ConsortiumError, party: PartyId) -> bool {
-    match error {
-        ConsortiumError::UnknownOrganisation(p) => *p == party,
-        ConsortiumError::Gateway(GatewayError::Store { party: p, .. }) => *p == party,
-        _ => false,
+/// Letters and station events of one organisation.
+#[derive(Default)]
+struct Sealed {
+    letters: Vec<(PartyId, Vec<u8>)>,
+    at_stations: Vec<AtStation>,
+}
+
+impl Sealed {
+    fn of(from: PartyId, key: &SigningKey, effects: Vec<Effect>) -> Result<Self, ConsortiumError> {
+        let mut sealed = Self::default();
+        sealed.add(from, key, effects)?;
+        Ok(sealed)
+    }
+
+    fn add(&mut self, from: PartyId, key: &SigningKey, effects: Vec<Effect>) -> Result<(), ConsortiumError> {
+        for effect in effects {
+            let event = match effect {
+                Effect::Send { to, message } => {
+                    self.letters.push((to, Letter { from, to, message }.seal(key)?));
+                    continue;
+                }
+                Effect::ShowQuote(quote) => AtStation::Quote(quote),
+                Effect::Deny { session, denial } => AtStation::Denied { session, denial },
+                Effect::PowerOn { session, energy_max, .. } => AtStation::PowerOn { session, energy_max },
+            };
+            self.at_stations.push(event);
+        }
+        Ok(())
+    }
+}
+
+/// What came of a bag of letters.
+#[derive(Default)]
+struct Read {
+    sealed: Sealed,
+    carried: Vec<&'static str>,
+    /// Who wrote, and which session awaits an answer.
+    unanswered: Vec<(PartyId, Option<SessionId>)>,
+}
+
+/// One organisation reads its letters.
+fn read_letters(
+    gateway: &mut Gateway<OrgStore>,
+    key: &SigningKey,
+    state: &MemoryState,
+    now: UnixMillis,
+    bag: Vec<Vec<u8>>,
+) -> Result<Read, ConsortiumError> {
+    let mut read = Read::default();
+    let party = gateway.party();
+    for bytes in bag {
+        let letter = Letter::open(&bytes, state)?;
+        if letter.to != party {
+            return Err(LetterError::Misdelivered(letter.to).into());
+        }
+        read.carried.push(kind(&letter.message));
+        let session = asked_for(&letter.message);
+        match gateway.receive(state, letter.from, letter.message, now) {
+            Ok(effects) => read.sealed.add(party, key, effects)?,
+            Err(GatewayError::Store { party: failed, .. }) if failed == party => {
+                read.unanswered.push((letter.from, session));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(read)
+}
+
+/// One organisation reads a block: what it booked, and what became of its own transactions.
+fn read_block(
+    gateway: &mut Gateway<OrgStore>,
+    key: &SigningKey,
+    state: &MemoryState,
+    now: UnixMillis,
+    block: &[(&SignedEnvelope, &Receipt)],
+) -> Result<Sealed, ConsortiumError> {
+    let mut sealed = Sealed::default();
+    let party = gateway.party();
+    for (envelope, receipt) in block {
+        gateway.observe(state, envelope.envelope(), receipt, now)?;
+        if envelope.envelope().member == party {
+            let effects = gateway.receipt(state, envelope, receipt)?;
+            sealed.add(party, key, effects)?;
+        }
+    }
+    Ok(sealed)
+}
+
+/// Applies `work` to every item, on threads of their own if there is more than one; the results are in the order of
+/// the items.
+fn in_parallel<T: Send, R: Send>(mut items: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
+    if items.len() <= 1 {
+        return items.pop().map(work).into_iter().collect();
+    }
+    let work = &work;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = items.into_iter().map(|item| scope.spawn(move || work(item))).collect();
+        threads.into_iter().map(|t| t.join().unwrap_or_else(|p| std::panic::resume_unwind(p))).collect()
+    })
+}
+
+/// The session that a letter asks about.
+fn asked_for(message: &PartnerMessage) -> Option<SessionId> {
+    match message {
+        PartnerMessage::Authorize(request) => Some(request.session.clone()),
+        _ => None,
     }
 }
 

@@ -35,6 +35,9 @@ pub enum LetterError {
     /// None of the sender's current keys signed it.
     #[error("{0} did not sign it")]
     Forged(PartyId),
+    /// It is addressed to somebody else.
+    #[error("it is addressed to {0}")]
+    Misdelivered(PartyId),
     /// The ledger's state could not be read.
     #[error("the ledger's state cannot be read")]
     State(#[from] StateError),

@@ -65,8 +65,8 @@ pub struct Options {
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// No input could be read at all.
-    #[error("no file holds a session that can be replayed; each file's problem is listed above")]
-    NothingToReplay,
+    #[error("no file holds a session that can be replayed; what is wrong with each is in {0}")]
+    NothingToReplay(String),
     /// A station would have more ports than there can be.
     #[error(transparent)]
     Ports(#[from] input::TooManyPorts),
@@ -182,8 +182,8 @@ pub fn run(options: &Options, progress: &mut dyn Progress) -> Result<Summary, Re
     let summary = Summary {
         seed: options.seed.0,
         sessions_read,
-        sessions_rejected: u64::try_from(rejected.len()).unwrap_or(u64::MAX)
-            + read.rejected_rows_repeated(options.repeat),
+        sessions_rejected: u64::try_from(rejected.len() - read.rejected.len()).unwrap_or(u64::MAX)
+            + read.rejected_rows * u64::from(options.repeat),
         sessions_charged: totals.charged,
         sessions_roamed: totals.roamed,
         local_authorizations: totals.local_authorizations,
@@ -206,16 +206,11 @@ pub fn run(options: &Options, progress: &mut dyn Progress) -> Result<Summary, Re
 
 struct ReadInputs {
     sessions: Vec<InputSession>,
+    /// Refused rows, and files that could not be used or not to their end.
     rejected: Vec<Rejected>,
+    /// The refused rows alone: listed once, but read with every repetition.
     rejected_rows: u64,
     rows: u64,
-}
-
-impl ReadInputs {
-    /// Refused rows are listed once but read with every repetition.
-    fn rejected_rows_repeated(&self, repeat: u32) -> u64 {
-        self.rejected_rows * u64::from(repeat.saturating_sub(1))
-    }
 }
 
 /// Reads all files; what cannot be read is reported and the rest is used.
@@ -228,7 +223,8 @@ fn read_inputs(options: &Options, progress: &mut dyn Progress) -> Result<ReadInp
                     progress.file_problem(&chain(error));
                 }
                 read.rows += report.rows_read;
-                read.rejected_rows += u64::try_from(report.rejected.len()).unwrap_or(u64::MAX);
+                let accepted = u64::try_from(report.sessions.len()).unwrap_or(u64::MAX);
+                read.rejected_rows += report.rows_read.saturating_sub(accepted);
                 read.rejected.append(&mut report.rejected);
                 read.sessions.append(&mut report.sessions);
             }
@@ -239,7 +235,8 @@ fn read_inputs(options: &Options, progress: &mut dyn Progress) -> Result<ReadInp
         }
     }
     if read.sessions.is_empty() {
-        return Err(ReplayError::NothingToReplay);
+        let list = output::write_rejected(&options.out, &read.rejected)?;
+        return Err(ReplayError::NothingToReplay(list.display().to_string()));
     }
     input::infer_ports(&mut read.sessions)?;
     if let Some(limit) = options.limit
@@ -382,6 +379,8 @@ impl Runner<'_> {
             }
         }
         self.consortium.flush(*now)?;
+        // No power flows before the sessions are remembered.
+        self.consortium.commit()?;
         self.look_at_stations()?;
         for (_, kind, index) in tick {
             if *kind != EventKind::Begin && self.powered.remove(index).is_some() {

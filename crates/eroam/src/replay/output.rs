@@ -184,6 +184,18 @@ pub fn write_marker<T: Serialize>(dir: &Path, summary: &T) -> Result<(), OutputE
     write_json(&dir.join(MARKER), summary)
 }
 
+/// The directory's `rejected.jsonl`; gives its path.
+///
+/// # Errors
+/// [`OutputError`].
+pub fn write_rejected(dir: &Path, rejected: &[Rejected]) -> Result<PathBuf, OutputError> {
+    let path = dir.join("rejected.jsonl");
+    let mut lines = Lines::create(path.clone())?;
+    rejected.iter().try_for_each(|r| lines.value(r))?;
+    lines.finish()?;
+    Ok(path)
+}
+
 /// Writes everything but the summary.
 ///
 /// # Errors
@@ -205,9 +217,7 @@ pub fn write(
         ledger_balance: BTreeMap::new(),
         net_positions: Vec::new(),
     };
-    let mut lines = Lines::create(dir.join("rejected.jsonl"))?;
-    rejected.iter().try_for_each(|r| lines.value(r))?;
-    lines.finish()?;
+    write_rejected(dir, rejected)?;
     write_terms(dir, consortium)?;
     let founders = consortium.founders().to_vec();
     let now = ledger_time(consortium.ledger());

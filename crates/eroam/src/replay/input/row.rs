@@ -297,7 +297,9 @@ impl Draft {
             return Err(Fault::new(names.end, FaultKind::TooLong { hours: plugged_ms / MS_PER_HOUR }));
         }
         check_power(self.energy_milli_wh, plugged_ms).map_err(|kind| Fault::new(names.energy, kind))?;
-        let charging_end = self.charging_end.filter(|at| *at >= start).unwrap_or(end).min(end);
+        // Energy needs time to flow: an end of charging that leaves none says nothing.
+        let believed = |at: &Timestamp| *at > start || (*at == start && self.energy_milli_wh == 0);
+        let charging_end = self.charging_end.filter(believed).unwrap_or(end).min(end);
         Ok(InputSession {
             source,
             id: self.id,
