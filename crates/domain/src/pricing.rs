@@ -91,6 +91,16 @@ pub enum PriceError {
     /// A period starts after the session's end, or before the period in front of it.
     #[error("charging period {0} is out of order")]
     PeriodOrder(usize),
+    /// The home utility's own tariff is in another currency than the session is settled in.
+    #[error(
+        "the retail tariff is in {tariff}, but the session is settled in {session}: agree on one currency"
+    )]
+    OtherCurrency {
+        /// The currency of the retail tariff.
+        tariff: Currency,
+        /// The currency of the wholesale price.
+        session: Currency,
+    },
     /// A number does not fit.
     #[error("an amount is beyond what 64 bits of millionths hold")]
     Overflow,

@@ -232,6 +232,10 @@ pub fn price(rules: &RetailRules, inputs: &RetailInputs<'_>) -> Result<ItemisedP
             inputs.wholesale
         }
         RetailBase::OwnTariff(tariff) => {
+            let (tariff_currency, session) = (tariff.currency(), inputs.wholesale.currency);
+            if tariff_currency != session {
+                return Err(PriceError::OtherCurrency { tariff: tariff_currency, session });
+            }
             own = crate::pricing::price(&crate::pricing::PricingInputs {
                 tariff,
                 rule: &crate::agreement::PriceRule::Static { factor: crate::quantity::BasisPoints::WHOLE },

@@ -2,13 +2,15 @@
 //!
 //! `RecordCdrs` as a whole: `BatchSize`, then the sender is an operator (`WrongRole`). Checks of one record, in order:
 //! 1. contradictions inside it (`MalformedRecord`);
-//! 2. its id is booked already: the same record (`DuplicateRecord`), another (`ConflictingRecord`);
+//! 2. its id is booked already: the same record (`DuplicateRecord`), another (`ConflictingRecord`); its session is the
+//!    one that its id names (`WrongSession`);
 //! 3. the agreement: known (`UnknownAgreement`), the sender's as operator (`NotASide`), accepted
 //!    (`AgreementNotAccepted`), and this version in force when the quote was accepted (`WrongAgreementVersion`);
 //! 4. currency (`WrongCurrency`), payer (`UnknownVoucher`), attestation (`UnexpectedAttestation`);
-//! 5. time: `FromTheFuture`, `TooLate`;
+//! 5. time: `FromTheFuture`, `TooLate`, and the quote was accepted at most a day before (`StaleAcceptance`);
 //! 6. limits: `EnergyLimit`, `DurationLimit`, `PowerLimit`, `AmountLimit`;
-//! 7. the tariff: `UnknownTariff`, its currency (`WrongCurrency`);
+//! 7. the tariff: `UnknownTariff`, published before the quote was accepted (`TariffNotPublished`), its currency
+//!    (`WrongCurrency`);
 //! 8. the price: `NoPrice`, `PriceMismatch`;
 //! 9. the EVSE was free, day by day: its occupancy of that day is still kept (`TooLate`), `EvseDayFull`,
 //!    `OverlappingRecord`;
@@ -29,7 +31,9 @@ use crate::state::{Overlay, StateError, StateKey};
 use crate::tx::BATCH_MAX;
 use borsh::{BorshDeserialize, BorshSerialize};
 use eroam_domain::agreement::{AgreementId, RoamingAgreement};
-use eroam_domain::cdr::{Adjustment, AgreementRef, Cdr, CdrFault, CdrId, CdrStatus, Payer};
+use eroam_domain::cdr::{
+    Adjustment, AgreementRef, Cdr, CdrFault, CdrId, CdrStatus, Payer, SessionId, session_digest,
+};
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;
 use eroam_domain::pricing::{self, PricingInputs};
@@ -42,6 +46,10 @@ use std::collections::BTreeMap;
 pub const DAY_SLOTS: u8 = 64;
 /// The greatest number of records per EVSE and day.
 pub const RECORDS_PER_EVSE_DAY_MAX: usize = 512;
+
+/// The longest time between the acceptance of a quote and the start of its session: an operator that could go back
+/// further could keep charging under terms that have ended.
+pub const ACCEPTANCE_AGE_MAX: DurationMs = DurationMs::from_millis(86_400_000);
 
 /// Transactions about records.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
@@ -132,7 +140,8 @@ pub struct EvseDay {
 struct Lookups {
     agreements: BTreeMap<AgreementId, AgreementRecord>,
     terms: BTreeMap<(AgreementId, u32), RoamingAgreement>,
-    tariffs: BTreeMap<(TariffId, u32), Tariff>,
+    /// With the time of the block that published it.
+    tariffs: BTreeMap<(TariffId, u32), (Tariff, UnixMillis)>,
 }
 
 /// Reads through a cache.
@@ -211,6 +220,11 @@ fn record(
         let same = booked.digest == digest;
         return Err(if same { RejectCode::DuplicateRecord } else { RejectCode::ConflictingRecord }.into());
     }
+    // The session is named by the record's id, so no session is booked under two ids.
+    let session = SessionId::new(cdr.id.as_str()).map(|id| session_digest(sender, &id));
+    if session != Ok(cdr.session) {
+        return Err(RejectCode::WrongSession.into());
+    }
     let Lookups { agreements, terms, tariffs } = lookups;
     let terms = agreed_terms(state, agreements, terms, sender, cdr)?;
     if cdr.currency != terms.currency {
@@ -281,7 +295,11 @@ fn agreed_terms<'l>(
 
 fn check_time(terms: &RoamingAgreement, now: UnixMillis, cdr: &Cdr) -> Result<(), RejectCode> {
     let age = now.since(cdr.end).ok_or(RejectCode::FromTheFuture)?;
-    if age > terms.record_window { Err(RejectCode::TooLate) } else { Ok(()) }
+    if age > terms.record_window {
+        return Err(RejectCode::TooLate);
+    }
+    let waited = cdr.start.since(cdr.accepted_at).ok_or(RejectCode::StaleAcceptance)?;
+    if waited > ACCEPTANCE_AGE_MAX { Err(RejectCode::StaleAcceptance) } else { Ok(()) }
 }
 
 fn check_limits(terms: &RoamingAgreement, cdr: &Cdr, due: i64) -> Result<(), RejectCode> {
@@ -308,16 +326,24 @@ fn check_limits(terms: &RoamingAgreement, cdr: &Cdr, due: i64) -> Result<(), Rej
 /// Prices the record again, with the function that priced it.
 fn check_price(
     state: &Overlay<'_>,
-    tariffs: &mut BTreeMap<(TariffId, u32), Tariff>,
+    tariffs: &mut BTreeMap<(TariffId, u32), (Tariff, UnixMillis)>,
     sender: PartyId,
     terms: &RoamingAgreement,
     cdr: &Cdr,
 ) -> Result<(), Refusal> {
     let key = (cdr.tariff.id.clone(), cdr.tariff.version);
-    if !cached(tariffs, &key, state, || StateKey::Tariff(sender, key.0.clone(), key.1))? {
-        return Err(RejectCode::UnknownTariff.into());
+    if !tariffs.contains_key(&key) {
+        let tariff: Option<Tariff> = state.read(&StateKey::Tariff(sender, key.0.clone(), key.1))?;
+        let published = state.read(&StateKey::TariffPublished(sender, key.0.clone(), key.1))?;
+        let (Some(tariff), Some(published)) = (tariff, published) else {
+            return Err(RejectCode::UnknownTariff.into());
+        };
+        tariffs.insert(key.clone(), (tariff, published));
     }
-    let tariff = tariffs.get(&key).ok_or(RejectCode::UnknownTariff)?;
+    let (tariff, published) = tariffs.get(&key).ok_or(RejectCode::UnknownTariff)?;
+    if *published > cdr.accepted_at {
+        return Err(RejectCode::TariffNotPublished.into());
+    }
     if tariff.currency() != terms.currency {
         return Err(RejectCode::WrongCurrency.into());
     }

@@ -149,7 +149,7 @@ fn apply(
     match tx {
         Tx::Membership(tx) => membership::apply(state, header.network, sender, tx)?,
         Tx::Agreement(tx) => agreement::apply(state, now, sender, tx)?,
-        Tx::Tariff(tx) => tariff::apply(state, sender, tx)?,
+        Tx::Tariff(tx) => tariff::apply(state, now, sender, tx)?,
         Tx::Cdr(cdr::CdrTx::RecordCdrs(cdrs)) => return cdr::record_batch(state, now, sender, cdrs),
         Tx::Cdr(cdr::CdrTx::Contest { operator, cdr, evidence }) => {
             cdr::contest(state, now, sender, *operator, cdr, *evidence)?;

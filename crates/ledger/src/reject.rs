@@ -80,6 +80,8 @@ pub enum RejectCode {
     WrongTariffVersion,
     #[error("no such tariff of the operator in this version")]
     UnknownTariff,
+    #[error("the tariff was published after the quote was accepted, so the driver cannot have seen it")]
+    TariffNotPublished,
     // Records.
     #[error("the record contradicts itself: the {0}th check of Cdr::check failed")]
     MalformedRecord(u8),
@@ -87,6 +89,8 @@ pub enum RejectCode {
     DuplicateRecord,
     #[error("another record with this id has been booked")]
     ConflictingRecord,
+    #[error("the session is not the one that the record's id names")]
+    WrongSession,
     #[error("the record is not in the agreement's currency")]
     WrongCurrency,
     #[error("the voucher is not known, so nobody promised to pay")]
@@ -97,6 +101,8 @@ pub enum RejectCode {
     FromTheFuture,
     #[error("the session ended longer ago than the agreement allows")]
     TooLate,
+    #[error("the quote was accepted more than a day before the session")]
+    StaleAcceptance,
     #[error("more energy than the agreement allows for one session")]
     EnergyLimit,
     #[error("longer than the agreement allows for one session")]

@@ -53,6 +53,9 @@ pub enum StateKey {
     Attestation(AttestationKind, ShortText<64>),
     /// Deposits less payouts, as attested: `i64` millionths. Kept apart from the accounts, to check them by.
     Attested(Currency),
+    /// The time of the block in which a tariff was published: [`eroam_domain::time::UnixMillis`]. Bookkeeping: not in
+    /// [`state_digest`].
+    TariffPublished(PartyId, TariffId, u32),
 }
 
 /// What treasurers attest.
@@ -224,14 +227,14 @@ impl StateView for MemoryState {
 }
 
 /// SHA-256 over the sorted business keys and values: equal for the same business history, however it was packed into
-/// blocks. Lane sequences are left out, since resent envelopes consume some.
+/// blocks. Lane sequences are left out, since resent envelopes consume some, and so are the times of blocks.
 ///
 /// `entries` must come in the order of their keys.
 #[must_use]
 pub fn state_digest<'a>(entries: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Digest {
     let mut hasher = Sha256::new();
     for (key, value) in entries {
-        if matches!(codec::from_bytes(key), Ok(StateKey::Lane(..))) {
+        if matches!(codec::from_bytes(key), Ok(StateKey::Lane(..) | StateKey::TariffPublished(..))) {
             continue;
         }
         for part in [key, value] {

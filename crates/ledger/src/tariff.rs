@@ -9,11 +9,13 @@ use crate::state::{Overlay, StateKey};
 use borsh::{BorshDeserialize, BorshSerialize};
 use eroam_domain::ids::PartyId;
 use eroam_domain::tariff::Tariff;
+use eroam_domain::time::UnixMillis;
 
 /// Transactions about tariffs.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum TariffTx {
-    /// Publishes the next version of a tariff. From when it applies is in the tariff.
+    /// Publishes the next version of a tariff. From when it applies is in the tariff; quotes accepted before the
+    /// block of its publication cannot use it.
     PublishTariff {
         /// From 1, without gaps.
         version: u32,
@@ -22,7 +24,12 @@ pub enum TariffTx {
     },
 }
 
-pub(crate) fn apply(state: &mut Overlay<'_>, sender: PartyId, tx: &TariffTx) -> Result<(), Refusal> {
+pub(crate) fn apply(
+    state: &mut Overlay<'_>,
+    now: UnixMillis,
+    sender: PartyId,
+    tx: &TariffTx,
+) -> Result<(), Refusal> {
     let TariffTx::PublishTariff { version, tariff } = tx;
     require(state, sender, Roles::CPO, RejectCode::WrongRole)?;
     if tariff.party() != sender {
@@ -35,5 +42,6 @@ pub(crate) fn apply(state: &mut Overlay<'_>, sender: PartyId, tx: &TariffTx) -> 
     }
     state.write(&head, version);
     state.write(&StateKey::Tariff(sender, tariff.id().clone(), *version), tariff);
+    state.write(&StateKey::TariffPublished(sender, tariff.id().clone(), *version), &now);
     Ok(())
 }

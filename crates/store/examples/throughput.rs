@@ -5,7 +5,7 @@
 //! charge is reported, then billed; each batch is committed.
 
 #[path = "../tests/support/records.rs"]
-#[allow(dead_code, reason = "shared with the tests")]
+#[allow(dead_code, unreachable_pub, reason = "shared with the tests")]
 mod records;
 
 use eroam_domain::ids::ContractId;

@@ -1,7 +1,9 @@
 //! One connection to one owner's records, opened under a lock and checked to be the right ones.
 //!
 //! ```text
-//! lock -> connect -> settings -> is it ours? -> migrate -> claim it, if it is new
+//! SQLite      lock the file -> connect -+
+//!                                       +-> is it ours? -> migrate -> claim it, if it is new
+//! PostgreSQL  connect -> lock the schema +
 //! ```
 //! Nothing is written before the lock is held and the owner is known.
 
@@ -31,7 +33,11 @@ const SQLITE_SETTINGS: &str = "PRAGMA page_size = 8192; PRAGMA synchronous = FUL
 /// How long a store waits for a dead predecessor's connection: a server notices a lost client a moment later.
 const POSTGRES_LOCK_TIMEOUT: &str = "SET lock_timeout = '2s'";
 
-const META: Table = Table { name: "meta", keys: &["key"], columns: &["value"], sticky: None };
+/// Bytes of values after which a statement takes no further row.
+const STATEMENT_SIZE: usize = 4 << 20;
+
+/// Whose the store is, and what is counted only once.
+pub(crate) const META: Table = Table { name: "meta", keys: &["key"], columns: &["value"], sticky: None };
 
 /// Whose records.
 #[derive(Clone, Copy)]
@@ -46,7 +52,9 @@ impl Owner {
     /// A name for files and schemas: `pt-edp`.
     pub(crate) fn slug(self, separator: char) -> String {
         match self {
-            Self::Party(party) => format!("{}{separator}{}", party.country(), party.id()).to_ascii_lowercase(),
+            Self::Party(party) => {
+                format!("{}{separator}{}", party.country(), party.id()).to_ascii_lowercase()
+            }
             Self::Ledger => "ledger".into(),
         }
     }
@@ -64,8 +72,8 @@ impl fmt::Display for Owner {
 /// The connection, and what has to live and die with it.
 pub(crate) struct Database {
     place: String,
-    runtime: Runtime,
-    /// `None` once it is closed.
+    /// `None` once it is closed, like the connection.
+    runtime: Option<Runtime>,
     connection: Option<AnyConnection>,
     kind: Kind,
     in_transaction: bool,
@@ -105,7 +113,9 @@ impl Database {
                 let file = SqliteFile::prepare(&place, &path)?;
                 Self::open_sqlite(runtime, place, Some(file), owner, network)
             }
-            Place::Schema { url, schema } => Self::open_postgres(runtime, place, &url, &schema, owner, network),
+            Place::Schema { url, schema } => {
+                Self::open_postgres(runtime, place, &url, &schema, owner, network)
+            }
         }
     }
 
@@ -124,11 +134,12 @@ impl Database {
         let connection = runtime.block_on(async {
             let mut connection = connect(&url).await.map_err(error)?;
             sqlx::raw_sql(SQLITE_SETTINGS).execute(&mut connection).await.map_err(error)?;
-            sqlx::raw_sql("PRAGMA journal_mode = WAL").execute(&mut connection).await.map_err(error)?;
             let tables = "SELECT COUNT(*), COUNT(*) FILTER (WHERE name = 'meta') FROM sqlite_master \
                           WHERE type = 'table' AND name <> '_sqlx_migrations' AND name NOT LIKE 'sqlite_%'";
             let found = sqlx::query(tables).fetch_one(&mut connection).await.map_err(error)?;
-            adopt(&mut connection, &place, Kind::Sqlite, &found, owner, network).await?;
+            let known = identify(&mut connection, &place, Kind::Sqlite, &found, owner, network).await?;
+            sqlx::raw_sql("PRAGMA journal_mode = WAL").execute(&mut connection).await.map_err(error)?;
+            adopt(&mut connection, &place, Kind::Sqlite, known, owner, network).await?;
             Ok::<_, OpenError>(connection)
         })?;
         if let Some(lock) = &lock {
@@ -136,7 +147,7 @@ impl Database {
         }
         Ok(Self {
             place,
-            runtime,
+            runtime: Some(runtime),
             connection: Some(connection),
             kind: Kind::Sqlite,
             in_transaction: false,
@@ -158,16 +169,19 @@ impl Database {
             let error = |e| open_error(&place, Kind::Postgres, e);
             let mut connection = connect(url).await.map_err(unreachable)?;
             lock_schema(&mut connection, schema).await.map_err(error)?;
-            make_schema(&mut connection, schema).await.map_err(error)?;
             let tables = "SELECT COUNT(*), COUNT(*) FILTER (WHERE tablename = 'meta') FROM pg_catalog.pg_tables \
                           WHERE schemaname = $1 AND tablename <> '_sqlx_migrations'";
             let found = sqlx::query(tables).bind(schema).fetch_one(&mut connection).await.map_err(error)?;
-            adopt(&mut connection, &place, Kind::Postgres, &found, owner, network).await?;
+            let path = AssertSqlSafe(format!("SET search_path TO {schema}"));
+            sqlx::raw_sql(path).execute(&mut connection).await.map_err(error)?;
+            let known = identify(&mut connection, &place, Kind::Postgres, &found, owner, network).await?;
+            make_schema(&mut connection, schema).await.map_err(error)?;
+            adopt(&mut connection, &place, Kind::Postgres, known, owner, network).await?;
             Ok::<_, OpenError>(connection)
         })?;
         Ok(Self {
             place,
-            runtime,
+            runtime: Some(runtime),
             connection: Some(connection),
             kind: Kind::Postgres,
             in_transaction: false,
@@ -194,7 +208,11 @@ impl Database {
     }
 
     /// The first row.
-    pub(crate) fn row(&mut self, sql: &'static str, values: Vec<Value>) -> Result<Option<AnyRow>, StoreError> {
+    pub(crate) fn row(
+        &mut self,
+        sql: &'static str,
+        values: Vec<Value>,
+    ) -> Result<Option<AnyRow>, StoreError> {
         self.attempt("read", async |connection| {
             let query = values.into_iter().fold(sqlx::query(sql), bind);
             query.fetch_optional(connection).await
@@ -219,13 +237,18 @@ impl Database {
         let places = self.kind.placeholders();
         let mut rows = rows.peekable();
         while rows.peek().is_some() {
-            let chunk: Vec<Vec<Value>> =
-                rows.by_ref().take(table.rows_per_statement()).collect::<Result<_, _>>().map_err(|e| {
-                    StoreError {
-                        what: format!("a record for {} of {} cannot be written as JSON", table.name, self.place),
-                        source: Some(e.into()),
-                    }
+            let (mut chunk, mut size) = (Vec::new(), 0usize);
+            while chunk.len() < table.rows_per_statement()
+                && size < STATEMENT_SIZE
+                && let Some(row) = rows.next()
+            {
+                let row = row.map_err(|e| StoreError {
+                    what: format!("a record for {} of {} cannot be written as JSON", table.name, self.place),
+                    source: Some(e.into()),
                 })?;
+                size = row.iter().map(Value::size).fold(size, usize::saturating_add);
+                chunk.push(row);
+            }
             self.attempt("written", async |connection| insert(connection, places, table, chunk).await)?;
         }
         Ok(())
@@ -280,8 +303,9 @@ impl Database {
     ) -> Result<T, StoreError> {
         self.check()?;
         let closed = || StoreError { what: format!("the store {} is closed", self.place), source: None };
+        let runtime = self.runtime.as_ref().ok_or_else(closed)?;
         let connection = self.connection.as_mut().ok_or_else(closed)?;
-        self.runtime.block_on(work(connection)).map_err(|source| {
+        runtime.block_on(work(connection)).map_err(|source| {
             self.failed = true;
             let remedy = remedy(self.kind, &source);
             StoreError {
@@ -293,23 +317,27 @@ impl Database {
 }
 
 impl Drop for Database {
-    /// Closes in order: what was not committed is rolled back, then the lock is released. On a thread that runs
-    /// asynchronous tasks waiting is not allowed; there, the connection closes a moment later.
+    /// Closes in order: what was not committed is rolled back, then the lock is released.
     fn drop(&mut self) {
-        let Some(connection) = self.connection.take() else { return };
-        if tokio::runtime::Handle::try_current().is_ok() {
-            return;
-        }
+        let (Some(runtime), Some(connection)) = (self.runtime.take(), self.connection.take()) else { return };
         let kind = self.kind;
-        self.runtime.block_on(async {
-            let mut connection = connection;
-            if kind == Kind::Postgres {
-                // The server would release it too, but only after it has noticed that we are gone.
-                let unlock = "ROLLBACK; SELECT pg_advisory_unlock_all()";
-                let _ = sqlx::raw_sql(unlock).execute(&mut connection).await;
-            }
-            let _ = connection.close().await;
-        });
+        let close = move || {
+            runtime.block_on(async {
+                let mut connection = connection;
+                if kind == Kind::Postgres {
+                    // The server would release it too, but only after it has noticed that we are gone.
+                    let unlock = "ROLLBACK; SELECT pg_advisory_unlock_all()";
+                    let _ = sqlx::raw_sql(unlock).execute(&mut connection).await;
+                }
+                let _ = connection.close().await;
+            });
+        };
+        // A runtime can neither wait nor be dropped on a thread that runs asynchronous tasks.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            let _ = std::thread::spawn(close).join();
+        } else {
+            close();
+        }
     }
 }
 
@@ -340,7 +368,9 @@ impl SqliteFile {
             let source = io::Error::new(io::ErrorKind::UnexpectedEof, "the file is empty");
             return Err(OpenError::Damaged { place: place.to_owned(), source: source.into() });
         }
-        private(OpenOptions::new().create(true).truncate(false).read(true).write(true)).open(&path).map_err(io)?;
+        private(OpenOptions::new().create(true).truncate(false).read(true).write(true))
+            .open(&path)
+            .map_err(io)?;
         let text = path.to_str().ok_or_else(|| io(io::ErrorKind::InvalidFilename.into()))?;
         Ok(Self { url: format!("sqlite://{}?mode=rw", percent_encoded(text)), lock })
     }
@@ -393,46 +423,58 @@ async fn make_schema(connection: &mut AnyConnection, schema: &str) -> Result<(),
     if schemas == 0 {
         setup.push_str(&format!("CREATE SCHEMA {schema}; "));
     }
-    setup.push_str(&format!("SET search_path TO {schema}; "));
     if blobs == 0 {
-        setup.push_str("CREATE COLLATION \"binary\" FROM pg_catalog.\"C\"; CREATE DOMAIN blob AS bytea; ");
+        setup.push_str("CREATE COLLATION \"binary\" FROM pg_catalog.\"C\"; CREATE DOMAIN blob AS bytea");
     }
-    // Several statements in one message are one transaction.
-    sqlx::raw_sql(AssertSqlSafe(setup)).execute(connection).await?;
+    if !setup.is_empty() {
+        // Several statements in one message are one transaction.
+        sqlx::raw_sql(AssertSqlSafe(setup)).execute(connection).await?;
+    }
     Ok(())
 }
 
-/// Checks whose records these are, brings the tables up to date, and writes down whose they are from now on.
-async fn adopt(
+/// Reads whose records these are and refuses others'; writes nothing. `tables` counts all tables and those named
+/// `meta`.
+async fn identify(
     connection: &mut AnyConnection,
     place: &str,
     kind: Kind,
     tables: &AnyRow,
     owner: Owner,
     network: &Digest,
-) -> Result<(), OpenError> {
+) -> Result<Identity, OpenError> {
     let error = |e| open_error(place, kind, e);
-    let place = || place.to_owned();
+    let foreign = || OpenError::Foreign { place: place.to_owned() };
     let (all, meta): (i64, i64) = (tables.try_get(0).map_err(error)?, tables.try_get(1).map_err(error)?);
     if all > 0 && meta == 0 {
-        return Err(OpenError::Foreign { place: place() });
+        return Err(foreign());
     }
     let mut known = Identity::default();
     if meta > 0 {
-        let foreign = |_| OpenError::Foreign { place: place() };
         let query = sqlx::query("SELECT key, value FROM meta WHERE key IN ('format', 'network', 'party')");
-        for row in query.fetch_all(&mut *connection).await.map_err(error)? {
-            let (key, value): (String, String) = (row.try_get(0).map_err(foreign)?, row.try_get(1).map_err(foreign)?);
+        for row in query.fetch_all(connection).await.map_err(error)? {
+            let key: String = row.try_get(0).map_err(|_| foreign())?;
+            let value: String = row.try_get(1).map_err(|_| foreign())?;
             match key.as_str() {
-                "format" => known.format = Some(value.parse().map_err(|_| OpenError::Foreign { place: place() })?),
+                "format" => known.format = Some(value.parse().map_err(|_| foreign())?),
                 "network" => known.network = Some(value),
                 _ => known.party = Some(value),
             }
         }
     }
-    let known_format = known.format;
-    known.check(&place(), owner, network)?;
+    known.check(place, owner, network)?;
+    Ok(known)
+}
 
+/// Brings the tables up to date, and writes down whose they are from now on.
+async fn adopt(
+    connection: &mut AnyConnection,
+    place: &str,
+    kind: Kind,
+    known: Identity,
+    owner: Owner,
+    network: &Digest,
+) -> Result<(), OpenError> {
     let records = Migration::new(
         1,
         "records".into(),
@@ -443,17 +485,17 @@ async fn adopt(
     let mut migrator = Migrator::with_migrations(vec![records]);
     // The lock that we hold is enough, and sqlx's own would make the organisations of one server wait for each other.
     migrator.set_locking(false);
-    migrator
-        .run(&mut *connection)
-        .await
-        .map_err(|e| OpenError::Migration { place: place(), source: e.into() })?;
+    let migrated = migrator.run(&mut *connection).await;
+    migrated.map_err(|e| OpenError::Migration { place: place.to_owned(), source: e.into() })?;
 
-    if known_format == Some(FORMAT) {
+    if known.format == Some(FORMAT) {
         return Ok(());
     }
-    let identity = [("format", FORMAT.to_string()), ("network", network.to_string()), ("party", owner.to_string())];
+    let identity =
+        [("format", FORMAT.to_string()), ("network", network.to_string()), ("party", owner.to_string())];
     let rows = identity.into_iter().map(|(key, value)| vec![Value::Text(key.into()), Value::Text(value)]);
-    insert(connection, kind.placeholders(), &META, rows.collect()).await.map_err(error)
+    let claimed = insert(connection, kind.placeholders(), &META, rows.collect()).await;
+    claimed.map_err(|e| open_error(place, kind, e))
 }
 
 /// What a store says about itself.
@@ -466,15 +508,15 @@ struct Identity {
 
 impl Identity {
     /// The format first: a newer one may mean anything else by the rest.
-    fn check(self, place: &str, owner: Owner, network: &Digest) -> Result<(), OpenError> {
+    fn check(&self, place: &str, owner: Owner, network: &Digest) -> Result<(), OpenError> {
         let place = || place.to_owned();
         if let Some(found) = self.format.filter(|found| *found > FORMAT) {
             return Err(OpenError::NewerFormat { place: place(), found, supported: FORMAT });
         }
-        if let Some(found) = self.network.filter(|found| *found != network.to_string()) {
+        if let Some(found) = self.network.clone().filter(|found| *found != network.to_string()) {
             return Err(OpenError::OtherNetwork { place: place(), found, expected: *network });
         }
-        if let Some(found) = self.party.filter(|found| *found != owner.to_string()) {
+        if let Some(found) = self.party.clone().filter(|found| *found != owner.to_string()) {
             return Err(OpenError::OtherOwner { place: place(), found, expected: owner.to_string() });
         }
         Ok(())
@@ -513,7 +555,9 @@ fn plain(error: sqlx::Error) -> StoreError {
 
 fn remedy(kind: Kind, error: &sqlx::Error) -> &'static str {
     match (kind, error) {
-        (_, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) => "it is damaged: restore it from a backup",
+        (_, sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_)) => {
+            "it is damaged: restore it from a backup"
+        }
         (Kind::Postgres, sqlx::Error::Database(_)) => "look into the server's log, then start again",
         (Kind::Postgres, _) => "the connection to PostgreSQL is lost: start again when the server is back",
         (Kind::Sqlite, error) => match sqlite_code(error) {

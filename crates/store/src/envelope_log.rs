@@ -3,7 +3,7 @@
 //! Each row's digest covers the row before it, and the number of rows and the last digest are kept beside them: a row
 //! that is changed, missing, added or cut off at the end is found, with its sequence number.
 
-use crate::database::{Database, Owner};
+use crate::database::{Database, META, Owner};
 use crate::open_error::OpenError;
 use crate::rows::{Table, Value};
 use crate::store_url::StoreUrl;
@@ -18,10 +18,9 @@ const TABLE: Table = Table {
     columns: &["height", "time_ms", "digest", "bytes"],
     sticky: None,
 };
-const META: Table = Table { name: "meta", keys: &["key"], columns: &["value"], sticky: None };
 const HEAD: &str = "envelopes";
 /// Rows that are read at a time.
-const PAGE: i64 = 256;
+const PAGE: i64 = 64;
 
 /// The log of the in-memory ledger of one network: append, and read from the beginning.
 ///
@@ -35,7 +34,9 @@ pub struct EnvelopeLog {
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
     /// An envelope is not there, or not what was appended.
-    #[error("envelope {sequence} of the ledger's log {place} is damaged ({what}): restore the log from a backup")]
+    #[error(
+        "envelope {sequence} of the ledger's log {place} is damaged ({what}): restore the log from a backup"
+    )]
     Damaged {
         /// The log.
         place: String,
@@ -145,11 +146,13 @@ impl EnvelopeLog {
         &mut self,
         visit: &mut dyn FnMut(u64, i64, Vec<u8>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let sql = "SELECT seq, height, time_ms, digest, bytes FROM envelopes WHERE seq > $1 ORDER BY seq LIMIT $2";
+        let sql =
+            "SELECT seq, height, time_ms, digest, bytes FROM envelopes WHERE seq > $1 ORDER BY seq LIMIT $2";
         let mut head = Head::EMPTY;
         let mut last = -1;
         loop {
-            let rows = self.database.rows(sql, vec![Value::Int(last), Value::Int(PAGE)]).map_err(LogError::from)?;
+            let rows =
+                self.database.rows(sql, vec![Value::Int(last), Value::Int(PAGE)]).map_err(LogError::from)?;
             if rows.is_empty() {
                 break;
             }

@@ -77,7 +77,9 @@ pub enum OpenError {
         expected: Digest,
     },
     /// Made for another organisation.
-    #[error("the store {place} belongs to {found}, not to {expected}: choose the store of {expected}, or another place")]
+    #[error(
+        "the store {place} belongs to {found}, not to {expected}: choose the store of {expected}, or another place"
+    )]
     OtherOwner {
         /// The store.
         place: String,
@@ -99,7 +101,9 @@ pub enum OpenError {
         supported: i64,
     },
     /// Its tables cannot be made.
-    #[error("the tables of the store {place} cannot be brought up to date: restore it from a backup, or choose another place")]
+    #[error(
+        "the tables of the store {place} cannot be brought up to date: restore it from a backup, or choose another place"
+    )]
     Migration {
         /// The store.
         place: String,

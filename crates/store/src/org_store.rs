@@ -18,9 +18,9 @@ mod sessions;
 mod visitors;
 mod wholesale;
 
-use crate::database::{Database, Owner};
+use crate::database::{Database, META, Owner};
 use crate::open_error::OpenError;
-use crate::rows::{Table, Value};
+use crate::rows::Value;
 use crate::session_counts::SessionCounts;
 use crate::store_url::StoreUrl;
 use charges::Charges;
@@ -41,7 +41,6 @@ use sqlx::any::AnyRow;
 use visitors::Visitors;
 use wholesale::Wholesale;
 
-const META: Table = Table { name: "meta", keys: &["key"], columns: &["value"], sticky: None };
 const BILLED_THROUGH: &str = "billed_through";
 /// Rows that are read at a time where all are read in order.
 const PAGE: i64 = 1_000;

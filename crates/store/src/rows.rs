@@ -4,9 +4,9 @@
 //! names, and sqlx asks for each one: the time of a statement then grows with the square of its values (2,048 of them
 //! made writing five times slower).
 
-use sqlx::{AnyConnection, AssertSqlSafe};
 use sqlx::any::{Any, AnyArguments};
 use sqlx::query::Query;
+use sqlx::{AnyConnection, AssertSqlSafe};
 use std::fmt::Write as _;
 
 /// The most values in one statement: half of what the smaller limit, SQLite's, allows.
@@ -41,6 +41,17 @@ pub(crate) enum Value {
     Int(i64),
     OptionalInt(Option<i64>),
     Bytes(Vec<u8>),
+}
+
+impl Value {
+    /// Its bytes, roughly.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::OptionalText(Some(text)) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Int(_) | Self::OptionalInt(_) | Self::OptionalText(None) => 8,
+        }
+    }
 }
 
 /// Where rows go.

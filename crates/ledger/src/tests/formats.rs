@@ -92,18 +92,18 @@ const GOLDEN: &[(&str, &str)] = &[
     ("Amend", "f67bc119baed7b710f71aaa07781d6a993abf87b5491923bd35549c598be8762"),
     ("Terminate", "66aeee025f7191f0258192ba73d628444f3e3c51b3def09ef9f14a449cb022ee"),
     ("PublishTariff", "8df0bf02f12ca54bb76aac4c6c9f6600f07223e0762026ab66cd3345a598f387"),
-    ("RecordCdrs", "8ee1dfb2a9416e9c4f623c1a4d0234f49bbbe85234db64a7140d88ec1035a919"),
+    ("RecordCdrs", "99c4c36eb66d7b350367a407e776c5791e55251eb40167a2fc351161f526a381"),
     ("Contest", "1030c5900fe698514dba6b9dc8c05a797f947d4af6ac99078de877eeaa69abaa"),
     ("Resolve", "50349f5c0608401d747ec8ad48bdf93d18e2b1e3a3ae1d8cd27ccad336953686"),
     ("Credit", "f132e4fd17fc74b44a61740bec2bc30932ed52c889ff1ff7a713bac5186648af"),
-    ("ReserveCredit", "dd53279cdc8cd60a4b23a20b05a362c4d7e34e51ba751c621a27d83a7439a9f9"),
+    ("ReserveCredit", "9f10e575dccc1e7dfe1eba2e385ff095150d924805b3bd739239990f34a21e71"),
     ("AttestDeposit", "85ce99b8c9a167578c396da28435fa61b9eebbbe8444e0e4dba4ec21ebf43ef1"),
     ("ClosePeriod", "b25f0e5f6fc56190b92b6332f8f209a2f8c253b6b93cae5b69ec4da77d79c969"),
     ("AttestPayout", "321c9033b51103315996832f6c408ba96b5547857a3089fd204e1669cf387d80"),
     ("envelope", "87f2da23659c302a5df59e8a8a54e0a557177aea5363e3a1aac67f2ad09bf9ce"),
     ("genesis", "ab6a434351a887bbe58197d39b6f9a19c4e0a2a1ff44348a641c9361dab5f1e9"),
-    ("outcomes", "1e754afe1bf62bc68a000486ca4176935c890d86392dc88691efea31b2f6474d"),
-    ("outcome root", "2a6fd45c676fc830effafd83cd4770d9fe93086b0d24eb6f16901862f49121f5"),
+    ("outcomes", "5ee24891e3e56d1649f200bc6347ffdc254ecf7df448a77d3e6a023a2abe71b4"),
+    ("outcome root", "8b5794ffe29468d6e3eeaad0fbd636cbefd4919173cd84d73d99eb28b19006b0"),
 ];
 
 #[test]
@@ -141,7 +141,7 @@ fn every_code_survives_its_bytes() {
             assert!(first >= codes, "a gap in the codes");
         }
     }
-    assert_eq!(codes, 65);
+    assert_eq!(codes, 68);
 }
 
 proptest! {

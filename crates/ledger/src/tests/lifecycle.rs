@@ -159,10 +159,13 @@ fn an_amendment_prices_what_is_accepted_from_its_time_on() {
     let (old, new) = (first.cdr(3, before, 10_000), second.cdr(4, on(1, 15, 1), 10_000));
     assert_eq!([outcome(&mut chain, &old), outcome(&mut chain, &new)], [None, None]);
     assert_eq!([chain.cdr(&old).amount, chain.cdr(&new).amount], [10 * EUR, 9 * EUR]);
-    // A session accepted under the old terms keeps them, however long it takes to start.
-    let mut patient = first.cdr(5, on(1, 16, 0), 10_000);
+    // A session accepted under the old terms keeps them, also when it starts later; but not for ever.
+    let mut patient = first.cdr(5, on(1, 15, 23), 10_000);
     patient.accepted_at = before;
     assert_eq!(outcome(&mut chain, &patient), None);
+    let mut stale = first.cdr(6, on(1, 16, 12), 10_000);
+    stale.accepted_at = before;
+    assert_eq!(outcome(&mut chain, &stale), Some(RejectCode::StaleAcceptance));
 }
 
 #[test]

@@ -422,6 +422,7 @@ fn record_ladder() -> Ladder {
             c.seed_record(digest);
         }),
         (ConflictingRecord, |c| c.seed_record(Digest::ZERO)),
+        (WrongSession, |c| c.cdr().session = Digest::ZERO),
         (UnknownAgreement, |c| c.cdr().agreement.id = Digest::ZERO),
         (NotASide, |c| c.cdr().agreement = c.chain.agree(terms(hom(), uti())).at),
         (AgreementNotAccepted, |c| c.cdr().agreement.id = c.chain.propose(&terms(uti(), vis()))),
@@ -434,11 +435,19 @@ fn record_ladder() -> Ladder {
             shift(c.cdr(), ahead);
         }),
         (TooLate, |c| c.chain.now = later(c.cdr().end, 30 * DAY + 1)),
+        (StaleAcceptance, |c| {
+            c.cdr().accepted_at =
+                UnixMillis::new(c.cdr().start.get() - i64::try_from(DAY).unwrap() - 1).unwrap();
+        }),
         (EnergyLimit, |c| set_energy(c.cdr(), 100_001)),
         (DurationLimit, |c| c.cdr().end = later(c.cdr().start, DAY + 1)),
         (PowerLimit, |c| set_energy(c.cdr(), 50_001)),
         (AmountLimit, |c| c.cdr().price.incl_vat = 100 * EUR + 1),
         (UnknownTariff, |c| c.cdr().tariff.version = 99),
+        (TariffNotPublished, |c| {
+            let (tariff, after) = (c.cdr().tariff.clone(), later(c.cdr().accepted_at, 1));
+            c.chain.put(&StateKey::TariffPublished(vis(), tariff.id, tariff.version), &after);
+        }),
         (WrongCurrency, |c| {
             c.cdr().tariff = c.chain.publish(tariff_of(vis(), "T2", usd(), EUR, Restrictions::NONE)).0;
         }),
@@ -687,14 +696,17 @@ ladders_of_codes! {
     RejectCode::NotOwnTariff => &["tariff"],
     RejectCode::WrongTariffVersion => &["tariff"],
     RejectCode::UnknownTariff => &["record"],
+    RejectCode::TariffNotPublished => &["record"],
     RejectCode::MalformedRecord(_) => &["record"],
     RejectCode::DuplicateRecord => &["record"],
     RejectCode::ConflictingRecord => &["record"],
+    RejectCode::WrongSession => &["record"],
     RejectCode::WrongCurrency => &["record"],
     RejectCode::UnknownVoucher => &["record"],
     RejectCode::UnexpectedAttestation => &["record"],
     RejectCode::FromTheFuture => &["record", "reserve"],
     RejectCode::TooLate => &["record"],
+    RejectCode::StaleAcceptance => &["record"],
     RejectCode::EnergyLimit => &["record"],
     RejectCode::DurationLimit => &["record"],
     RejectCode::PowerLimit => &["record"],

@@ -11,7 +11,7 @@ use crate::state::{Account, StateKey, ledger_balance};
 use crate::tariff::TariffTx;
 use crate::tx::{Envelope, SignedEnvelope, Tx};
 use eroam_domain::agreement::{AgreedCost, PriceRule, RoamingAgreement, Shares, SurplusShare, VatTreatment};
-use eroam_domain::cdr::{AgreementRef, Cdr, CdrId, EvsePseudonym, Payer};
+use eroam_domain::cdr::{AgreementRef, Cdr, EvsePseudonym, Payer};
 use eroam_domain::codec::{self, Digest, ShortText};
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::{Currency, Money};
@@ -211,9 +211,9 @@ impl World {
             _ => self.agreement(session.agreement),
         };
         let start = self.ago(session.hours_ago);
-        let mut cdr = roaming.cdr(session.number.into(), start, u64::from(session.kwh) * 1_003);
+        let number = u32::from(session.number) * 4 + u32::from(session.hours_ago % 4);
+        let mut cdr = roaming.cdr(number, start, u64::from(session.kwh) * 1_003);
         // Records of one number differ, and most have a place of their own.
-        cdr.id = CdrId::new(&format!("{}-{}", session.number, session.hours_ago % 4)).unwrap();
         cdr.evse = EvsePseudonym([session.number % 16; 16]);
         match session.spoil {
             0..20 => cdr.price.incl_vat += 1,

@@ -31,6 +31,7 @@ impl Charges {
         let known = KnownKeys::load(
             database,
             TABLE.name,
+            2,
             "SELECT operator, cdr_id FROM charges WHERE (operator, cdr_id) > ($1, $2) \
              ORDER BY operator, cdr_id LIMIT $3",
         )?;
@@ -154,7 +155,11 @@ pub(super) fn each_bill_line(
         for row in &rows {
             match body(database, TABLE.name, row, 6)? {
                 Charge::Billed(line) => visit(*line)?,
-                _ => return Err(database.damaged("a record of `charges`", "it is marked as billed and is not")),
+                _ => {
+                    return Err(
+                        database.damaged("a record of `charges`", "it is marked as billed and is not")
+                    );
+                }
             }
         }
     }

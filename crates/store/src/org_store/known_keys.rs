@@ -22,11 +22,16 @@ const LIMIT: usize = 2_000_000;
 const PAGE: i64 = 10_000;
 
 impl KnownKeys {
-    /// Reads all keys with `sql`, which gives one or two text columns in their order: a page of them after the key in
-    /// the first parameters, as many as the last parameter says.
-    pub(super) fn load(database: &mut Database, table: &str, sql: &'static str) -> Result<Self, StoreError> {
+    /// Reads all keys of `columns` text columns (one or two) in their order. `sql` gives a page of those after the key
+    /// in its first parameters, with as many rows as its last parameter says.
+    pub(super) fn load(
+        database: &mut Database,
+        table: &str,
+        columns: usize,
+        sql: &'static str,
+    ) -> Result<Self, StoreError> {
         let mut known = Self { hashing: RandomState::new(), hashes: Some(HashSet::new()), limit: LIMIT };
-        let mut last = vec![String::new(); if sql.contains("$3") { 2 } else { 1 }];
+        let mut last = vec![String::new(); columns];
         while known.hashes.is_some() {
             let from = last.iter().cloned().map(Value::Text).chain([Value::Int(PAGE)]).collect();
             let rows = database.rows(sql, from)?;

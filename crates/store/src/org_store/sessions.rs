@@ -35,6 +35,7 @@ impl Sessions {
         let known = KnownKeys::load(
             database,
             TABLE.name,
+            1,
             "SELECT id FROM sessions WHERE id > $1 ORDER BY id LIMIT $2",
         )?;
         let mut kept = BTreeMap::new();
@@ -57,7 +58,8 @@ impl Sessions {
         if !self.known.may_have(id.as_str(), "") {
             return Ok(None);
         }
-        let row = database.row("SELECT body FROM sessions WHERE id = $1", vec![Value::Text(id.to_string())])?;
+        let row =
+            database.row("SELECT body FROM sessions WHERE id = $1", vec![Value::Text(id.to_string())])?;
         row.map(|row| body(database, TABLE.name, &row, 0)).transpose()
     }
 

@@ -78,13 +78,10 @@ impl Visitors {
     }
 
     fn insert(&mut self, profile: VisitorProfile) {
-        let contract = profile.contract;
-        self.by_expiry.insert((profile.expires_at, contract));
-        let old = self.by_contract.insert(contract, profile);
-        if let (Some(old), Some(new)) = (old, self.by_contract.get(&contract)) {
-            if old.expires_at != new.expires_at {
-                self.by_expiry.remove(&(old.expires_at, contract));
-            }
+        let (expires_at, contract) = (profile.expires_at, profile.contract);
+        if let Some(old) = self.by_contract.insert(contract, profile) {
+            self.by_expiry.remove(&(old.expires_at, contract));
         }
+        self.by_expiry.insert((expires_at, contract));
     }
 }

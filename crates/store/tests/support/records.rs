@@ -1,6 +1,8 @@
 //! Records to keep, each made from a number.
 
-use eroam_domain::cdr::{AcceptanceSignature, AgreementRef, Cdr, CdrId, ChargingPeriod, EvsePseudonym, Payer, SessionId, TariffRef};
+use eroam_domain::cdr::{
+    AcceptanceSignature, AgreementRef, Cdr, CdrId, ChargingPeriod, EvsePseudonym, Payer, SessionId, TariffRef,
+};
 use eroam_domain::charge::{AllowedZones, Denial, Quote, ServiceDescription, SessionReport};
 use eroam_domain::codec::{Digest, ShortText};
 use eroam_domain::ids::{ContractId, EvseId, PartyId};

@@ -189,3 +189,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_retail_tariff_in_another_currency_gives_no_price() {
+    let (tariff, periods, end) = session();
+    let mut wholesale = price(&inputs(&tariff, &periods, end)).unwrap();
+    wholesale.currency = Currency::new("NOK").unwrap();
+    let rules = RetailRules { base: RetailBase::OwnTariff(Box::new(tariff.clone())), ..plain() };
+    let retail_inputs = RetailInputs {
+        tier: Tier::Standard,
+        payment: PaymentOption::Postpaid,
+        roaming: true,
+        wholesale: &wholesale,
+        periods: &periods,
+        end,
+        clock: LocalClock::UTC,
+    };
+    let refused = PriceError::OtherCurrency { tariff: tariff.currency(), session: wholesale.currency };
+    assert_eq!(retail_price(&rules, &retail_inputs), Err(refused));
+}
