@@ -1,0 +1,390 @@
+//! The home utility's part: its customers, what it tells visited operators about them, and their bills.
+
+use super::{Effect, Gateway, GatewayError};
+use crate::account;
+use crate::authenticate;
+use crate::authorize;
+use crate::authorize::Promise;
+use crate::billing::BillLine;
+use crate::billing::Booking;
+use crate::billing::Charge;
+use crate::billing::bill_month;
+use crate::ports::Store;
+use crate::quote;
+use crate::sessions::Consumption;
+use crate::sessions::Grant;
+use crate::sessions::Phase;
+use crate::sessions::Session;
+use eroam_domain::agreement::AgreementId;
+use eroam_domain::cdr::CdrId;
+use eroam_domain::cdr::GridZone;
+use eroam_domain::cdr::Payer;
+use eroam_domain::cdr::TariffRef;
+use eroam_domain::charge::Authorization;
+use eroam_domain::charge::AuthorizeRequest;
+use eroam_domain::charge::Denial;
+use eroam_domain::charge::PartnerMessage;
+use eroam_domain::charge::ServiceDescription;
+use eroam_domain::charge::SessionReport;
+use eroam_domain::charge::payer_commitment;
+use eroam_domain::ids::ContractId;
+use eroam_domain::ids::PartyId;
+use eroam_domain::pricing;
+use eroam_domain::pricing::ItemisedPrice;
+use eroam_domain::pricing::PricingInputs;
+use eroam_domain::retail;
+use eroam_domain::retail::RetailInputs;
+use eroam_domain::time::UnixMillis;
+use eroam_ledger::agreement::AgreementRecord;
+use eroam_ledger::cdr::CdrTx;
+use eroam_ledger::port::Receipt;
+use eroam_ledger::query;
+use eroam_ledger::reject::ItemOutcome;
+use eroam_ledger::state::StateKey;
+use eroam_ledger::state::StateView;
+use eroam_ledger::state::read;
+use eroam_ledger::tx::Envelope;
+use eroam_ledger::tx::Tx;
+
+impl<S: Store> Gateway<S> {
+    pub(super) fn reference(
+        &self,
+        operator: PartyId,
+        contract: &ContractId,
+        promise: Promise,
+    ) -> Option<eroam_domain::charge::AuthorizationRef> {
+        authorize::reference(&self.secrets.salt, operator, contract, promise)
+    }
+
+    /// Authenticates and authorizes one of the organisation's own customers, at the station of `visited` or its own.
+    pub(super) fn authorize_customer(
+        &mut self,
+        contract: &ContractId,
+        credential: &eroam_domain::charge::PresentedCredential,
+        zone: &GridZone,
+        visited: Option<PartyId>,
+        now: UnixMillis,
+    ) -> Result<Result<(Promise, ServiceDescription), Denial>, GatewayError> {
+        let error = self.store_error();
+        let Some(mut profile) = self.store.home_profile(contract).map_err(&error)? else {
+            return Ok(Err(Denial::UnknownContract));
+        };
+        let wrong_before = profile.wrong_pins;
+        let authenticated = authenticate::at_home(&self.secrets.salt, &mut profile, credential)?;
+        if profile.wrong_pins != wrong_before {
+            self.store.put_home_profile(&profile).map_err(error)?;
+        }
+        if let Err(denial) = authenticated {
+            return Ok(Err(denial));
+        }
+        let service = authorize::at_home(
+            &profile,
+            &self.rules.home,
+            zone,
+            visited.is_some(),
+            now,
+            self.policy.cache_for,
+        );
+        Ok(service.map(|service| {
+            let promise = Promise {
+                tier: service.tier,
+                payment: service.payment,
+                retail_version: service.retail_version,
+            };
+            (promise, service)
+        }))
+    }
+
+    /// Home utility: a visited operator asks about a customer.
+    pub(super) fn answer(
+        &mut self,
+        ledger: &dyn StateView,
+        from: PartyId,
+        request: &AuthorizeRequest,
+    ) -> Result<Vec<Effect>, GatewayError> {
+        let AuthorizeRequest { session, contract, credential, zone, at } = request;
+        let mut effects = Vec::new();
+        // Whoever has no agreement learns nothing about a customer and tries no PINs.
+        let answer = if query::agreement_in_force(ledger, self.party, from, *at)?.is_some() {
+            self.authorize_customer(contract, credential, zone, Some(from), *at)?
+        } else {
+            Err(Denial::NoAgreement)
+        };
+        let authorization = match answer {
+            Ok((promise, service)) => match self.reference(from, contract, promise) {
+                Some(reference) => {
+                    self.note_visit(contract, from, &mut effects)?;
+                    Authorization::Granted { reference, service: Box::new(service) }
+                }
+                None => Authorization::Denied(Denial::NoPrice),
+            },
+            Err(denial) => Authorization::Denied(denial),
+        };
+        let message = PartnerMessage::Authorized { session: session.clone(), authorization };
+        effects.push(Effect::Send { to: from, message });
+        Ok(effects)
+    }
+
+    /// Remembers who keeps a copy of the customer's service description, and recalls the copy that another has.
+    pub(super) fn note_visit(
+        &mut self,
+        contract: &ContractId,
+        visited: PartyId,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), GatewayError> {
+        let error = self.store_error();
+        let Some(mut profile) = self.store.home_profile(contract).map_err(&error)? else { return Ok(()) };
+        let before = profile.visiting.replace(visited);
+        if before == Some(visited) {
+            return Ok(());
+        }
+        self.store.put_home_profile(&profile).map_err(error)?;
+        if let Some(other) = before {
+            effects.push(Effect::Send { to: other, message: PartnerMessage::Recall { contract: *contract } });
+        }
+        Ok(())
+    }
+
+    /// Bills an own customer at an own station: nothing is settled with anybody.
+    pub(super) fn bill_own(&mut self, ledger: &dyn StateView, session: &Session) -> Result<(), GatewayError> {
+        let (Phase::Delivered { grant, accepted }, Some(consumption), Some(contract)) =
+            (&session.phase, &session.consumption, &session.contract)
+        else {
+            return Ok(());
+        };
+        let cdr = account::cdr_id(&session.id);
+        let tariff_ref = accepted.quote.tariff.clone();
+        let priced = if self.load_tariff(ledger, self.party, &tariff_ref)? {
+            self.own_price(&tariff_ref, grant, consumption)
+        } else {
+            Err("the tariff that was quoted is not on the ledger any more".to_owned())
+        };
+        let error = self.store_error();
+        let charge = match priced {
+            Ok(retail) => {
+                let through = self.store.billed_through().map_err(&error)?;
+                Charge::Billed(Box::new(BillLine {
+                    contract: *contract,
+                    month: bill_month(consumption.end, consumption.clock, through),
+                    operator: self.party,
+                    cdr: cdr.clone(),
+                    evse: session.evse.clone(),
+                    place: self.stations.get(&session.evse).map_or_else(String::new, |e| e.place.to_string()),
+                    start: consumption.start,
+                    end: consumption.end,
+                    clock: consumption.clock,
+                    energy: consumption.energy,
+                    tariff: tariff_ref,
+                    tier: grant.tier,
+                    payment: grant.payment,
+                    retail_version: grant.retail_version,
+                    wholesale: None,
+                    retail,
+                }))
+            }
+            Err(why) => Charge::Disputed { why },
+        };
+        self.store.put_charge(self.party, &cdr, &charge).map_err(error)
+    }
+
+    pub(super) fn own_price(
+        &self,
+        tariff_ref: &TariffRef,
+        grant: &Grant,
+        consumption: &Consumption,
+    ) -> Result<ItemisedPrice, String> {
+        let tariff =
+            self.tariffs.get(&(self.party, tariff_ref.clone())).ok_or("the quoted tariff is not loaded")?;
+        let (rule, rounding) = quote::own_terms();
+        let base = pricing::price(&PricingInputs {
+            tariff,
+            rule: &rule,
+            rounding,
+            clock: consumption.clock,
+            periods: &consumption.periods,
+            end: consumption.end,
+            forecast: None,
+        })
+        .map_err(|e| e.to_string())?;
+        let rules =
+            self.rules.home.version(grant.retail_version).ok_or("the quoted retail rules are gone")?;
+        retail::price(
+            rules,
+            &RetailInputs {
+                tier: grant.tier,
+                payment: grant.payment,
+                roaming: false,
+                wholesale: &base,
+                periods: &consumption.periods,
+                end: consumption.end,
+                clock: consumption.clock,
+            },
+        )
+        .map_err(|e| e.to_string())
+    }
+
+    /// Home utility: an operator reports a customer's charge.
+    pub(super) fn reported(
+        &mut self,
+        ledger: &dyn StateView,
+        from: PartyId,
+        report: SessionReport,
+        now: UnixMillis,
+    ) -> Result<(), GatewayError> {
+        let error = self.store_error();
+        let id = report.cdr.id.clone();
+        let known = self.store.charge(from, &id).map_err(&error)?;
+        let digest = report.cdr.digest();
+        let charge = match known {
+            Some(Charge::Billed(_) | Charge::Disputed { .. }) => return Ok(()),
+            Some(Charge::Booked(booking)) if booking.digest == digest => self.bill(ledger, from, &report)?,
+            Some(Charge::Booked(_)) => {
+                Charge::Disputed { why: "the report is not what the ledger booked".into() }
+            }
+            Some(Charge::Reported(_)) | None => Charge::Reported(Box::new(report)),
+        };
+        tracing::debug!(operator = %from, cdr = %id, at = %now, "gateway.billing.reported");
+        self.store.put_charge(from, &id, &charge).map_err(error)
+    }
+
+    /// Home utility: a block has booked records. Looks for those that this organisation owes for.
+    ///
+    /// # Errors
+    /// [`GatewayError`].
+    pub fn observe(
+        &mut self,
+        ledger: &dyn StateView,
+        envelope: &Envelope,
+        receipt: &Receipt,
+        now: UnixMillis,
+    ) -> Result<(), GatewayError> {
+        let Tx::Cdr(CdrTx::RecordCdrs(cdrs)) = &envelope.tx else { return Ok(()) };
+        for (cdr, item) in cdrs.iter().zip(&receipt.items) {
+            let ItemOutcome::Accepted { booked_in: Some(period) } = item.outcome else { continue };
+            if self.debtor(ledger, cdr.agreement.id)? == Some(self.party) {
+                let booking = Booking { digest: item.hash, seen_at: now, period };
+                self.booked(ledger, envelope.member, &cdr.id, booking)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn debtor(
+        &mut self,
+        ledger: &dyn StateView,
+        id: AgreementId,
+    ) -> Result<Option<PartyId>, GatewayError> {
+        if let Some(party) = self.debtor_of.get(&id) {
+            return Ok(Some(*party));
+        }
+        let record: Option<AgreementRecord> = read(ledger, &StateKey::Agreement(id))?;
+        if let Some(record) = &record {
+            self.debtor_of.insert(id, record.emsp);
+        }
+        Ok(record.map(|r| r.emsp))
+    }
+
+    pub(super) fn booked(
+        &mut self,
+        ledger: &dyn StateView,
+        operator: PartyId,
+        cdr: &CdrId,
+        booking: Booking,
+    ) -> Result<(), GatewayError> {
+        let error = self.store_error();
+        let charge = match self.store.charge(operator, cdr).map_err(&error)? {
+            Some(Charge::Reported(report)) if report.cdr.digest() == booking.digest => {
+                self.bill(ledger, operator, &report)?
+            }
+            Some(Charge::Reported(_)) => {
+                Charge::Disputed { why: "the report is not what the ledger booked".into() }
+            }
+            Some(_) => return Ok(()),
+            None => Charge::Booked(booking),
+        };
+        self.store.put_charge(operator, cdr, &charge).map_err(error)
+    }
+
+    /// Turns a report that the ledger confirms into a bill line, or says what is wrong with it.
+    pub(super) fn bill(
+        &mut self,
+        ledger: &dyn StateView,
+        operator: PartyId,
+        report: &SessionReport,
+    ) -> Result<Charge, GatewayError> {
+        match self.bill_line(ledger, operator, report)? {
+            Ok(line) => Ok(Charge::Billed(Box::new(line))),
+            Err(why) => Ok(Charge::Disputed { why }),
+        }
+    }
+
+    pub(super) fn bill_line(
+        &mut self,
+        ledger: &dyn StateView,
+        operator: PartyId,
+        report: &SessionReport,
+    ) -> Result<Result<BillLine, String>, GatewayError> {
+        let SessionReport { contract, cdr, salt, .. } = report;
+        let promise = authorize::promise(&self.secrets.salt, operator, contract, &report.authorization);
+        let Some(promise) = promise else {
+            return Ok(Err("the report names an authorization that was never given".into()));
+        };
+        if cdr.payer != (Payer::Contract { commitment: payer_commitment(salt, contract) }) {
+            return Ok(Err("the record was booked for another customer".into()));
+        }
+        let Some(operator_member) = query::member(ledger, operator)? else {
+            return Ok(Err("the operator is no member".into()));
+        };
+        if !operator_member.keys.iter().any(|k| account::acceptance_is_signed(cdr, &k.public)) {
+            return Ok(Err("nobody signed the acceptance of the quote".into()));
+        }
+        let tariff_ref = cdr.tariff.clone();
+        if !self.load_tariff(ledger, operator, &tariff_ref)? || self.terms(ledger, cdr.agreement)?.is_none() {
+            return Ok(Err("the tariff or the agreement is not on the ledger".into()));
+        }
+        let (Some(tariff), Some(terms)) =
+            (self.tariffs.get(&(operator, tariff_ref.clone())), self.terms.get(&cdr.agreement))
+        else {
+            return Ok(Err("the tariff or the agreement is not loaded".into()));
+        };
+        let Some(rules) = self.rules.home.version(promise.retail_version) else {
+            return Ok(Err("the retail rules that were quoted are gone".into()));
+        };
+        let priced = account::wholesale_of(terms, tariff, cdr).and_then(|wholesale| {
+            let inputs = RetailInputs {
+                tier: promise.tier,
+                payment: promise.payment,
+                roaming: true,
+                wholesale: &wholesale,
+                periods: &cdr.periods,
+                end: cdr.end,
+                clock: cdr.clock,
+            };
+            retail::price(rules, &inputs)
+        });
+        let retail = match priced {
+            Ok(retail) => retail,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        let error = self.store_error();
+        let through = self.store.billed_through().map_err(error)?;
+        Ok(Ok(BillLine {
+            contract: *contract,
+            month: bill_month(cdr.end, cdr.clock, through),
+            operator,
+            cdr: cdr.id.clone(),
+            evse: report.evse.clone(),
+            place: report.place.clone(),
+            start: cdr.start,
+            end: cdr.end,
+            clock: cdr.clock,
+            energy: cdr.energy,
+            tariff: tariff_ref,
+            tier: promise.tier,
+            payment: promise.payment,
+            retail_version: promise.retail_version,
+            wholesale: Some(cdr.price),
+            retail,
+        }))
+    }
+}

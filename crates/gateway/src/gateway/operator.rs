@@ -1,0 +1,403 @@
+//! The operator's part: drivers at its stations, its own customers and visitors.
+
+use super::{Effect, Evse, Gateway, GatewayError, TARIFFS_AHEAD_MAX};
+use crate::account;
+use crate::account::RecordInputs;
+use crate::authenticate;
+use crate::authorize;
+use crate::ports::Store;
+use crate::profiles::VisitorProfile;
+use crate::quote;
+use crate::quote::QuoteInputs;
+use crate::route::Route;
+use crate::route::route;
+use crate::sessions;
+use crate::sessions::AuthorizedBy;
+use crate::sessions::Consumption;
+use crate::sessions::Grant;
+use crate::sessions::Phase;
+use crate::sessions::Session;
+use crate::sessions::SessionEffect;
+use crate::sessions::SessionEvent;
+use ed25519_dalek::Signer as _;
+use eroam_domain::cdr::AcceptanceSignature;
+use eroam_domain::cdr::SessionId;
+use eroam_domain::cdr::TariffRef;
+use eroam_domain::charge::Authorization;
+use eroam_domain::charge::AuthorizeRequest;
+use eroam_domain::charge::ChargeRequest;
+use eroam_domain::charge::Denial;
+use eroam_domain::charge::PartnerMessage;
+use eroam_domain::charge::ServiceDescription;
+use eroam_domain::charge::SessionReport;
+use eroam_domain::charge::acceptance_digest;
+use eroam_domain::ids::PartyId;
+use eroam_domain::tariff::Tariff;
+use eroam_domain::tariff::TariffId;
+use eroam_domain::time::UnixMillis;
+use eroam_ledger::query;
+use eroam_ledger::state::StateKey;
+use eroam_ledger::state::StateView;
+use eroam_ledger::state::read;
+
+impl<S: Store> Gateway<S> {
+    /// A driver at one of the organisation's stations asks to charge. A repeated request gets the same answer again;
+    /// while there is none yet, the home utility is asked again.
+    ///
+    /// # Errors
+    /// [`GatewayError`].
+    pub fn request(
+        &mut self,
+        ledger: &dyn StateView,
+        request: &ChargeRequest,
+    ) -> Result<Vec<Effect>, GatewayError> {
+        let error = self.store_error();
+        let mut effects = Vec::new();
+        let mut consumption = None;
+        if let Some(mut known) = self.store.session(&request.session).map_err(&error)? {
+            if known.phase != Phase::AwaitingHome {
+                let wanted = match &known.phase {
+                    Phase::Denied(denial) => vec![SessionEffect::Deny(*denial)],
+                    _ => sessions::resume(&known),
+                };
+                self.carry_out(ledger, &mut known, wanted, &mut effects)?;
+                self.store.put_session(&known).map_err(error)?;
+                return Ok(effects);
+            }
+            // The credential is not kept, so only a repeated request can ask the home utility again.
+            consumption = known.consumption;
+        }
+        let mut session = Session {
+            id: request.session.clone(),
+            evse: request.evse.clone(),
+            contract: None,
+            home: None,
+            requested_at: request.at,
+            clock: request.clock,
+            energy_wanted: request.energy_wanted,
+            leaves_at: request.leaves_at,
+            credential: None,
+            phase: Phase::AwaitingHome,
+            consumption,
+        };
+        let event = self.begin(ledger, request, &mut session, &mut effects)?;
+        match event {
+            Some(event) => self.advance(ledger, session, event, &mut effects)?,
+            None => self.store.put_session(&session).map_err(error)?,
+        }
+        Ok(effects)
+    }
+
+    /// Routes, and authorizes where it can be done here; `None` when the home utility was asked.
+    pub(super) fn begin(
+        &mut self,
+        ledger: &dyn StateView,
+        request: &ChargeRequest,
+        session: &mut Session,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Option<SessionEvent>, GatewayError> {
+        let denied = |denial| Ok(Some(SessionEvent::Denied(denial)));
+        let Some(evse) = self.stations.get(&request.evse).cloned() else {
+            return denied(Denial::UnknownStation);
+        };
+        let now = request.at;
+        let (contract, home) = match route(ledger, self.party, &request.contract, now)? {
+            Route::Refused(denial) => return denied(denial),
+            Route::Home(contract) => (contract, self.party),
+            Route::Partner { contract, home, .. } => (contract, home),
+        };
+        session.contract = Some(contract);
+        session.home = Some(home);
+        session.credential =
+            authenticate::seen_credential(&self.secrets.salt, &contract, &request.credential);
+        if session.credential.is_none() {
+            return denied(Denial::CredentialNeeded);
+        }
+        if home == self.party {
+            let answer = self.authorize_customer(&contract, &request.credential, &evse.zone, None, now)?;
+            return match answer {
+                Ok((promise, service)) => {
+                    let reference = self.reference(self.party, &contract, promise);
+                    self.offer(ledger, session, &evse, reference, AuthorizedBy::Home, &service, now).map(Some)
+                }
+                Err(denial) => denied(denial),
+            };
+        }
+        let error = self.store_error();
+        let cached = self.store.visitor(&contract).map_err(error)?;
+        if let Some(visitor) = cached
+            && authorize::is_fresh(&visitor, now)
+            && Some(visitor.credential) == session.credential
+        {
+            let reference = Some(visitor.authorization);
+            return self
+                .offer(ledger, session, &evse, reference, AuthorizedBy::Cache, &visitor.service, now)
+                .map(Some);
+        }
+        effects.push(Effect::Send {
+            to: home,
+            message: PartnerMessage::Authorize(AuthorizeRequest {
+                session: request.session.clone(),
+                contract,
+                credential: request.credential.clone(),
+                zone: evse.zone,
+                at: now,
+            }),
+        });
+        Ok(None)
+    }
+
+    /// Makes the quote for an authorized driver, or the denial that stands in its way.
+    #[allow(clippy::too_many_arguments, reason = "the parts of one authorization")]
+    pub(super) fn offer(
+        &mut self,
+        ledger: &dyn StateView,
+        session: &Session,
+        evse: &Evse,
+        reference: Option<eroam_domain::charge::AuthorizationRef>,
+        by: AuthorizedBy,
+        service: &ServiceDescription,
+        now: UnixMillis,
+    ) -> Result<SessionEvent, GatewayError> {
+        let (Some(home), Some(reference)) = (session.home, reference) else {
+            return Ok(SessionEvent::Denied(Denial::LedgerRefused));
+        };
+        let own = home == self.party;
+        let service = if own {
+            service.clone()
+        } else {
+            match authorize::visitor(service, &self.rules.partner(home), &evse.zone) {
+                Ok(service) => service,
+                Err(denial) => return Ok(SessionEvent::Denied(denial)),
+            }
+        };
+        let agreement = if own {
+            None
+        } else {
+            match query::agreement_in_force(ledger, home, self.party, now)? {
+                Some(found) => Some(found),
+                None => return Ok(SessionEvent::Denied(Denial::NoAgreement)),
+            }
+        };
+        let Some((version, tariff)) = self.tariff_in_force(ledger, &evse.tariff, now)? else {
+            return Ok(SessionEvent::Denied(Denial::NoPrice));
+        };
+        // Beyond the agreement's limit the ledger would refuse the record.
+        let energy_max = match &agreement {
+            Some((_, terms)) => service.energy_max.min(terms.limits.energy_max),
+            None => service.energy_max,
+        };
+        let tariff_ref = TariffRef { id: evse.tariff.clone(), version };
+        let quote = quote::make(&QuoteInputs {
+            session: &session.id,
+            operator: self.party,
+            agreement: agreement.as_ref().map(|(reference, terms)| (*reference, terms)),
+            tariff: (&tariff_ref, &tariff),
+            service: &service,
+            power: evse.power,
+            energy_wanted: session.energy_wanted,
+            leaves_at: session.leaves_at,
+            now,
+            clock: session.clock,
+            held_for: self.policy.quote_held_for,
+        });
+        self.tariffs.entry((self.party, tariff_ref)).or_insert(tariff);
+        if let Some((reference, terms)) = agreement {
+            self.terms.entry(reference).or_insert(terms);
+        }
+        Ok(match quote {
+            Ok(quote) => SessionEvent::Authorized {
+                grant: Grant {
+                    reference,
+                    by,
+                    tier: service.tier,
+                    payment: service.payment,
+                    retail_version: service.retail_version,
+                    priority: service.priority,
+                    energy_max,
+                },
+                quote,
+            },
+            Err(denial) => SessionEvent::Denied(denial),
+        })
+    }
+
+    /// The latest version of an own tariff that a session may start under at `now`: the next one may have been
+    /// published ahead of its time.
+    pub(super) fn tariff_in_force(
+        &self,
+        ledger: &dyn StateView,
+        id: &TariffId,
+        now: UnixMillis,
+    ) -> Result<Option<(u32, Tariff)>, GatewayError> {
+        let Some((latest, tariff)) = query::latest_tariff(ledger, self.party, id)? else { return Ok(None) };
+        if tariff.valid_at(now) {
+            return Ok(Some((latest, tariff)));
+        }
+        for version in (1..latest).rev().take(TARIFFS_AHEAD_MAX) {
+            let tariff: Option<Tariff> = read(ledger, &StateKey::Tariff(self.party, id.clone(), version))?;
+            if let Some(tariff) = tariff.filter(|t| t.valid_at(now)) {
+                return Ok(Some((version, tariff)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The driver accepts the quote at the station, which signs for it.
+    ///
+    /// # Errors
+    /// [`GatewayError`].
+    pub fn accept(
+        &mut self,
+        ledger: &dyn StateView,
+        id: &SessionId,
+        at: UnixMillis,
+    ) -> Result<Vec<Effect>, GatewayError> {
+        let session = self.known(id)?;
+        let signature = match &session.phase {
+            Phase::Quoted { quote, .. } => {
+                self.secrets.signing.sign(&acceptance_digest(quote.digest(), at).0).to_bytes()
+            }
+            _ => [0; 64],
+        };
+        let event = SessionEvent::Accept { at, signature: AcceptanceSignature(signature) };
+        self.step(ledger, session, event)
+    }
+
+    /// The driver refuses the quote.
+    ///
+    /// # Errors
+    /// [`GatewayError`].
+    pub fn refuse(&mut self, ledger: &dyn StateView, id: &SessionId) -> Result<Vec<Effect>, GatewayError> {
+        let session = self.known(id)?;
+        self.step(ledger, session, SessionEvent::Refuse)
+    }
+
+    /// The station reports what a session consumed.
+    ///
+    /// # Errors
+    /// [`GatewayError`].
+    pub fn consumed(
+        &mut self,
+        ledger: &dyn StateView,
+        id: &SessionId,
+        consumption: Consumption,
+    ) -> Result<Vec<Effect>, GatewayError> {
+        let session = self.known(id)?;
+        self.step(ledger, session, SessionEvent::Consumed(consumption))
+    }
+
+    /// The home utility could not be reached for an authorization.
+    ///
+    /// # Errors
+    /// [`GatewayError`].
+    pub fn home_unreachable(
+        &mut self,
+        ledger: &dyn StateView,
+        id: &SessionId,
+    ) -> Result<Vec<Effect>, GatewayError> {
+        let session = self.known(id)?;
+        self.step(ledger, session, SessionEvent::Denied(Denial::HomeUnreachable))
+    }
+
+    /// Visited operator: the home utility has answered.
+    pub(super) fn authorized(
+        &mut self,
+        ledger: &dyn StateView,
+        from: PartyId,
+        id: &SessionId,
+        authorization: Authorization,
+    ) -> Result<Vec<Effect>, GatewayError> {
+        let session = self.known(id)?;
+        let (Some(contract), Some(credential)) = (session.contract, session.credential) else {
+            return Ok(Vec::new());
+        };
+        if session.home != Some(from) || session.phase != Phase::AwaitingHome {
+            return Ok(Vec::new());
+        }
+        let event = match authorization {
+            Authorization::Denied(denial) => SessionEvent::Denied(denial),
+            Authorization::Granted { reference, service } => {
+                // The quote is made for the moment of the request: a slow answer must not change the price.
+                let now = session.requested_at;
+                let own_limit = now.checked_add(self.policy.cache_for).unwrap_or(now);
+                let visitor = VisitorProfile {
+                    contract,
+                    authorization: reference.clone(),
+                    service: *service,
+                    credential,
+                    expires_at: own_limit,
+                };
+                let visitor =
+                    VisitorProfile { expires_at: own_limit.min(visitor.service.valid_until), ..visitor };
+                let error = self.store_error();
+                self.store.put_visitor(&visitor).map_err(error)?;
+                match self.stations.get(&session.evse).cloned() {
+                    Some(evse) => {
+                        let by = AuthorizedBy::Partner;
+                        self.offer(ledger, &session, &evse, Some(reference), by, &visitor.service, now)?
+                    }
+                    None => SessionEvent::Denied(Denial::UnknownStation),
+                }
+            }
+        };
+        self.step(ledger, session, event)
+    }
+
+    /// Puts the two halves together. `None` leaves the session pending: something that it was quoted with is gone, or
+    /// there is no price.
+    pub(super) fn join(
+        &mut self,
+        ledger: &dyn StateView,
+        session: &Session,
+    ) -> Result<Option<SessionEvent>, GatewayError> {
+        let (Phase::Charging { accepted, .. }, Some(consumption), Some(contract)) =
+            (&session.phase, &session.consumption, &session.contract)
+        else {
+            return Ok(None);
+        };
+        let Some(agreement) = accepted.quote.agreement else { return Ok(None) };
+        let Some(zone) = self.stations.get(&session.evse).map(|e| e.zone.clone()) else { return Ok(None) };
+        let tariff_ref = accepted.quote.tariff.clone();
+        if !self.load_tariff(ledger, self.party, &tariff_ref)? || self.terms(ledger, agreement)?.is_none() {
+            return Ok(None);
+        }
+        let (Some(terms), Some(tariff)) =
+            (self.terms.get(&agreement), self.tariffs.get(&(self.party, tariff_ref)))
+        else {
+            return Ok(None);
+        };
+        let salt = self.entropy.salt(&session.id);
+        let inputs = RecordInputs {
+            operator: self.party,
+            session: &session.id,
+            contract,
+            agreement: (agreement, terms),
+            tariff,
+            evse: account::evse_pseudonym(&self.secrets.salt, &session.evse),
+            zone: &zone,
+            salt,
+        };
+        match account::record(&inputs, accepted, consumption) {
+            Ok(cdr) => Ok(Some(SessionEvent::Joined { cdr, salt })),
+            Err(error) => {
+                tracing::warn!(session = %session.id, %error, "gateway.account.no_price");
+                Ok(None)
+            }
+        }
+    }
+
+    pub(super) fn report(&self, session: &Session) -> Option<SessionReport> {
+        let Phase::Recorded { grant, cdr, salt, .. } = &session.phase else { return None };
+        let place = self.stations.get(&session.evse).map_or_else(String::new, |e| e.place.to_string());
+        Some(SessionReport {
+            session: session.id.clone(),
+            authorization: grant.reference.clone(),
+            contract: session.contract?,
+            salt: *salt,
+            evse: session.evse.clone(),
+            place,
+            cdr: cdr.clone(),
+        })
+    }
+}
