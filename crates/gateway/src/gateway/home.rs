@@ -1,50 +1,29 @@
 //! The home utility's part: its customers, what it tells visited operators about them, and their bills.
 
 use super::{Effect, Gateway, GatewayError};
-use crate::account;
-use crate::authenticate;
-use crate::authorize;
 use crate::authorize::Promise;
-use crate::billing::BillLine;
-use crate::billing::Booking;
-use crate::billing::Charge;
-use crate::billing::bill_month;
+use crate::billing::{BillLine, Booking, Charge, bill_month};
 use crate::ports::Store;
-use crate::quote;
-use crate::sessions::Consumption;
-use crate::sessions::Grant;
-use crate::sessions::Phase;
-use crate::sessions::Session;
+use crate::sessions::{Consumption, Grant, Phase, Session};
+use crate::{account, authenticate, authorize, quote};
 use eroam_domain::agreement::AgreementId;
-use eroam_domain::cdr::CdrId;
-use eroam_domain::cdr::GridZone;
-use eroam_domain::cdr::Payer;
-use eroam_domain::cdr::TariffRef;
-use eroam_domain::charge::Authorization;
-use eroam_domain::charge::AuthorizeRequest;
-use eroam_domain::charge::Denial;
-use eroam_domain::charge::PartnerMessage;
-use eroam_domain::charge::ServiceDescription;
-use eroam_domain::charge::SessionReport;
-use eroam_domain::charge::payer_commitment;
-use eroam_domain::ids::ContractId;
-use eroam_domain::ids::PartyId;
-use eroam_domain::pricing;
-use eroam_domain::pricing::ItemisedPrice;
-use eroam_domain::pricing::PricingInputs;
-use eroam_domain::retail;
+use eroam_domain::cdr::{CdrId, GridZone, Payer, TariffRef};
+use eroam_domain::charge::{
+    Authorization, AuthorizeRequest, Denial, PartnerMessage, ServiceDescription, SessionReport,
+    payer_commitment,
+};
+use eroam_domain::ids::{ContractId, PartyId};
+use eroam_domain::pricing::{ItemisedPrice, PricingInputs};
 use eroam_domain::retail::RetailInputs;
 use eroam_domain::time::UnixMillis;
+use eroam_domain::{pricing, retail};
 use eroam_ledger::agreement::AgreementRecord;
 use eroam_ledger::cdr::CdrTx;
 use eroam_ledger::port::Receipt;
 use eroam_ledger::query;
 use eroam_ledger::reject::ItemOutcome;
-use eroam_ledger::state::StateKey;
-use eroam_ledger::state::StateView;
-use eroam_ledger::state::read;
-use eroam_ledger::tx::Envelope;
-use eroam_ledger::tx::Tx;
+use eroam_ledger::state::{StateKey, StateView, read};
+use eroam_ledger::tx::{Envelope, Tx};
 
 impl<S: Store> Gateway<S> {
     pub(super) fn reference(

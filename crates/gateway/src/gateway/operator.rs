@@ -1,44 +1,24 @@
 //! The operator's part: drivers at its stations, its own customers and visitors.
 
 use super::{Effect, Evse, Gateway, GatewayError, TARIFFS_AHEAD_MAX};
-use crate::account;
 use crate::account::RecordInputs;
-use crate::authenticate;
-use crate::authorize;
 use crate::ports::Store;
 use crate::profiles::VisitorProfile;
-use crate::quote;
 use crate::quote::QuoteInputs;
-use crate::route::Route;
-use crate::route::route;
-use crate::sessions;
-use crate::sessions::AuthorizedBy;
-use crate::sessions::Consumption;
-use crate::sessions::Grant;
-use crate::sessions::Phase;
-use crate::sessions::Session;
-use crate::sessions::SessionEffect;
-use crate::sessions::SessionEvent;
+use crate::route::{Route, route};
+use crate::sessions::{AuthorizedBy, Consumption, Grant, Phase, Session, SessionEffect, SessionEvent};
+use crate::{account, authenticate, authorize, quote, sessions};
 use ed25519_dalek::Signer as _;
-use eroam_domain::cdr::AcceptanceSignature;
-use eroam_domain::cdr::SessionId;
-use eroam_domain::cdr::TariffRef;
-use eroam_domain::charge::Authorization;
-use eroam_domain::charge::AuthorizeRequest;
-use eroam_domain::charge::ChargeRequest;
-use eroam_domain::charge::Denial;
-use eroam_domain::charge::PartnerMessage;
-use eroam_domain::charge::ServiceDescription;
-use eroam_domain::charge::SessionReport;
-use eroam_domain::charge::acceptance_digest;
+use eroam_domain::cdr::{AcceptanceSignature, SessionId, TariffRef};
+use eroam_domain::charge::{
+    Authorization, AuthorizeRequest, ChargeRequest, Denial, PartnerMessage, ServiceDescription,
+    SessionReport, acceptance_digest,
+};
 use eroam_domain::ids::PartyId;
-use eroam_domain::tariff::Tariff;
-use eroam_domain::tariff::TariffId;
+use eroam_domain::tariff::{Tariff, TariffId};
 use eroam_domain::time::UnixMillis;
 use eroam_ledger::query;
-use eroam_ledger::state::StateKey;
-use eroam_ledger::state::StateView;
-use eroam_ledger::state::read;
+use eroam_ledger::state::{StateKey, StateView, read};
 
 impl<S: Store> Gateway<S> {
     /// A driver at one of the organisation's stations asks to charge. A repeated request gets the same answer again;
