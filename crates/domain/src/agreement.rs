@@ -3,6 +3,10 @@
 //! Source: Paper A, section 2.1.4 ("a set of different charging rules and policies for each participating utility is
 //! based on the contractual agreement with that utility") and 3.1.
 
+pub mod dynamic;
+
+pub use dynamic::{DynamicRule, Knot, PriceRuleFault, RateWindow};
+
 use crate::codec::Digest;
 use crate::ids::PartyId;
 use crate::money::{Currency, Money, Rounding};
@@ -19,8 +23,8 @@ pub type AgreementId = Digest;
 
 /// How the wholesale price follows from the operator's tariff.
 ///
-/// The second rule of DESIGN.md, a price that follows the attested load forecast, becomes a variant here together
-/// with the ledger's forecast family.
+/// The ledger has no forecasts yet: until it does, it prices records under [`PriceRule::Dynamic`] without one, which
+/// is the rule's own static rule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PriceRule {
@@ -29,6 +33,30 @@ pub enum PriceRule {
         /// What the partner pays of the tariff: 10,000 is the tariff itself, 9,500 is 5 % less.
         factor: BasisPoints,
     },
+    /// Energy at a rate that follows the attested load forecast; the static rule where there is none.
+    Dynamic(DynamicRule),
+}
+
+impl PriceRule {
+    /// What the partner pays of the tariff where no forecast says otherwise.
+    #[must_use]
+    pub const fn static_factor(&self) -> BasisPoints {
+        match self {
+            Self::Static { factor } => *factor,
+            Self::Dynamic(rule) => rule.fallback,
+        }
+    }
+
+    /// Looks for parameters that cannot be meant.
+    ///
+    /// # Errors
+    /// The first [`PriceRuleFault`].
+    pub fn check(&self) -> Result<(), PriceRuleFault> {
+        match self {
+            Self::Static { factor } => dynamic::check_factor(*factor),
+            Self::Dynamic(rule) => rule.check(),
+        }
+    }
 }
 
 /// What of the price the debtor owes.
@@ -193,8 +221,8 @@ pub enum AgreementFault {
     CreditCurrency,
     #[error("the credit limit and the limit of one session must be above zero")]
     NoCredit,
-    #[error("a price factor of 0 would make every session free, and one above 100000 is surely a slip")]
-    PriceFactor,
+    #[error("price rule: {0}")]
+    PriceRule(PriceRuleFault),
     #[error("shares name more than {BENEFICIARIES_MAX} parties, or more than the whole surplus")]
     Shares,
     #[error("a limit of zero energy, time or power would refuse every record")]
@@ -214,31 +242,31 @@ impl RoamingAgreement {
     /// # Errors
     /// The first [`AgreementFault`].
     pub fn check(&self) -> Result<(), AgreementFault> {
-        let PriceRule::Static { factor } = &self.price_rule;
         let share_sum: u64 = self.shares.surplus.iter().map(|s| u64::from(s.share.get())).sum();
         let beneficiaries = self.shares.costs.len().max(self.shares.surplus.len());
         let windows =
             [self.contest_window, self.resolve_window, self.record_window, self.limits.duration_max];
-        let checks = [
-            (self.emsp == self.cpo, AgreementFault::SameParty),
-            (self.resolver == self.emsp || self.resolver == self.cpo, AgreementFault::PartisanResolver),
-            (self.credit_limit.currency != self.currency, AgreementFault::CreditCurrency),
-            (self.credit_limit.micros <= 0 || self.limits.amount_max <= 0, AgreementFault::NoCredit),
-            (factor.get() == 0 || factor.get() > 100_000, AgreementFault::PriceFactor),
-            (beneficiaries > BENEFICIARIES_MAX || share_sum > 10_000, AgreementFault::Shares),
-            (
+        let when = |failed: bool, fault: AgreementFault| failed.then_some(fault);
+        let faults = [
+            when(self.emsp == self.cpo, AgreementFault::SameParty),
+            when(self.resolver == self.emsp || self.resolver == self.cpo, AgreementFault::PartisanResolver),
+            when(self.credit_limit.currency != self.currency, AgreementFault::CreditCurrency),
+            when(self.credit_limit.micros <= 0 || self.limits.amount_max <= 0, AgreementFault::NoCredit),
+            self.price_rule.check().err().map(AgreementFault::PriceRule),
+            when(beneficiaries > BENEFICIARIES_MAX || share_sum > 10_000, AgreementFault::Shares),
+            when(
                 self.limits.energy_max.is_zero()
                     || self.limits.duration_max.is_zero()
                     || self.limits.power_max.is_zero(),
                 AgreementFault::ZeroLimit,
             ),
-            (windows.iter().any(|w| *w > WINDOW_MAX) || self.record_window.is_zero(), AgreementFault::Window),
-            (self.terms == Terms::Committed, AgreementFault::CommittedTerms),
+            when(
+                windows.iter().any(|w| *w > WINDOW_MAX) || self.record_window.is_zero(),
+                AgreementFault::Window,
+            ),
+            when(self.terms == Terms::Committed, AgreementFault::CommittedTerms),
         ];
-        match checks.into_iter().find(|(failed, _)| *failed) {
-            Some((_, fault)) => Err(fault),
-            None => Ok(()),
-        }
+        faults.into_iter().flatten().next().map_or(Ok(()), Err)
     }
 
     /// What of a price the debtor owes, in millionths.

@@ -97,7 +97,13 @@ text_serde!(Digest);
 /// Canonical bytes of `value`.
 #[must_use]
 pub fn to_bytes<T: BorshSerialize>(value: &T) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
+    to_bytes_with_capacity(value, 256)
+}
+
+/// As [`to_bytes`], for a value of which the caller knows about how long its bytes are.
+#[must_use]
+pub fn to_bytes_with_capacity<T: BorshSerialize>(value: &T, capacity: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(capacity);
     // Writing to memory fails only where a length exceeds u32, which every named limit excludes.
     if borsh::to_writer(&mut out, value).is_err() {
         out.clear();

@@ -4,6 +4,16 @@
 //! charging periods x tariff  ->  a line for each (period, element, dimension)
 //!   -> step sizes  -> minimum and maximum price  -> the agreement's factor  -> the agreement's rounding
 //! ```
+//! Under a dynamic rule, energy in hours that have a forecast leaves the tariff and is priced at the rate of the hour:
+//!
+//! ```text
+//! charging periods x tariff  ->  a line for each (period, element, dimension), less the energy of forecast hours
+//!   -> step sizes (of what is left)  -> a line for each (period, forecast hour)
+//!   -> the fallback factor on the energy that the tariff still prices  -> minimum and maximum price  -> rounding
+//! ```
+//! There the tariff's other dimensions and its bounds count in full, and the bounds come last: they bound the session.
+//! Where no energy has a forecast, the price is that of the static rule, to the line.
+//!
 //! Integers only: amounts are millionths, every division rounds down (`div_euclid`), and the agreement's rounding
 //! comes once, at the end. VAT is computed line by line.
 //!
@@ -11,6 +21,7 @@
 //! `docs/decisions/0003-tariff-semantics.md`; every difference from the crate `ocpi-tariffs` is in
 //! `docs/tariff-vectors.md`.
 
+pub mod dynamic;
 mod matching;
 pub mod plan;
 
@@ -32,13 +43,13 @@ pub enum PriceLeg {
     Retail,
 }
 
-/// An attested load forecast, hour by hour. No price rule reads one yet; the field exists so that records and quotes
-/// need no new shape when one does.
+/// An attested load forecast, hour by hour, read by [`PriceRule::Dynamic`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForecastInput {
     /// The attestation on the ledger.
     pub attestation: crate::codec::Digest,
-    /// Forecast load in kilowatts for consecutive hours from `first_hour`.
+    /// Forecast load in kilowatts, `[hour]`, for consecutive UTC hours from `first_hour`; at most
+    /// [`dynamic::FORECAST_HOURS_MAX`].
     pub load_kw: Vec<u32>,
     /// The first hour, in hours since 1970.
     pub first_hour: i64,
@@ -101,6 +112,12 @@ pub enum PriceError {
         /// The currency of the wholesale price.
         session: Currency,
     },
+    /// A dynamic rule without a capacity or a curve, which no agreement can have.
+    #[error("the dynamic price rule has no rate: its capacity is zero or it has no knots")]
+    NoRate,
+    /// More hours than a forecast may have.
+    #[error("the forecast has more than {max} hours", max = dynamic::FORECAST_HOURS_MAX)]
+    ForecastTooLong,
     /// A number does not fit.
     #[error("an amount is beyond what 64 bits of millionths hold")]
     Overflow,
@@ -180,6 +197,36 @@ pub enum LineRule {
     },
     /// Retail: a fee for each session away from home.
     RoamingFee,
+    /// Energy at the rate of one hour, which follows the forecast load of the grid.
+    Dynamic {
+        /// The UTC hour, in hours since 1970.
+        hour: i64,
+        /// The forecast load, in basis points of the capacity.
+        utilisation_bps: u32,
+        /// Added to the base rate, which is that of the time of use; the unit price has it already.
+        surcharge_bps: i32,
+    },
+}
+
+impl LineRule {
+    /// The dimension that the line prices, if it prices one.
+    #[must_use]
+    pub const fn dimension(self) -> Option<Dimension> {
+        match self {
+            Self::Tariff { dimension, .. } => Some(dimension),
+            Self::Dynamic { .. } => Some(Dimension::Energy),
+            Self::MinPrice
+            | Self::MaxPrice
+            | Self::AgreementFactor { .. }
+            | Self::Rounding
+            | Self::Wholesale
+            | Self::Margin { .. }
+            | Self::TimeOfUse { .. }
+            | Self::Tier { .. }
+            | Self::Payment { .. }
+            | Self::RoamingFee => None,
+        }
+    }
 }
 
 /// One line of a price.
@@ -249,12 +296,12 @@ impl ItemisedPrice {
         self.adjust(LineRule::Rounding, None, difference)
     }
 
-    /// The amounts of one tariff dimension together (what OCPI calls `total_energy_cost` and so on).
+    /// The amounts of one dimension together, before factor and bounds (what OCPI calls `total_energy_cost` and so on).
     #[must_use]
     pub fn dimension_total(&self, wanted: Dimension) -> Option<Price> {
         self.lines
             .iter()
-            .filter(|l| matches!(l.rule, LineRule::Tariff { dimension, .. } if dimension == wanted))
+            .filter(|l| l.rule.dimension() == Some(wanted))
             .try_fold(None, |sum: Option<Price>, line| {
                 Some(Some(sum.unwrap_or(Price::ZERO).checked_add(line.amount)?))
             })
@@ -267,29 +314,69 @@ impl ItemisedPrice {
 /// # Errors
 /// [`PriceError`]; a session for which the tariff has no element is an error, never free.
 pub fn price(inputs: &PricingInputs<'_>) -> Result<ItemisedPrice, PriceError> {
-    let mut priced = tariff_lines(inputs)?;
-    let bounds = [
-        (inputs.tariff.min_price(), LineRule::MinPrice, true),
-        (inputs.tariff.max_price(), LineRule::MaxPrice, false),
-    ];
+    let mut charges = tariff_charges(inputs)?;
+    let hours = match (inputs.rule, inputs.forecast) {
+        (PriceRule::Dynamic(rule), Some(forecast)) => {
+            dynamic::take_hours(&mut charges, inputs, rule, forecast)?
+        }
+        (PriceRule::Dynamic(_), None) | (PriceRule::Static { .. }, _) => Vec::new(),
+    };
+    apply_step_sizes(&mut charges)?;
+    let room = charges.len().saturating_add(hours.len()).saturating_add(3);
+    let mut priced = ItemisedPrice::with_capacity(PriceLeg::Wholesale, inputs.tariff.currency(), room);
+    for charge in &charges {
+        priced.push(line(charge)?)?;
+    }
+    let factor = inputs.rule.static_factor();
+    if hours.is_empty() {
+        apply_bounds(&mut priced, inputs.tariff)?;
+        let total = priced.total;
+        apply_factor(&mut priced, factor, total)?;
+    } else {
+        let energy_by_tariff = priced
+            .lines
+            .iter()
+            .filter(|l| l.rule.dimension() == Some(Dimension::Energy))
+            .try_fold(Price::ZERO, |sum, l| sum.checked_add(l.amount))
+            .ok_or(PriceError::Overflow)?;
+        for hour in hours {
+            priced.push(hour)?;
+        }
+        apply_factor(&mut priced, factor, energy_by_tariff)?;
+        apply_bounds(&mut priced, inputs.tariff)?;
+    }
+    priced.round(inputs.rounding)?;
+    Ok(priced)
+}
+
+/// Adds lines that bring the total within the tariff's minimum and maximum.
+fn apply_bounds(priced: &mut ItemisedPrice, tariff: &Tariff) -> Result<(), PriceError> {
+    let bounds =
+        [(tariff.min_price(), LineRule::MinPrice, true), (tariff.max_price(), LineRule::MaxPrice, false)];
     for (bound, rule, lower) in bounds {
         let Some(bound) = bound else { continue };
         let excl_vat = clamp_distance(priced.total.excl_vat, bound.excl_vat, lower)?;
         let incl_vat = clamp_distance(priced.total.incl_vat, bound.incl_vat, lower)?;
         priced.adjust(rule, None, Price { excl_vat, incl_vat })?;
     }
-    let PriceRule::Static { factor } = inputs.rule;
-    if *factor != BasisPoints::WHOLE {
-        let scaled = Price {
-            excl_vat: scale_bps(priced.total.excl_vat, i64::from(factor.get()))?,
-            incl_vat: scale_bps(priced.total.incl_vat, i64::from(factor.get()))?,
-        };
-        let difference = scaled.checked_sub(priced.total).ok_or(PriceError::Overflow)?;
-        priced.adjust(LineRule::AgreementFactor { factor: *factor }, None, difference)?;
-    }
-    priced.round(inputs.rounding)?;
-    Ok(priced)
+    Ok(())
 }
+
+/// Adds the line that scales `part` of the price.
+fn apply_factor(priced: &mut ItemisedPrice, factor: BasisPoints, part: Price) -> Result<(), PriceError> {
+    if factor == BasisPoints::WHOLE {
+        return Ok(());
+    }
+    let scaled = Price {
+        excl_vat: scale_bps(part.excl_vat, i64::from(factor.get()))?,
+        incl_vat: scale_bps(part.incl_vat, i64::from(factor.get()))?,
+    };
+    let difference = scaled.checked_sub(part).ok_or(PriceError::Overflow)?;
+    priced.adjust(LineRule::AgreementFactor { factor }, None, difference)
+}
+
+/// Thousandths of a watt-hour in a kWh.
+const MILLI_WH_PER_KWH: i128 = 1_000_000;
 
 /// How far `amount` is from the bound it must not pass.
 fn clamp_distance(amount: i64, bound: i64, lower: bool) -> Result<i64, PriceError> {
@@ -316,8 +403,8 @@ struct Charge<'a> {
     billed: u64,
 }
 
-/// The lines that come from the tariff's components alone.
-fn tariff_lines(inputs: &PricingInputs<'_>) -> Result<ItemisedPrice, PriceError> {
+/// What the tariff's components charge, before step sizes.
+fn tariff_charges<'a>(inputs: &PricingInputs<'a>) -> Result<Vec<Charge<'a>>, PriceError> {
     let PricingInputs { tariff, periods, end, clock, .. } = *inputs;
     let first = periods.first().ok_or(PriceError::NoPeriods)?;
     if periods.len() > PERIODS_MAX {
@@ -362,13 +449,7 @@ fn tariff_lines(inputs: &PricingInputs<'_>) -> Result<ItemisedPrice, PriceError>
     if !matched {
         return Err(PriceError::NoMatchingElement { tariff: tariff.id().to_string() });
     }
-    apply_step_sizes(&mut charges)?;
-    let mut priced =
-        ItemisedPrice::with_capacity(PriceLeg::Wholesale, tariff.currency(), charges.len().saturating_add(3));
-    for charge in &charges {
-        priced.push(line(charge)?)?;
-    }
-    Ok(priced)
+    Ok(charges)
 }
 
 /// Rounds the session's totals up to the step sizes of the last component that applied: energy on its own; parking
@@ -406,7 +487,7 @@ fn line(charge: &Charge<'_>) -> Result<PriceLine, PriceError> {
     let (quantity, per_unit) = match dimension {
         Dimension::Energy => {
             let (measured, billed) = (WattHours::from_milli_wh(volume), WattHours::from_milli_wh(billed));
-            (Quantity::Energy { measured, billed }, 1_000_000)
+            (Quantity::Energy { measured, billed }, MILLI_WH_PER_KWH)
         }
         Dimension::Time | Dimension::ParkingTime => {
             let (measured, billed) = (DurationMs::from_millis(volume), DurationMs::from_millis(billed));
@@ -414,21 +495,31 @@ fn line(charge: &Charge<'_>) -> Result<PriceLine, PriceError> {
         }
         Dimension::Flat => (Quantity::Session, 1),
     };
-    let excl_vat = i128::from(component.price_micros)
-        .checked_mul(i128::from(billed))
-        .and_then(|x| x.checked_div_euclid(per_unit))
-        .and_then(|x| i64::try_from(x).ok())
-        .ok_or(PriceError::Overflow)?;
-    let tax = component.vat.unwrap_or(VatRate::ZERO).tax_on(excl_vat).ok_or(PriceError::Overflow)?;
-    let incl_vat = excl_vat.checked_add(tax).ok_or(PriceError::Overflow)?;
+    let excl_vat = amount(component.price_micros, billed, per_unit)?;
     Ok(PriceLine {
         rule: LineRule::Tariff { element, dimension },
         period: Some(period),
         quantity,
         unit_price_micros: Some(component.price_micros),
         vat: component.vat,
-        amount: Price { excl_vat, incl_vat },
+        amount: taxed(excl_vat, component.vat)?,
     })
+}
+
+/// `price_micros * volume / per_unit`, rounded down.
+fn amount(price_micros: i64, volume: u64, per_unit: i128) -> Result<i64, PriceError> {
+    i128::from(price_micros)
+        .checked_mul(i128::from(volume))
+        .and_then(|x| x.checked_div_euclid(per_unit))
+        .and_then(|x| i64::try_from(x).ok())
+        .ok_or(PriceError::Overflow)
+}
+
+/// An amount with its VAT.
+fn taxed(excl_vat: i64, vat: Option<VatRate>) -> Result<Price, PriceError> {
+    let tax = vat.unwrap_or(VatRate::ZERO).tax_on(excl_vat).ok_or(PriceError::Overflow)?;
+    let incl_vat = excl_vat.checked_add(tax).ok_or(PriceError::Overflow)?;
+    Ok(Price { excl_vat, incl_vat })
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::cdr::ChargingPeriod;
 use crate::money::{Price, Rounding};
 use crate::pricing::{ItemisedPrice, LineRule, PriceError, PriceLeg, PriceLine, Quantity, scale_bps};
 use crate::tariff::{Dimension, Tariff, VatRate};
-use crate::time::{LocalClock, TimeOfDay, Weekdays, in_daily_window};
+use crate::time::{LocalClock, TimeOfDay, UnixMillis, Weekdays, in_daily_window};
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -214,7 +214,7 @@ pub struct RetailInputs<'a> {
     /// The periods of the session.
     pub periods: &'a [ChargingPeriod],
     /// The end of the session.
-    pub end: crate::time::UnixMillis,
+    pub end: UnixMillis,
     /// The clock at the station.
     pub clock: LocalClock,
 }
@@ -288,7 +288,7 @@ fn percentage(retail: &mut ItemisedPrice, rule: LineRule, bps: i32) -> Result<()
     if excl_vat == 0 { Ok(()) } else { retail.push(session_line(rule, excl_vat)) }
 }
 
-/// A line for each energy line whose period lies in a window.
+/// A line for each energy line that starts in a window: with its period, or with its hour where an hour is priced.
 fn add_time_of_use(
     retail: &mut ItemisedPrice,
     rules: &RetailRules,
@@ -299,12 +299,18 @@ fn add_time_of_use(
         return Ok(());
     }
     for line in &source.lines {
-        if !matches!(line.rule, LineRule::Tariff { dimension: Dimension::Energy, .. }) {
+        if line.rule.dimension() != Some(Dimension::Energy) {
             continue;
         }
         let period = line.period.and_then(|p| inputs.periods.get(usize::from(p)));
         let Some(period) = period else { continue };
-        let local = inputs.clock.at(period.start);
+        let start = match line.rule {
+            LineRule::Dynamic { hour, .. } => {
+                UnixMillis::from_utc_hour(hour).map_or(period.start, |h| h.max(period.start))
+            }
+            _ => period.start,
+        };
+        let local = inputs.clock.at(start);
         let window = rules.time_of_use.iter().zip(0u16..).find(|(w, _)| {
             w.days.contains(local.weekday) && in_daily_window(local.ms_of_day, Some(w.start), Some(w.end))
         });

@@ -64,6 +64,12 @@ impl UnixMillis {
     pub const fn utc_hour(self) -> i64 {
         self.0.div_euclid(DAY_MS / 24)
     }
+
+    /// The start of a UTC hour, counted as [`UnixMillis::utc_hour`] does; `None` before 1970 or after 9999.
+    #[must_use]
+    pub fn from_utc_hour(hour: i64) -> Option<Self> {
+        Self::new(hour.checked_mul(DAY_MS / 24)?)
+    }
 }
 
 impl fmt::Display for UnixMillis {

@@ -5,6 +5,7 @@
 
 use crate::consortium::Seed;
 use crate::consortium::founders::{self, Founder, TARIFFS};
+use crate::ledger::StateTable;
 use eroam_domain::agreement::RoamingAgreement;
 use eroam_domain::cdr::{
     AcceptanceSignature, AgreementRef, Cdr, CdrId, EvsePseudonym, GridZone, Payer, SessionId, TariffRef,
@@ -20,7 +21,6 @@ use eroam_domain::time::{LocalClock, UnixMillis, UtcOffset};
 use eroam_ledger::agreement::agreement_id;
 use eroam_ledger::cdr::CdrTx;
 use eroam_ledger::execute::{self, Header};
-use eroam_ledger::state::MemoryState;
 use eroam_ledger::tx::{BATCH_MAX, Envelope, PublicKey, Tx, VERSION};
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -186,7 +186,7 @@ pub fn execute(records: u64) -> Result<Measured, BadWorkload> {
     let founders = founders::founders();
     let genesis = founders::genesis(&founders, |p| PublicKey::of(&seed.signing_key(p)));
     let network = genesis.network();
-    let mut state = MemoryState::default();
+    let mut state = StateTable::default();
     state.apply(genesis.state().map_err(|e| BadWorkload(e.to_string()))?);
     let mut header = Header { network, height: 1, time: UnixMillis::EPOCH };
     let envelope = |member, sequence, lane, expires_at, tx| {

@@ -10,7 +10,7 @@
 pub mod founders;
 mod letter;
 
-use crate::ledger::{MemoryLedger, OpenLedgerError};
+use crate::ledger::{MemoryLedger, OpenLedgerError, StateTable};
 use ed25519_dalek::SigningKey;
 use eroam_domain::cdr::SessionId;
 use eroam_domain::charge::{ChargeRequest, Denial, PartnerMessage, Quote};
@@ -27,7 +27,7 @@ use eroam_ledger::port::{LedgerError, LedgerPort, Receipt};
 use eroam_ledger::query;
 use eroam_ledger::reject::RejectCode;
 use eroam_ledger::settlement::{PeriodPairs, SettlementTx};
-use eroam_ledger::state::{Account, MemoryState, StateError, StateKey, read};
+use eroam_ledger::state::{Account, StateError, StateKey, read};
 use eroam_ledger::tx::{PublicKey, SignedEnvelope, Tx};
 use eroam_store::{EnvelopeLog, OpenError, OrgStore, StoreUrl};
 use founders::{Founder, TREASURERS_REQUIRED};
@@ -130,6 +130,8 @@ pub struct Consortium {
     founders: Vec<Founder>,
     keys: BTreeMap<PartyId, SigningKey>,
     letters: Vec<(PartyId, Vec<u8>)>,
+    /// Letters that promise something, which leave when the promise is durable.
+    promises: Vec<(PartyId, Vec<u8>)>,
     at_stations: Vec<(PartyId, AtStation)>,
     /// How many letters were carried, by kind.
     carried: BTreeMap<&'static str, u64>,
@@ -173,6 +175,7 @@ impl Consortium {
             founders,
             keys,
             letters: Vec::new(),
+            promises: Vec::new(),
             at_stations: Vec::new(),
             carried: BTreeMap::new(),
         };
@@ -257,7 +260,7 @@ impl Consortium {
     }
 
     /// The ledger's state and all gateways, to write out what they know.
-    pub fn state_and_gateways(&mut self) -> (&MemoryState, impl Iterator<Item = &mut Gateway<OrgStore>>) {
+    pub fn state_and_gateways(&mut self) -> (&StateTable, impl Iterator<Item = &mut Gateway<OrgStore>>) {
         (self.ledger.state(), self.gateways.values_mut())
     }
 
@@ -378,6 +381,7 @@ impl Consortium {
 
     fn take(&mut self, from: PartyId, sealed: Sealed) {
         self.letters.extend(sealed.letters);
+        self.promises.extend(sealed.promises);
         self.at_stations.extend(sealed.at_stations.into_iter().map(|event| (from, event)));
     }
 
@@ -472,13 +476,27 @@ impl Consortium {
         }
     }
 
-    /// Makes every store durable, all at the same time: they are independent.
+    /// Commits until nothing is left to say.
+    ///
+    /// # Errors
+    /// [`ConsortiumError`].
+    pub fn finish(&mut self) -> Result<(), ConsortiumError> {
+        while !self.promises.is_empty() {
+            self.commit()?;
+        }
+        self.commit()
+    }
+
+    /// Makes every store durable, all at the same time: they are independent. Then the letters that were held back
+    /// until now are delivered; what they change is durable after the next commit.
     ///
     /// # Errors
     /// [`ConsortiumError`].
     pub fn commit(&mut self) -> Result<(), ConsortiumError> {
         let commits = in_parallel(self.gateways.values_mut().collect(), Gateway::commit);
-        Ok(commits.into_iter().collect::<Result<(), GatewayError>>()?)
+        commits.into_iter().collect::<Result<(), GatewayError>>()?;
+        self.letters.append(&mut self.promises);
+        self.deliver()
     }
 
     /// Nets a period and pays it: the treasurers attest the debtors' deposits and the creditors' payouts. Closing a
@@ -556,6 +574,7 @@ impl Consortium {
 #[derive(Default)]
 struct Sealed {
     letters: Vec<(PartyId, Vec<u8>)>,
+    promises: Vec<(PartyId, Vec<u8>)>,
     at_stations: Vec<AtStation>,
 }
 
@@ -570,7 +589,10 @@ impl Sealed {
         for effect in effects {
             let event = match effect {
                 Effect::Send { to, message } => {
-                    self.letters.push((to, Letter { from, to, message }.seal(key)?));
+                    // Whoever is told that a report was received never sends it again.
+                    let promise = matches!(message, PartnerMessage::ReportsReceived(_));
+                    let pile = if promise { &mut self.promises } else { &mut self.letters };
+                    pile.push((to, Letter { from, to, message }.seal(key)?));
                     continue;
                 }
                 Effect::ShowQuote(quote) => AtStation::Quote(quote),
@@ -596,7 +618,7 @@ struct Read {
 fn read_letters(
     gateway: &mut Gateway<OrgStore>,
     key: &SigningKey,
-    state: &MemoryState,
+    state: &StateTable,
     now: UnixMillis,
     bag: Vec<Vec<u8>>,
 ) -> Result<Read, ConsortiumError> {
@@ -624,7 +646,7 @@ fn read_letters(
 fn read_block(
     gateway: &mut Gateway<OrgStore>,
     key: &SigningKey,
-    state: &MemoryState,
+    state: &StateTable,
     now: UnixMillis,
     block: &[(&SignedEnvelope, &Receipt)],
 ) -> Result<Sealed, ConsortiumError> {

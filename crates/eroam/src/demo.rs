@@ -230,6 +230,7 @@ pub fn run(seed: Seed, out: Option<&Path>) -> Result<Story, DemoError> {
         .and_then(|e| e.checked_add(founders::CLOSE_GRACE))
         .ok_or_else(|| script("its period"))?;
     consortium.settle(close, period, founders::currency())?;
+    consortium.finish()?;
     fill_in_bills(&mut consortium, &mut visits)?;
     let story = tell(&mut consortium, seed, period, visits)?;
     if let Some(dir) = out {
@@ -495,6 +496,21 @@ fn why(price: &ItemisedPrice) -> Vec<Why> {
             LineRule::Tier { tier, bps } => format!("tier {tier} {}", percent(bps)),
             LineRule::Payment { option, bps } => format!("paid by {option} {}", percent(bps)),
             LineRule::RoamingFee => "roaming fee".into(),
+            LineRule::Dynamic { hour, utilisation_bps, surcharge_bps } => {
+                let energy = match line.quantity {
+                    Quantity::Energy { billed, .. } => billed.to_string(),
+                    Quantity::Time { .. } | Quantity::Session => "energy".into(),
+                };
+                let rate = line.unit_price_micros.map_or_else(String::new, |p| {
+                    format!(" x {}", eroam_domain::money::decimal(i128::from(p), 6, 2))
+                });
+                format!(
+                    "{energy}{rate} (grid load {} % at {:02}:00 UTC: {})",
+                    eroam_domain::money::decimal(i128::from(utilisation_bps), 2, 0),
+                    hour.rem_euclid(24),
+                    percent(surcharge_bps)
+                )
+            }
         };
         lines.push(Why { rule, excl_vat_micros: line.amount.excl_vat });
     }
@@ -520,8 +536,9 @@ fn tell(
         }
     }
     let ledger = consortium.ledger();
-    let balance = ledger_balance(ledger.state().iter()).map_err(ConsortiumError::from)?;
-    let digest: Digest = state_digest(ledger.state().iter());
+    let entries = ledger.state().sorted();
+    let balance = ledger_balance(entries.iter().copied()).map_err(ConsortiumError::from)?;
+    let digest: Digest = state_digest(entries.iter().copied());
     Ok(Story {
         seed: seed.0,
         network: eroam_ledger::port::LedgerPort::network(ledger).to_string(),

@@ -9,15 +9,48 @@ use eroam_domain::time::UnixMillis;
 use eroam_ledger::execute::{Header, execute};
 use eroam_ledger::genesis::{Genesis, GenesisError};
 use eroam_ledger::port::{LedgerError, LedgerPort, Receipt};
-use eroam_ledger::state::{MemoryState, StateError, StateView};
+use eroam_ledger::state::{StateError, StateView, Writes};
 use eroam_ledger::tx::SignedEnvelope;
 use eroam_store::{EnvelopeLog, LogError};
 use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// A ledger's state in a hash table: a look-up costs the same however many records there are, which an ordered map's
+/// does not. Nothing is ever read in the table's own order.
+#[derive(Clone, Debug, Default)]
+pub struct StateTable(HashMap<Box<[u8]>, Box<[u8]>>);
+
+impl StateTable {
+    /// Applies changes.
+    pub fn apply(&mut self, writes: Writes) {
+        for (key, value) in writes {
+            match value {
+                // Boxed, so that nothing but the bytes themselves is kept.
+                Some(value) => self.0.insert(key.into_boxed_slice(), value.into_boxed_slice()),
+                None => self.0.remove(key.as_slice()),
+            };
+        }
+    }
+
+    /// All entries in the order of their keys. It sorts them first.
+    #[must_use]
+    pub fn sorted(&self) -> Vec<(&[u8], &[u8])> {
+        let mut entries: Vec<_> = self.0.iter().map(|(k, v)| (k.as_ref(), v.as_ref())).collect();
+        entries.sort_unstable();
+        entries
+    }
+}
+
+impl StateView for StateTable {
+    fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, StateError> {
+        Ok(self.0.get(key).map(|v| Cow::Borrowed(v.as_ref())))
+    }
+}
 
 /// The rules over a state in memory.
 pub struct MemoryLedger {
     network: Digest,
-    state: MemoryState,
+    state: StateTable,
     height: u64,
     time: UnixMillis,
     log: Option<EnvelopeLog>,
@@ -50,7 +83,7 @@ impl MemoryLedger {
     /// # Errors
     /// [`OpenLedgerError::Genesis`].
     pub fn new(genesis: &Genesis) -> Result<Self, OpenLedgerError> {
-        let mut state = MemoryState::default();
+        let mut state = StateTable::default();
         state.apply(genesis.state()?);
         Ok(Self { network: genesis.network(), state, height: 0, time: UnixMillis::EPOCH, log: None })
     }
@@ -104,7 +137,7 @@ impl MemoryLedger {
 
     /// The whole state, to digest it or to add it up.
     #[must_use]
-    pub const fn state(&self) -> &MemoryState {
+    pub const fn state(&self) -> &StateTable {
         &self.state
     }
 }

@@ -161,7 +161,7 @@ fn fault_number(fault: AgreementFault) -> u8 {
         AgreementFault::PartisanResolver => 2,
         AgreementFault::CreditCurrency => 3,
         AgreementFault::NoCredit => 4,
-        AgreementFault::PriceFactor => 5,
+        AgreementFault::PriceRule(_) => 5,
         AgreementFault::Shares => 6,
         AgreementFault::ZeroLimit => 7,
         AgreementFault::Window => 8,

@@ -58,6 +58,14 @@ pub enum StateKey {
     TariffPublished(PartyId, TariffId, u32),
 }
 
+impl StateKey {
+    /// The canonical bytes: what a store keeps the value under.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        codec::to_bytes_with_capacity(self, 64)
+    }
+}
+
 /// What treasurers attest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub enum AttestationKind {
@@ -136,7 +144,7 @@ pub fn read<T: BorshDeserialize>(
     view: &(impl StateView + ?Sized),
     key: &StateKey,
 ) -> Result<Option<T>, StateError> {
-    let key = codec::to_bytes(key);
+    let key = key.to_bytes();
     let Some(bytes) = view.get(&key)? else { return Ok(None) };
     codec::from_bytes(&bytes).map(Some).map_err(|reason| StateError::Corrupt { key, reason })
 }
@@ -170,17 +178,17 @@ impl<'a> Overlay<'a> {
     /// # Errors
     /// [`StateError`].
     pub fn contains(&self, key: &StateKey) -> Result<bool, StateError> {
-        Ok(self.get(&codec::to_bytes(key))?.is_some())
+        Ok(self.get(&key.to_bytes())?.is_some())
     }
 
     /// Sets a value.
     pub fn write<T: BorshSerialize>(&mut self, key: &StateKey, value: &T) {
-        self.writes.insert(codec::to_bytes(key), Some(codec::to_bytes(value)));
+        self.writes.insert(key.to_bytes(), Some(codec::to_bytes(value)));
     }
 
     /// Removes a value.
     pub fn remove(&mut self, key: &StateKey) {
-        self.writes.insert(codec::to_bytes(key), None);
+        self.writes.insert(key.to_bytes(), None);
     }
 
     /// The changes.

@@ -1,5 +1,6 @@
 //! What every restriction, dimension and rule does to a price, by table.
 
+mod dynamic;
 mod plan;
 mod retail;
 

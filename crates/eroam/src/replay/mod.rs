@@ -366,7 +366,7 @@ impl Runner<'_> {
                 open = open.next();
             }
         }
-        self.consortium.commit()?;
+        self.consortium.finish()?;
         Ok(())
     }
 

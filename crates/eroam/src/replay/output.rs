@@ -18,11 +18,13 @@ use super::NetTotal;
 use super::input::Rejected;
 use crate::consortium::founders::{self, Founder};
 use crate::consortium::{Consortium, ConsortiumError};
+use crate::ledger::StateTable;
 use eroam_domain::agreement::RoamingAgreement;
 use eroam_domain::cdr::{CdrId, TariffRef};
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::{EvseId, PartyId};
 use eroam_domain::pricing::{self, ItemisedPrice, PricingInputs};
+use eroam_domain::quantity::WattHours;
 use eroam_domain::tariff::Tariff;
 use eroam_domain::time::{SettlementPeriod, UnixMillis};
 use eroam_gateway::billing::html::bill_page;
@@ -34,7 +36,7 @@ use eroam_gateway::ports::{Store as _, StoreError};
 use eroam_gateway::quote::own_terms;
 use eroam_gateway::sessions::{AuthorizedBy, Consumption, Grant, Phase, Session};
 use eroam_ledger::query;
-use eroam_ledger::state::{MemoryState, StateKey, StateView, ledger_balance, read, state_digest};
+use eroam_ledger::state::{StateKey, StateView, ledger_balance, read, state_digest};
 use eroam_store::OrgStore;
 use eroam_wire::ocpi::cdr::{
     AuthMethod, CdrLocation, CdrObject, CdrToken, Connector, ConnectorFormat, Coordinates, PowerType,
@@ -166,7 +168,7 @@ pub struct Totals {
     pub recorded: u64,
     /// Sessions and charges that wait for somebody.
     pub pending: u64,
-    /// Energy of the charged sessions, in watt-hours.
+    /// Energy of the charged sessions, in whole watt-hours; rounded down once.
     pub energy_wh: u64,
     /// The ledger's state.
     pub state_digest: Digest,
@@ -237,14 +239,16 @@ pub fn write(
     for name in PART_FILES {
         concatenate(dir, name, &parts)?;
     }
+    let mut energy = WattHours::ZERO;
     for part in parts {
         totals.charged += part.charged;
         totals.roamed += part.roamed;
         totals.local_authorizations += part.local_authorizations;
         totals.recorded += part.recorded;
         totals.pending += part.pending;
-        totals.energy_wh += part.energy_wh;
+        energy = energy.checked_add(part.energy).ok_or_else(too_much_energy)?;
     }
+    totals.energy_wh = energy.whole_wh();
     write_settlement(dir, consortium, &mut totals)?;
     Ok(totals)
 }
@@ -260,7 +264,11 @@ struct Part {
     local_authorizations: u64,
     recorded: u64,
     pending: u64,
-    energy_wh: u64,
+    energy: WattHours,
+}
+
+fn too_much_energy() -> OutputError {
+    OutputError::Overflow("the energy of all sessions does not fit into 64 bits".into())
 }
 
 fn part_path(dir: &Path, name: &str, party: PartyId) -> PathBuf {
@@ -285,7 +293,7 @@ fn write_part(
     dir: &Path,
     gateway: &mut Gateway<OrgStore>,
     founders: &[Founder],
-    state: &MemoryState,
+    state: &StateTable,
     now: UnixMillis,
     places: &BTreeMap<&EvseId, &Evse>,
 ) -> Result<Part, OutputError> {
@@ -419,7 +427,7 @@ fn write_sessions(
     dir: &Path,
     gateway: &mut Gateway<OrgStore>,
     founder: &Founder,
-    state: &MemoryState,
+    state: &StateTable,
     now: UnixMillis,
     places: &BTreeMap<&EvseId, &Evse>,
 ) -> Result<Part, OutputError> {
@@ -432,8 +440,9 @@ fn write_sessions(
     let party = founder.party;
     let [cdrs, sessions, pending] = PART_FILES.map(|name| Lines::create(part_path(dir, name, party)));
     let (mut cdrs, mut sessions, mut pending) = (cdrs?, sessions?, pending?);
+    let energy = WattHours::ZERO;
     let mut part =
-        Part { party, charged: 0, roamed: 0, local_authorizations: 0, recorded: 0, pending: 0, energy_wh: 0 };
+        Part { party, charged: 0, roamed: 0, local_authorizations: 0, recorded: 0, pending: 0, energy };
     let mut writer = SessionWriter { founder, terms: BTreeMap::new(), tariffs: BTreeMap::new() };
     let patience = gateway.policy().patience;
     let mut failure = None;
@@ -451,7 +460,7 @@ fn write_sessions(
             part.roamed += u64::from(roaming);
             part.recorded += u64::from(charged.record.is_some());
             part.local_authorizations += u64::from(charged.grant.by == AuthorizedBy::Cache);
-            part.energy_wh += charged.consumption.energy.whole_wh();
+            part.energy = part.energy.checked_add(charged.consumption.energy).ok_or_else(too_much_energy)?;
             sessions.value(&session_line(party, roaming, &session, &charged))?;
             let place = places.get(&session.evse).map_or("", |e| e.place.as_str());
             cdrs.text(&writer.cdr(state, &session, &charged, place)?)
@@ -694,7 +703,8 @@ fn write_settlement(dir: &Path, consortium: &Consortium, totals: &mut Totals) ->
     let ledger = consortium.ledger();
     let mut periods = Vec::new();
     let mut sums: BTreeMap<(String, PartyId), i64> = BTreeMap::new();
-    for (key, value) in ledger.state().iter() {
+    let entries = ledger.state().sorted();
+    for (key, value) in entries.iter().copied() {
         let Ok(StateKey::ClosedPeriod(period, currency)) = eroam_domain::codec::from_bytes::<StateKey>(key)
         else {
             continue;
@@ -721,8 +731,8 @@ fn write_settlement(dir: &Path, consortium: &Consortium, totals: &mut Totals) ->
         .into_iter()
         .map(|((currency, party), amount_micros)| NetTotal { party, currency, amount_micros })
         .collect();
-    totals.state_digest = state_digest(ledger.state().iter());
-    for (currency, sum) in ledger_balance(ledger.state().iter()).map_err(ConsortiumError::from)? {
+    totals.state_digest = state_digest(entries.iter().copied());
+    for (currency, sum) in ledger_balance(entries.iter().copied()).map_err(ConsortiumError::from)? {
         totals.ledger_balance.insert(currency.to_string(), i64::try_from(sum).map_err(|_| overflow())?);
     }
     Ok(())

@@ -14,7 +14,7 @@ use eroam_domain::pricing::{LineRule, PriceLine, Quantity};
 use eroam_domain::quantity::{DurationMs, WattHours};
 use eroam_domain::retail::{PaymentOption, Tier};
 use eroam_domain::tariff::{Dimension, VatRate};
-use eroam_domain::time::CivilMonth;
+use eroam_domain::time::{CivilMonth, UnixMillis};
 use maud::{Markup, html};
 use std::collections::BTreeMap;
 
@@ -476,6 +476,17 @@ fn sentence(item: &PriceLine, bill: &Bill, line: &BillLine) -> String {
         LineRule::Tier { tier, bps } => format!("{} tier {}", tier_words(tier), added(bps)),
         LineRule::Payment { option, bps } => format!("{} {}", payment_words(option), added(bps)),
         LineRule::RoamingFee => "Roaming fee, for charging at another operator".into(),
+        LineRule::Dynamic { hour, utilisation_bps, surcharge_bps } => {
+            let load = percent(utilisation_bps.into());
+            let at = UnixMillis::from_utc_hour(hour)
+                .map(|at| format!(" at {}", page::time_words(&line.clock.at(at))));
+            format!(
+                "{} (grid load {load}{}: {} on the energy price)",
+                measured("Energy", item, bill),
+                at.unwrap_or_default(),
+                added(surcharge_bps)
+            )
+        }
     }
 }
 
@@ -863,6 +874,7 @@ mod tests {
         let [away, own] = [&bill.lines[0], &bill.lines[1]];
         let hour = Quantity::Time { measured: DurationMs::from_millis(5_310_500), billed: minutes(90) };
         let once = Quantity::Session;
+        let kwh = WattHours::from_milli_wh(2_500_000);
         let of = |dimension| LineRule::Tariff { element: 0, dimension };
         for (rule, quantity, line, want) in [
             (of(Dimension::Time), hour, away, "Time: 1 h 28 min 30.5 s, billed as 1 h 30 min,"),
@@ -892,6 +904,17 @@ mod tests {
                 "Paid in advance \u{2212}1 %",
             ),
             (LineRule::RoamingFee, once, away, "Roaming fee, for charging at another operator"),
+            (
+                // 12:00 UTC on the day of the charge, whose station is an hour ahead.
+                LineRule::Dynamic {
+                    hour: at(12 * 60).utc_hour(),
+                    utilisation_bps: 6_200,
+                    surcharge_bps: 800,
+                },
+                Quantity::Energy { measured: kwh, billed: kwh },
+                away,
+                "Energy: 2.50 kWh (grid load 62 % at 13:00: +8 % on the energy price)",
+            ),
             (LineRule::Rounding, once, away, "Rounding"),
         ] {
             let item = price_line(rule, quantity, 0, 0);

@@ -220,7 +220,12 @@ impl<S: Store> Gateway<S> {
             Some(Charge::Booked(_)) => {
                 Charge::Disputed { why: "the report is not what the ledger booked".into() }
             }
-            Some(Charge::Reported(_)) | None => Charge::Reported(Box::new(report)),
+            // The ledger may have booked it while this organisation was away, or before a crash that lost the notice.
+            Some(Charge::Reported(_)) | None => match query::cdr(ledger, from, &id)? {
+                Some(booked) if booked.digest == digest => self.bill(ledger, from, &report)?,
+                Some(_) => Charge::Disputed { why: "the report is not what the ledger booked".into() },
+                None => Charge::Reported(Box::new(report)),
+            },
         };
         tracing::debug!(operator = %from, cdr = %id, at = %now, "gateway.billing.reported");
         self.store.put_charge(from, &id, &charge).map_err(error)

@@ -7,7 +7,7 @@ use crate::ocpi::{OcpiError, datetime, number};
 use eroam_domain::cdr::{CdrId, ChargingPeriod, SessionId};
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::{Currency, Price};
-use eroam_domain::pricing::{ItemisedPrice, LineRule};
+use eroam_domain::pricing::ItemisedPrice;
 use eroam_domain::quantity::{DurationMs, WattHours};
 use eroam_domain::tariff::{Dimension, Tariff};
 use eroam_domain::time::UnixMillis;
@@ -263,7 +263,7 @@ impl Totals {
         }
         let mut costs = [None; 5];
         for line in &record.price.lines {
-            let LineRule::Tariff { dimension, .. } = line.rule else { continue };
+            let Some(dimension) = line.rule.dimension() else { continue };
             let period = line.period.and_then(|index| record.periods.get(usize::from(index)));
             let reserved = period.is_some_and(|p| !p.reservation.is_zero());
             let place =
