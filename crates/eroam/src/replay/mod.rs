@@ -515,8 +515,7 @@ fn close_time(period: SettlementPeriod) -> Option<UnixMillis> {
 
 impl std::fmt::Display for Summary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let roamed =
-            if self.sessions_charged == 0 { 0 } else { self.sessions_roamed * 100 / self.sessions_charged };
+        let roamed = (self.sessions_roamed * 100).checked_div(self.sessions_charged).unwrap_or(0);
         writeln!(f, "seed {}", self.seed)?;
         writeln!(
             f,
