@@ -314,6 +314,54 @@ mod tests {
         assert_eq!(parts, [(party("SUP"), 300_000)]);
     }
 
+    #[test]
+    fn an_agreement_says_what_is_wrong_with_its_price_rule() {
+        let currency = Currency::new("EUR").unwrap();
+        let rule = DynamicRule {
+            fallback: BasisPoints::WHOLE,
+            base_micros_per_kwh: 120_000,
+            time_of_use: Vec::new(),
+            capacity_kw: 1_000,
+            knots: vec![Knot { utilisation_bps: 5_000, surcharge_bps: 0 }],
+            floor_micros: 60_000,
+            cap_micros: 400_000,
+            band_bps: BasisPoints::new(500),
+            vat: None,
+        };
+        let terms = |price_rule, amount_max, energy| RoamingAgreement {
+            emsp: party("AAA"),
+            cpo: party("BBB"),
+            price_rule,
+            shares: Shares::OPERATOR_ONLY,
+            limits: Limits {
+                energy_max: WattHours::from_wh(energy).unwrap(),
+                duration_max: WINDOW_MAX,
+                power_max: Watts::new(1),
+                amount_max,
+            },
+            credit_limit: Money::new(1, currency),
+            period: PeriodKind::Day,
+            currency,
+            rounding: Rounding::cents(),
+            vat: VatTreatment::Charged,
+            resolver: party("CCC"),
+            contest_window: WINDOW_MAX,
+            resolve_window: WINDOW_MAX,
+            record_window: WINDOW_MAX,
+            terms: Terms::Clear,
+        };
+        let dynamic = |capacity_kw| PriceRule::Dynamic(DynamicRule { capacity_kw, ..rule.clone() });
+        assert_eq!(terms(dynamic(1_000), 1, 1).check(), Ok(()));
+        // In its place in the order: after the limits on money, before the other limits.
+        assert_eq!(terms(dynamic(0), 0, 0).check(), Err(AgreementFault::NoCredit));
+        let fault = terms(dynamic(0), 1, 0).check().unwrap_err();
+        assert_eq!(fault, AgreementFault::PriceRule(PriceRuleFault::Capacity));
+        assert_eq!(fault.to_string(), "price rule: a capacity of zero has no utilisation");
+        assert_eq!(terms(dynamic(1), 1, 0).check(), Err(AgreementFault::ZeroLimit));
+        let free = terms(PriceRule::Static { factor: BasisPoints::ZERO }, 1, 1).check().unwrap_err();
+        assert_eq!(free, AgreementFault::PriceRule(PriceRuleFault::Factor));
+    }
+
     proptest! {
         #[test]
         fn shares_add_up(

@@ -1,12 +1,12 @@
-//! The command line.
+//! The command line. Part of the program, not of the library: errors end here, with their causes in one line.
 
-use crate::bench;
-use crate::consortium::Seed;
-use crate::demo;
-use crate::replay::assign::RoamingShare;
-use crate::replay::{self, Progress, TICK_EVENTS};
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
+use eroam::bench;
+use eroam::consortium::Seed;
+use eroam::demo;
+use eroam::replay::assign::RoamingShare;
+use eroam::replay::{self, Progress, TICK_EVENTS};
 use eroam_store::StoreUrl;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::Write as _;
@@ -115,7 +115,7 @@ struct BenchArgs {
 
 /// Runs the command line and says how it ended.
 #[must_use]
-pub fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("EROAM_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));

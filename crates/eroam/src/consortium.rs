@@ -285,9 +285,14 @@ impl Consortium {
         self.gateways.remove(&party)
     }
 
-    /// Brings an organisation back.
-    pub fn bring_back(&mut self, gateway: Gateway<OrgStore>) {
+    /// Brings an organisation back. Whatever the others have waited for meanwhile is asked for again.
+    ///
+    /// # Errors
+    /// [`ConsortiumError`].
+    pub fn bring_back(&mut self, gateway: Gateway<OrgStore>) -> Result<(), ConsortiumError> {
         self.gateways.insert(gateway.party(), gateway);
+        self.resume()?;
+        self.finish()
     }
 
     /// A driver asks to charge at a station of `operator`.

@@ -1,7 +1,6 @@
 //! The eroam binary's own parts: the command line, a consortium in one process, replay, demo and benchmarks.
 
 pub mod bench;
-pub mod cli;
 pub mod consortium;
 pub mod demo;
 pub mod ledger;

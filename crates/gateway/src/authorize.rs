@@ -118,7 +118,7 @@ pub fn reference(
     AuthorizationRef::new(&format!("{head}{mac}")).ok()
 }
 
-/// Reads a reference back; `None` when it was not made by [`reference`] for this operator and contract.
+/// Reads a reference back; `None` when it was not made by [`reference()`] for this operator and contract.
 #[must_use]
 pub fn promise(
     secret: &Digest,

@@ -104,6 +104,15 @@ pub fn prepare(dir: &Path) -> Result<(), OutputError> {
     }
     // The marker comes first, so that an interrupted output is known as one.
     write_file(&dir.join(MARKER), b"{}\n")?;
+    // Nothing of an earlier output may stand beside the new one, also when that is never finished.
+    for name in PART_FILES.iter().chain(&OTHER_FILES) {
+        match std::fs::remove_file(dir.join(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(cannot_write(&dir.join(name))(error));
+            }
+            _ => {}
+        }
+    }
     for sub in ["bills", "invoices"] {
         let path = dir.join(sub);
         if path.exists() {
@@ -255,6 +264,10 @@ pub fn write(
 
 /// The files to which every organisation adds its lines.
 const PART_FILES: [&str; 3] = ["cdrs.jsonl", "sessions.jsonl", "pending.jsonl"];
+
+/// The other files beside the marker.
+const OTHER_FILES: [&str; 5] =
+    ["tariffs.json", "agreements.json", "retail_rules.json", "settlement.json", "rejected.jsonl"];
 
 /// What one organisation's records add up to.
 struct Part {

@@ -9,7 +9,7 @@ use crate::testing::MemoryStore;
 use crate::{account, authorize};
 use eroam_domain::cdr::{AcceptanceSignature, Cdr, Payer};
 use eroam_domain::charge::{PartnerMessage, SessionReport, payer_commitment};
-use eroam_domain::codec::Digest;
+use eroam_domain::codec::{Digest, from_bytes};
 use eroam_domain::money::Price;
 use eroam_domain::pricing::LineRule;
 use eroam_domain::quantity::DurationMs;
@@ -20,8 +20,10 @@ use eroam_ledger::port::Receipt;
 use eroam_ledger::query;
 use eroam_ledger::reject::{Item, ItemOutcome, RejectCode};
 use eroam_ledger::settlement::SettlementTx;
-use eroam_ledger::state::Account;
+use eroam_ledger::state::{Account, StateError, StateKey, StateView};
 use eroam_ledger::tx::{BATCH_MAX, ENVELOPE_BYTES_MAX, SignedEnvelope, Tx};
+
+use std::borrow::Cow;
 
 const PATIENCE: DurationMs = DurationMs::from_millis(HOUR);
 
@@ -260,6 +262,18 @@ struct Inspection {
     report: SessionReport,
 }
 
+/// The ledger before any record was booked.
+struct Unbooked<'a>(&'a TestLedger);
+
+impl StateView for Unbooked<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, StateError> {
+        match from_bytes(key) {
+            Ok(StateKey::Cdr(..)) => Ok(None),
+            _ => self.0.get(key),
+        }
+    }
+}
+
 impl Inspection {
     fn new() -> Self {
         let mut world = World::new();
@@ -283,11 +297,11 @@ impl Inspection {
         self.home.observe(&self.world.ledger, envelope.envelope(), &receipt, start()).unwrap();
     }
 
-    /// The operator reports; the home utility confirms whatever it thinks of it.
+    /// The operator reports, and the ledger shows no record yet; the home utility confirms whatever it thinks of it.
     #[track_caller]
     fn report(&mut self, report: &SessionReport) {
         let message = PartnerMessage::Reports(vec![report.clone()]);
-        let effects = self.home.receive(&self.world.ledger, glp(), message, start()).unwrap();
+        let effects = self.home.receive(&Unbooked(&self.world.ledger), glp(), message, start()).unwrap();
         let message = PartnerMessage::ReportsReceived(vec![report.session.clone()]);
         assert_eq!(effects, [Effect::Send { to: glp(), message }]);
     }
@@ -345,6 +359,20 @@ fn report_and_booking_make_a_bill_line_whichever_comes_first() {
     }
     assert_eq!(lines[0], lines[1]);
     assert_eq!(vec![*lines[0].clone()], Inspection::new().world.bill_lines(edp()));
+}
+
+#[test]
+fn a_report_is_billed_though_the_notice_of_its_booking_was_lost() {
+    let mut case = Inspection::new();
+    let message = PartnerMessage::Reports(vec![case.report.clone()]);
+    case.home.receive(&case.world.ledger, glp(), message, start()).unwrap();
+    assert!(matches!(case.charge(), Charge::Billed(_)));
+    // A report of something else than what stands on the ledger is not.
+    let mut case = Inspection::new();
+    let mut other = case.report.clone();
+    other.cdr.accepted_at = later(other.cdr.accepted_at, 1);
+    case.home.receive(&case.world.ledger, glp(), PartnerMessage::Reports(vec![other]), start()).unwrap();
+    assert!(matches!(case.charge(), Charge::Disputed { .. }));
 }
 
 #[test]

@@ -1,0 +1,181 @@
+//! `eroam demo` and `eroam completions`.
+
+mod support;
+
+use serde_json::Value;
+use std::io::Read as _;
+use std::process::Stdio;
+use support::{assert_same_output, command, eroam, file, files, lines};
+
+fn story(seed: u64) -> Value {
+    eroam(["demo", "--once", "--json", "--seed", &seed.to_string()]).expect(0).json()
+}
+
+#[test]
+fn the_story_shows_both_prices_and_who_owes_whom() {
+    let told = eroam(["demo", "--once"]).expect(0).stdout;
+    for text in [
+        "Who charged where, at what price and why",
+        "owes DE-RHN",
+        "the driver owes",
+        "without VAT",
+        "with VAT",
+        "the agreement: 97 % of the tariff",
+        "recorded on the ledger as",
+        "Who owes whom",
+        "After netting",
+        "Each driver's bill",
+        "all accounts less attested deposits: 0.00 EUR",
+    ] {
+        assert!(told.contains(text), "`{text}` is not in:\n{told}");
+    }
+}
+
+#[test]
+fn every_visit_is_charged_or_has_a_reason() {
+    let story = story(1);
+    let visits = story["visits"].as_array().unwrap();
+    assert!(visits.len() >= 8);
+    let mut denials = 0;
+    for visit in visits {
+        let charged = visit["energy"].is_string();
+        assert_eq!(charged, visit["denied"].is_null(), "{visit}");
+        assert_eq!(charged, visit["retail_micros"].as_i64().is_some_and(|micros| micros > 0), "{visit}");
+        let roamed = charged && visit["home"] != visit["operator"];
+        assert_eq!(roamed, visit["record"].is_string(), "what roams is recorded, nothing else: {visit}");
+        assert_eq!(roamed, visit["wholesale_micros"].is_i64(), "{visit}");
+        let lines = visit["wholesale"].as_array().unwrap();
+        let sum: i64 = lines.iter().map(|l| l["excl_vat_micros"].as_i64().unwrap()).sum();
+        assert_eq!(sum, visit["wholesale_micros"].as_i64().unwrap_or(0), "{visit}");
+        denials += u32::from(!charged);
+    }
+    assert!(denials >= 3, "a number alone, a declined quote, a stranger");
+    let by = |how: &str| visits.iter().any(|v| v["authorized_by"] == how);
+    assert!(by("home") && by("partner") && by("cache"));
+}
+
+#[test]
+fn the_money_of_the_story_adds_up() {
+    let story = story(3);
+    assert_eq!(story["seed"], 3);
+    assert_eq!(story["ledger_balance_micros"], serde_json::json!({"EUR": 0}));
+    let micros = |value: &Value| value.as_i64().unwrap();
+    let net: Vec<(&str, i64)> =
+        story["net"].as_array().unwrap().iter().map(|n| (n[0].as_str().unwrap(), micros(&n[1]))).collect();
+    assert_eq!(net.iter().map(|(_, amount)| amount).sum::<i64>(), 0);
+    for (party, amount) in net {
+        let mut expected = 0;
+        for owed in story["gross"].as_array().unwrap() {
+            expected += if owed["creditor"] == party { micros(&owed["amount_micros"]) } else { 0 };
+            expected -= if owed["debtor"] == party { micros(&owed["amount_micros"]) } else { 0 };
+        }
+        assert_eq!(amount, expected, "{party}");
+    }
+    for bill in story["bills"].as_array().unwrap() {
+        let charges: Vec<&Value> = story["visits"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|v| v["contract"] == bill[0] && v["retail_micros"].is_i64())
+            .collect();
+        assert_eq!(bill[1], charges.len());
+        assert_eq!(micros(&bill[2]), charges.iter().map(|v| micros(&v["retail_micros"])).sum::<i64>());
+    }
+}
+
+#[test]
+fn the_same_seed_tells_the_same_story() {
+    for args in [&["demo", "--once", "--seed", "9"][..], &["demo", "--once", "--json", "--seed", "9"]] {
+        assert_eq!(eroam(args).expect(0).stdout, eroam(args).expect(0).stdout);
+    }
+    assert_eq!(eroam(["demo", "--once", "--json"]).expect(0).json(), story(1), "seed 1 if none is given");
+    assert_ne!(story(1)["state_digest"], story(2)["state_digest"]);
+}
+
+#[test]
+fn the_storys_bills_and_records_are_written_on_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = |name: &str| dir.path().join(name);
+    for name in ["one", "two"] {
+        let path = out(name).display().to_string();
+        eroam(["demo", "--once", "--out", &path]).expect(0);
+    }
+    let names: Vec<String> = files(&out("one")).into_keys().collect();
+    let story = story(1);
+    let bills = names.iter().filter(|n| n.starts_with("bills/") && n.ends_with(".json")).count();
+    assert_eq!(bills, story["bills"].as_array().unwrap().len());
+    assert!(names.iter().any(|n| n.starts_with("invoices/") && n.ends_with(".html")));
+    let charged = story["visits"].as_array().unwrap().iter().filter(|v| v["energy"].is_string()).count();
+    assert_eq!(lines(&out("one").join("cdrs.jsonl")).len(), charged);
+    assert_same_output(&out("one"), &out("two"), "same seed");
+}
+
+#[test]
+fn the_story_leaves_other_peoples_files_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    file(dir.path(), "thesis.txt", "years of work");
+    let path = dir.path().display().to_string();
+    let ended = eroam(["demo", "--once", "--out", &path]).expect(1);
+    assert!(ended.stderr.contains("name an empty or a new directory"), "{}", ended.stderr);
+    assert_eq!(files(dir.path()).into_keys().collect::<Vec<_>>(), ["thesis.txt"]);
+}
+
+#[test]
+fn shell_completions_know_the_commands() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = eroam(["completions", shell]).expect(0).stdout;
+        assert!(script.contains("replay") && script.contains("roaming-share"), "{shell}");
+    }
+    eroam(["completions", "cobol"]).expect(2);
+}
+
+#[test]
+fn measurements_are_one_json_object_each() {
+    for what in ["price", "execute"] {
+        let measured = eroam(["bench", what, "--records", "300", "--json"]).expect(0).json();
+        assert_eq!(measured["records"], 300);
+        assert!(measured["cdrs_per_s"].as_f64() > Some(0.0), "{measured}");
+        // Where the system does not count them they are zero.
+        for key in ["cpu_us_per_cdr", "rss_mib"] {
+            assert!(measured[key].as_f64() >= Some(0.0), "{key} in {measured}");
+        }
+    }
+}
+
+/// Whoever reads a line and goes away (`| head -1`) sees no panic.
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let dir = tempfile::tempdir().unwrap();
+    let input = file(dir.path(), "sessions.csv", support::workplace_csv(6)).display().to_string();
+    let out = dir.path().join("out").display().to_string();
+    for args in [
+        &["demo", "--once"][..],
+        &["demo", "--once", "--json"],
+        &["completions", "bash"],
+        &["replay", "--input", &input, "--out", &out],
+        &["bench", "price", "--records", "10"],
+        &["--help"],
+    ] {
+        let mut child = command().args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // The reader is gone before the first byte is written.
+        drop(child.stdout.take());
+        let mut said = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        let status = child.wait().unwrap();
+        assert!(!said.contains("panicked"), "{args:?}: {said}");
+        assert_eq!(status.code(), Some(0), "{args:?}: {said}");
+    }
+}
+
+/// A full disk is a failure, and no panic either.
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_cannot_be_written_is_an_error() {
+    for args in [&["demo", "--once"][..], &["completions", "zsh"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command().args(args).stdout(full).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
+        assert!(said.contains("standard output cannot be written"), "{args:?}: {said}");
+    }
+}
