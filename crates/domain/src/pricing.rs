@@ -25,8 +25,8 @@ pub mod dynamic;
 mod matching;
 pub mod plan;
 
-use crate::agreement::PriceRule;
-use crate::cdr::{ChargingPeriod, PERIODS_MAX};
+use crate::agreement::{PriceRule, RoamingAgreement};
+use crate::cdr::{Cdr, ChargingPeriod, PERIODS_MAX};
 use crate::money::{Currency, Price, Rounding};
 use crate::quantity::{BasisPoints, DurationMs, WattHours};
 use crate::tariff::{Dimension, PriceComponent, Tariff, VatRate};
@@ -72,6 +72,22 @@ pub struct PricingInputs<'a> {
     pub end: UnixMillis,
     /// The attested load forecast, where the rule uses one.
     pub forecast: Option<&'a ForecastInput>,
+}
+
+impl<'a> PricingInputs<'a> {
+    /// What the price of a record depends on: operator, home utility and ledger all compute it from these.
+    #[must_use]
+    pub const fn of_record(terms: &'a RoamingAgreement, tariff: &'a Tariff, cdr: &'a Cdr) -> Self {
+        Self {
+            tariff,
+            rule: &terms.price_rule,
+            rounding: terms.rounding,
+            clock: cdr.clock,
+            periods: cdr.periods.as_slice(),
+            end: cdr.end,
+            forecast: None,
+        }
+    }
 }
 
 /// Why a session has no price. Unknown is never free.

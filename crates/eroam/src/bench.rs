@@ -86,15 +86,7 @@ impl Workload {
     #[must_use]
     pub fn inputs<'a>(&'a self, number: u64, cdr: &'a Cdr) -> Option<PricingInputs<'a>> {
         let (_, terms) = self.partner(number)?;
-        Some(PricingInputs {
-            tariff: self.tariff(number)?,
-            rule: &terms.price_rule,
-            rounding: terms.rounding,
-            clock: cdr.clock,
-            periods: &cdr.periods,
-            end: cdr.end,
-            forecast: None,
-        })
+        Some(PricingInputs::of_record(terms, self.tariff(number)?, cdr))
     }
 
     /// Record number `number`, priced.

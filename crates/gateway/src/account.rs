@@ -100,15 +100,7 @@ pub fn wholesale_of(
     tariff: &Tariff,
     cdr: &Cdr,
 ) -> Result<ItemisedPrice, PriceError> {
-    pricing::price(&PricingInputs {
-        tariff,
-        rule: &terms.price_rule,
-        rounding: terms.rounding,
-        clock: cdr.clock,
-        periods: &cdr.periods,
-        end: cdr.end,
-        forecast: None,
-    })
+    pricing::price(&PricingInputs::of_record(terms, tariff, cdr))
 }
 
 /// A session's record has the session's id: one session, one record.

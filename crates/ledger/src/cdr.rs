@@ -347,15 +347,7 @@ fn check_price(
     if tariff.currency() != terms.currency {
         return Err(RejectCode::WrongCurrency.into());
     }
-    let inputs = PricingInputs {
-        tariff,
-        rule: &terms.price_rule,
-        rounding: terms.rounding,
-        clock: cdr.clock,
-        periods: &cdr.periods,
-        end: cdr.end,
-        forecast: None,
-    };
+    let inputs = PricingInputs::of_record(terms, tariff, cdr);
     let price = pricing::price(&inputs).map_err(|_| RejectCode::NoPrice)?.total;
     if price == cdr.price { Ok(()) } else { Err(RejectCode::PriceMismatch(price).into()) }
 }
