@@ -139,7 +139,8 @@ pub struct Consortium {
 
 impl Consortium {
     /// Opens the consortium of [`founders`], and founds it if it is new: members, tariffs, agreements. Records are
-    /// kept in `storage`, a directory or a database; without one in memory, gone at the end.
+    /// kept in `storage`, a directory or a database; without one in memory, gone at the end. Records of an earlier
+    /// run are taken up by [`Consortium::resume`].
     ///
     /// # Errors
     /// [`ConsortiumError`].
@@ -182,7 +183,6 @@ impl Consortium {
         if consortium.ledger.height() == 0 {
             consortium.found()?;
         }
-        consortium.resume()?;
         Ok(consortium)
     }
 
@@ -217,8 +217,12 @@ impl Consortium {
         Ok(())
     }
 
-    /// Asks again for everything that was under way when the process stopped.
-    fn resume(&mut self) -> Result<(), ConsortiumError> {
+    /// Asks again for everything that was under way when the process stopped. The stations must be there already:
+    /// what is asked for names them.
+    ///
+    /// # Errors
+    /// [`ConsortiumError`].
+    pub fn resume(&mut self) -> Result<(), ConsortiumError> {
         for party in self.parties() {
             let (ledger, gateway) = self.parts(party)?;
             let effects = gateway.resume(ledger)?;

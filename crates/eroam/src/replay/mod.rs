@@ -163,6 +163,7 @@ pub fn run(options: &Options, progress: &mut dyn Progress) -> Result<Summary, Re
     }
     progress.stage("enrolling");
     enrol(&mut consortium, &assignment)?;
+    consortium.resume()?;
     progress.stage("charging");
     let charging = Instant::now();
     let mut runner = Runner {
