@@ -20,6 +20,7 @@ use eroam_gateway::sessions::{AuthorizedBy, Consumption, Phase};
 use eroam_ledger::query;
 use eroam_ledger::settlement::PeriodPairs;
 use eroam_ledger::state::{StateKey, read};
+use eroam_store::StoreUrl;
 
 fn party(text: &str) -> PartyId {
     text.parse().unwrap()
@@ -41,7 +42,12 @@ fn minutes(n: u64) -> DurationMs {
 
 impl World {
     fn new() -> Self {
-        let mut consortium = Consortium::open(Seed(11), None).unwrap();
+        Self::at(None)
+    }
+
+    /// With the records of an earlier one, if there are any.
+    fn at(storage: Option<&StoreUrl>) -> Self {
+        let mut consortium = Consortium::open(Seed(11), storage).unwrap();
         for founder in consortium.founders().to_vec() {
             for (tariff, number) in founders::TARIFFS.iter().zip(1u64..) {
                 let id = format!("{}*{}*E{number:04}*1", founder.party.country(), founder.party.id());
@@ -55,6 +61,7 @@ impl World {
                 });
             }
         }
+        consortium.resume().unwrap();
         Self { consortium, now: UnixMillis::new(MONDAY_MS).unwrap() }
     }
 
@@ -350,15 +357,48 @@ fn a_driver_who_shows_up_elsewhere_is_recalled_where_the_driver_was() {
     assert_eq!(world.billed("PT-LUZ"), ["e-1", "e-2", "e-3", "n-1"]);
 }
 
+/// Charges once, commits as `commit` says, loses the rest in a crash, and starts again; the bill lines then.
+fn billed_after_a_crash(commit: impl Fn(&mut World)) -> Vec<BillLine> {
+    let dir = tempfile::tempdir().unwrap();
+    let storage = StoreUrl::directory(dir.path());
+    let mut world = World::at(Some(&storage));
+    let driver = world.customer("PT-LUZ", 1, Tier::Gold);
+    world.consortium.commit().unwrap();
+    world.charge("c-1", "DE-RHN", &driver).unwrap();
+    assert!(world.recorded("c-1", "DE-RHN"));
+    commit(&mut world);
+    drop(world);
+
+    let mut world = World::at(Some(&storage));
+    world.consortium.finish().unwrap();
+    assert!(matches!(world.phase("c-1", "DE-RHN"), Phase::Recorded { reported: true, .. }));
+    world.bill_lines("PT-LUZ")
+}
+
+#[test]
+fn a_charge_is_billed_once_whoever_forgets_in_a_crash_what_the_ledger_booked() {
+    let undisturbed = billed_after_a_crash(|world| world.consortium.finish().unwrap());
+    assert_eq!(undisturbed.len(), 1);
+    assert_eq!(undisturbed[0].place, "a station");
+    let everybody_forgets = billed_after_a_crash(|_| {});
+    assert_eq!(everybody_forgets, undisturbed);
+    for remembers in ["DE-RHN", "PT-LUZ"] {
+        let billed = billed_after_a_crash(|world| {
+            world.consortium.gateway(party(remembers)).unwrap().commit().unwrap();
+        });
+        assert_eq!(billed, undisturbed, "only {remembers} remembers");
+    }
+}
+
 #[test]
 fn a_consortium_is_founded_once_and_alike_for_the_same_seed() {
     let dir = tempfile::tempdir().unwrap();
-    let url = eroam_store::StoreUrl::directory(dir.path());
+    let url = StoreUrl::directory(dir.path());
     let height = Consortium::open(Seed(3), Some(&url)).unwrap().ledger().height();
     let again = Consortium::open(Seed(3), Some(&url)).unwrap();
     assert_eq!(again.ledger().height(), height, "nothing was founded twice");
     let other = tempfile::tempdir().unwrap();
-    let url = eroam_store::StoreUrl::directory(other.path());
+    let url = StoreUrl::directory(other.path());
     let twin = Consortium::open(Seed(3), Some(&url)).unwrap();
     let digest = |c: &Consortium| eroam_ledger::state::state_digest(c.ledger().state().sorted().into_iter());
     assert_eq!(digest(&again), digest(&twin));

@@ -3,10 +3,13 @@
 mod support;
 
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use support::{ACN, Replay, assert_same_output, command, file, lasting, real, workplace_csv};
+use support::{
+    ACN, Replay, assert_same_files, assert_same_output, command, file, files, lasting, real, workplace_csv,
+};
 
 /// SplitMix64.
 struct Random(u64);
@@ -61,6 +64,29 @@ fn interrupted(replay: &Replay, kills: u32, whole: Duration) -> Value {
     replay.done()
 }
 
+/// A kill between the commits of two organisations may lose the recall of a visitor's profile, or the profile itself.
+/// Then the home utility is asked once more or once less, with the same answer: who authorized a session is all that
+/// may differ.
+fn without_authorizers(mut files: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+    for (name, key) in [("cdrs.jsonl", "auth_method"), ("sessions.jsonl", "authorized_by")] {
+        let text = String::from_utf8(files.remove(name).unwrap()).unwrap();
+        let mut kept = String::new();
+        for line in text.lines() {
+            let mut value: Value = serde_json::from_str(line).unwrap();
+            assert!(value.as_object_mut().unwrap().remove(key).is_some());
+            kept.push_str(&format!("{value}\n"));
+        }
+        files.insert(name.to_owned(), kept.into_bytes());
+    }
+    files
+}
+
+fn but_for_caches(summary: &Value) -> Value {
+    let mut summary = lasting(summary);
+    assert!(summary.as_object_mut().unwrap().remove("local_authorizations").is_some());
+    summary
+}
+
 /// Compares an interrupted run with an undisturbed one, and with one more start after the end.
 fn survives_kills(input: &Path, options: &[(&str, &str)], kills: u32) {
     let dir = tempfile::tempdir().unwrap();
@@ -83,13 +109,14 @@ fn survives_kills(input: &Path, options: &[(&str, &str)], kills: u32) {
 
     let interrupted = interrupted(&replay("killed", Some("data")), kills, whole);
     assert_eq!(interrupted["state_digest"], undisturbed["state_digest"], "the ledger");
-    assert_same_output(&dir.path().join("undisturbed"), &dir.path().join("killed"), "killed");
-    assert_eq!(lasting(&interrupted), lasting(&undisturbed));
+    assert_eq!(but_for_caches(&interrupted), but_for_caches(&undisturbed));
+    let written = |out: &str| without_authorizers(files(&dir.path().join(out)));
+    assert_same_files(written("undisturbed"), written("killed"), "killed");
 
     let again = replay("again", Some("data")).done();
-    assert_eq!(lasting(&again), lasting(&undisturbed), "one more start changes nothing");
+    assert_eq!(lasting(&again), lasting(&interrupted), "one more start changes nothing");
     assert_eq!(again["letters"], serde_json::json!({}), "there is nothing left to say");
-    assert_same_output(&dir.path().join("undisturbed"), &dir.path().join("again"), "started once more");
+    assert_same_output(&dir.path().join("killed"), &dir.path().join("again"), "started once more");
 }
 
 #[test]
