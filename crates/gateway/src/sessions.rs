@@ -62,7 +62,7 @@ pub struct Accepted {
     pub quote: Quote,
     /// When.
     pub at: UnixMillis,
-    /// Signed by the operator's station.
+    /// Signed by the operator's station; zeros for an own customer, whose acceptance goes on no record.
     pub signature: AcceptanceSignature,
 }
 

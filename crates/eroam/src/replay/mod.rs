@@ -38,7 +38,7 @@ use std::time::Instant;
 /// Events handled between two writes to the ledger and the stores.
 pub const TICK_EVENTS: usize = 8_192;
 /// The most business time between two writes: a record must reach the ledger within the agreement's window.
-const TICK_SPAN: DurationMs = DurationMs::from_millis(14 * 86_400_000);
+const TICK_SPAN: DurationMs = DurationMs::from_millis(21 * 86_400_000);
 
 /// What to replay, and how.
 #[derive(Clone, Debug)]

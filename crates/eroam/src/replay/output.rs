@@ -134,6 +134,14 @@ fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), OutputError> {
     write_file(path, &bytes)
 }
 
+/// JSON in one line: there are tens of thousands of bills, and each has a page for people beside it.
+fn write_compact<T: Serialize>(path: &Path, value: &T) -> Result<(), OutputError> {
+    let mut bytes = serde_json::to_vec(value)
+        .map_err(|e| OutputError::Write { path: path.to_owned(), source: e.into() })?;
+    bytes.push(b'\n');
+    write_file(path, &bytes)
+}
+
 /// A file of JSON lines.
 struct Lines {
     path: PathBuf,
@@ -650,7 +658,7 @@ fn write_bills(dir: &Path, gateway: &mut Gateway<OrgStore>) -> Result<(), Output
     let mut maker = BillMaker::new(party, gateway.name());
     let mut write = |bill: Bill| {
         let name = file_name(&bill.number);
-        write_json(&dir.join(format!("{name}.json")), &bill)?;
+        write_compact(&dir.join(format!("{name}.json")), &bill)?;
         write_file(&dir.join(format!("{name}.html")), bill_page(&bill).as_bytes())
     };
     let mut failure = None;
@@ -673,7 +681,7 @@ fn write_invoices(dir: &Path, gateway: &mut Gateway<OrgStore>) -> Result<(), Out
     let mut maker = InvoiceMaker::new(party);
     let mut write = |invoice: Invoice| {
         let name = file_name(&invoice.number);
-        write_json(&dir.join(format!("{name}.json")), &invoice)?;
+        write_compact(&dir.join(format!("{name}.json")), &invoice)?;
         write_file(&dir.join(format!("{name}.html")), invoice_page(&invoice).as_bytes())
     };
     let mut failure = None;

@@ -235,7 +235,8 @@ impl<S: Store> Gateway<S> {
     ) -> Result<Vec<Effect>, GatewayError> {
         let session = self.known(id)?;
         let signature = match &session.phase {
-            Phase::Quoted { quote, .. } => {
+            // An own customer's acceptance goes on no record, so there is nobody to prove it to.
+            Phase::Quoted { quote, .. } if session.is_roaming(self.party) => {
                 self.secrets.signing.sign(&acceptance_digest(quote.digest(), at).0).to_bytes()
             }
             _ => [0; 64],
