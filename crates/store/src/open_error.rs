@@ -66,7 +66,7 @@ pub enum OpenError {
     },
     /// Made for another network.
     #[error(
-        "the store {place} belongs to network {found}, not to {expected}: use it with the network file that it was made with, or choose another place"
+        "the store {place} belongs to network {found}, not to {expected}: use it with the genesis or the seed that it was made with, or choose another place"
     )]
     OtherNetwork {
         /// The store.

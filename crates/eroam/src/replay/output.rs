@@ -128,18 +128,25 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), OutputError> {
 }
 
 fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), OutputError> {
-    let mut bytes = serde_json::to_vec_pretty(value)
-        .map_err(|e| OutputError::Write { path: path.to_owned(), source: e.into() })?;
+    write_serialized(path, serde_json::to_vec_pretty(value))
+}
+
+fn write_serialized(path: &Path, json: serde_json::Result<Vec<u8>>) -> Result<(), OutputError> {
+    let mut bytes = json.map_err(|e| OutputError::Write { path: path.to_owned(), source: e.into() })?;
     bytes.push(b'\n');
     write_file(path, &bytes)
 }
 
-/// JSON in one line: there are tens of thousands of bills, and each has a page for people beside it.
-fn write_compact<T: Serialize>(path: &Path, value: &T) -> Result<(), OutputError> {
-    let mut bytes = serde_json::to_vec(value)
-        .map_err(|e| OutputError::Write { path: path.to_owned(), source: e.into() })?;
-    bytes.push(b'\n');
-    write_file(path, &bytes)
+/// A bill or an invoice under its number: JSON in one line, since there are tens of thousands, and the page for people.
+fn write_document<T: Serialize>(
+    dir: &Path,
+    number: &str,
+    document: &T,
+    page: &str,
+) -> Result<(), OutputError> {
+    let name = file_name(number);
+    write_serialized(&dir.join(format!("{name}.json")), serde_json::to_vec(document))?;
+    write_file(&dir.join(format!("{name}.html")), page.as_bytes())
 }
 
 /// A file of JSON lines.
@@ -656,11 +663,7 @@ fn file_name(number: &str) -> String {
 fn write_bills(dir: &Path, gateway: &mut Gateway<OrgStore>) -> Result<(), OutputError> {
     let party = gateway.party();
     let mut maker = BillMaker::new(party, gateway.name());
-    let mut write = |bill: Bill| {
-        let name = file_name(&bill.number);
-        write_compact(&dir.join(format!("{name}.json")), &bill)?;
-        write_file(&dir.join(format!("{name}.html")), bill_page(&bill).as_bytes())
-    };
+    let mut write = |bill: Bill| write_document(dir, &bill.number, &bill, &bill_page(&bill));
     let mut failure = None;
     let result = gateway.store_mut().each_bill_line(&mut |line| {
         let added = maker.add(line).map_err(|e| OutputError::Overflow(e.to_string()));
@@ -679,11 +682,8 @@ fn write_bills(dir: &Path, gateway: &mut Gateway<OrgStore>) -> Result<(), Output
 fn write_invoices(dir: &Path, gateway: &mut Gateway<OrgStore>) -> Result<(), OutputError> {
     let party = gateway.party();
     let mut maker = InvoiceMaker::new(party);
-    let mut write = |invoice: Invoice| {
-        let name = file_name(&invoice.number);
-        write_compact(&dir.join(format!("{name}.json")), &invoice)?;
-        write_file(&dir.join(format!("{name}.html")), invoice_page(&invoice).as_bytes())
-    };
+    let mut write =
+        |invoice: Invoice| write_document(dir, &invoice.number, &invoice, &invoice_page(&invoice));
     let mut failure = None;
     let result = gateway.store_mut().each_wholesale(&mut |_, _, line| {
         let added = maker.add(line).map_err(|e| OutputError::Overflow(e.to_string()));
