@@ -3,8 +3,9 @@
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use eroam::bench;
-use eroam::consortium::Seed;
+use eroam::consortium::{Seed, Setup};
 use eroam::demo;
+use eroam::ledger::LedgerSetup;
 use eroam::replay::assign::RoamingShare;
 use eroam::replay::{self, Progress, TICK_EVENTS};
 use eroam_store::StoreUrl;
@@ -75,6 +76,15 @@ struct ReplayArgs {
     /// postgres://user@host/database (a schema for each organisation)
     #[arg(long, value_name = "DIR|URL")]
     data: Option<StoreUrl>,
+    /// Keep the ledger here instead of in `ledger` under the directory of --data; needed where that is a database
+    #[arg(long, value_name = "DIR", requires = "data")]
+    ledger: Option<PathBuf>,
+    /// Validators of the ledger, all in this process, talking over loopback sockets
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    validators: u8,
+    /// Items in a block at most; what is booked does not depend on it
+    #[arg(long, value_name = "N", default_value_t = 4096, hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    block_items: u32,
     /// Use the earliest N sessions only
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -101,6 +111,51 @@ enum BenchCommand {
     Price(BenchArgs),
     /// Execute generated records on the ledger's rules over a state in memory, signatures and re-pricing included
     Execute(BenchArgs),
+    /// Record generated records on a network of validators with their sockets and disks, at full and at half load
+    Ledger(BenchLedgerArgs),
+    /// Let a network of validators do nothing
+    Idle(BenchIdleArgs),
+    /// Stop one validator after another while somebody submits, and see how long the network stands still
+    Failover(BenchFailoverArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct BenchLedgerArgs {
+    /// How many validators, all in this process
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    validators: u8,
+    /// How many records
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    records: u64,
+    /// Leave the rules out: check the same signatures, write the same keys
+    #[arg(long)]
+    engine_only: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct BenchIdleArgs {
+    /// How many validators, all in this process
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
+    validators: u8,
+    /// For how long
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    seconds: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct BenchFailoverArgs {
+    /// How many validators, all in this process
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(4..=16))]
+    validators: u8,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -138,6 +193,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(BenchCommand::Execute(args)) => {
             show_bench("execute", &args, bench::execute(args.records)?)
         }
+        Command::Bench(BenchCommand::Ledger(args)) => bench_ledger(&args),
+        Command::Bench(BenchCommand::Idle(args)) => bench_idle(&args),
+        Command::Bench(BenchCommand::Failover(args)) => bench_failover(&args),
         Command::Completions { shell } => {
             // Into memory first: the generator panics where it cannot write.
             let mut script = Vec::new();
@@ -174,10 +232,20 @@ fn print_line(line: &str) -> anyhow::Result<()> {
 }
 
 fn run_replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
+    let mut ledger = LedgerSetup { validators: usize::from(args.validators), ..LedgerSetup::default() };
+    ledger.block_items = usize::try_from(args.block_items)?;
+    ledger.directory = match (&args.ledger, &args.data) {
+        (Some(directory), _) => Some(directory.clone()),
+        (None, Some(data)) => match data.as_directory() {
+            Some(directory) => Some(directory.join("ledger")),
+            None => anyhow::bail!("the ledger is kept in files: name a directory for it with --ledger"),
+        },
+        (None, None) => None,
+    };
     let options = replay::Options {
         inputs: args.input,
         out: args.out,
-        data: args.data,
+        setup: Setup { stores: args.data, ledger },
         limit: args.limit.and_then(|n| usize::try_from(n).ok()),
         repeat: args.repeat,
         roaming_share: args.roaming_share,
@@ -236,6 +304,64 @@ fn show_bench(name: &str, args: &BenchArgs, result: bench::Measured) -> anyhow::
         print_line(&format!(
             "{name}: {} records, {:.0} records/s, {:.2} us of CPU each, {:.0} MiB",
             result.records, result.cdrs_per_s, result.cpu_us_per_cdr, result.rss_mib
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bench_ledger(args: &BenchLedgerArgs) -> anyhow::Result<ExitCode> {
+    let result = bench::network::ledger(usize::from(args.validators), args.records, args.engine_only)?;
+    if args.json {
+        print_line(&serde_json::to_string(&result)?)?;
+    } else {
+        print_line(&format!(
+            "{} validators{}: {} records in {} blocks, {:.0} records/s ({:.0} batches/s); at half that rate a receipt \
+             takes {:.0} ms (median) or {:.0} ms (95 %); {:.1} us of CPU per record and validator, {:.0} MiB in all, \
+             {:.0} bytes on the disk per record and validator",
+            result.validators,
+            if result.engine_only { ", engine only" } else { "" },
+            result.records,
+            result.blocks,
+            result.cdrs_per_s,
+            result.txs_per_s,
+            result.p50_ms,
+            result.p95_ms,
+            result.cpu_us_per_cdr_node,
+            result.rss_mib,
+            result.bytes_per_cdr
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bench_idle(args: &BenchIdleArgs) -> anyhow::Result<ExitCode> {
+    let result = bench::network::idle(usize::from(args.validators), args.seconds)?;
+    if args.json {
+        print_line(&serde_json::to_string(&result)?)?;
+    } else {
+        print_line(&format!(
+            "{} validators, {} s: {} bytes written in all, {:.0} MB a day and validator, {:.2} % of a core each",
+            result.validators,
+            result.seconds,
+            result.bytes_written,
+            result.bytes_per_day_node / 1e6,
+            result.cpu_percent
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bench_failover(args: &BenchFailoverArgs) -> anyhow::Result<ExitCode> {
+    let result = bench::network::failover(usize::from(args.validators))?;
+    if args.json {
+        print_line(&serde_json::to_string(&result)?)?;
+    } else {
+        let gaps: Vec<String> = result.gaps_ms.iter().map(|gap| format!("{gap:.0}")).collect();
+        print_line(&format!(
+            "{} validators, one of them stopped: the longest gap between two receipts was {:.0} ms (each: {})",
+            result.validators,
+            result.gap_ms_max,
+            gaps.join(", ")
         ))?;
     }
     Ok(ExitCode::SUCCESS)

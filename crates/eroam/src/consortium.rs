@@ -10,8 +10,9 @@
 pub mod founders;
 mod letter;
 
-use crate::ledger::{MemoryLedger, OpenLedgerError, StateTable};
+use crate::ledger::{Ledger, LedgerSetup, OpenLedgerError};
 use ed25519_dalek::SigningKey;
+use eroam_chain::client::Client;
 use eroam_domain::cdr::SessionId;
 use eroam_domain::charge::{ChargeRequest, Denial, PartnerMessage, Quote};
 use eroam_domain::codec::{Digest, to_bytes};
@@ -29,10 +30,11 @@ use eroam_ledger::reject::RejectCode;
 use eroam_ledger::settlement::{PeriodPairs, SettlementTx};
 use eroam_ledger::state::{Account, StateError, StateKey, read};
 use eroam_ledger::tx::{PublicKey, SignedEnvelope, Tx};
-use eroam_store::{EnvelopeLog, OpenError, OrgStore, StoreUrl};
+use eroam_store::{OpenError, OrgStore, StoreUrl};
 use founders::{Founder, TREASURERS_REQUIRED};
 use letter::{Letter, LetterError};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// Stores in memory do not outlive the process, so that writing rows out only keeps their buffers small: one commit in
 /// so many does.
@@ -126,9 +128,27 @@ pub enum AtStation {
     },
 }
 
+/// Where a consortium keeps what it knows.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// The organisations' own records: a directory or a database; without it in memory, gone at the end.
+    pub stores: Option<StoreUrl>,
+    /// The ledger.
+    pub ledger: LedgerSetup,
+}
+
+impl Setup {
+    /// Everything under one directory.
+    #[must_use]
+    pub fn at(directory: &Path) -> Self {
+        let ledger = LedgerSetup { directory: Some(directory.join("ledger")), ..LedgerSetup::default() };
+        Self { stores: Some(StoreUrl::directory(directory)), ledger }
+    }
+}
+
 /// The consortium.
 pub struct Consortium {
-    ledger: MemoryLedger,
+    ledger: Ledger,
     gateways: BTreeMap<PartyId, Gateway<OrgStore>>,
     founders: Vec<Founder>,
     keys: BTreeMap<PartyId, SigningKey>,
@@ -144,31 +164,26 @@ pub struct Consortium {
 }
 
 impl Consortium {
-    /// Opens the consortium of [`founders`], and founds it if it is new: members, tariffs, agreements. Records are
-    /// kept in `storage`, a directory or a database; without one in memory, gone at the end. Records of an earlier
-    /// run are taken up by [`Consortium::resume`].
+    /// Opens the consortium of [`founders`], and founds it if it is new: members, tariffs, agreements. Records of an
+    /// earlier run are taken up by [`Consortium::resume`].
     ///
     /// # Errors
     /// [`ConsortiumError`].
-    pub fn open(seed: Seed, storage: Option<&StoreUrl>) -> Result<Self, ConsortiumError> {
+    pub fn open(seed: Seed, setup: &Setup) -> Result<Self, ConsortiumError> {
         let founders = founders::founders();
+        let parties: Vec<PartyId> = founders.iter().map(|f| f.party).collect();
         let keys: BTreeMap<PartyId, SigningKey> =
             founders.iter().map(|f| (f.party, seed.signing_key(f.party))).collect();
-        let genesis = founders::genesis(&founders, |party| PublicKey::of(&seed.signing_key(party)));
+        let consensus = setup.ledger.consensus(seed, &parties);
+        let genesis =
+            founders::genesis(&founders, consensus, |party| PublicKey::of(&seed.signing_key(party)));
         let network = genesis.network();
-        let ledger = match storage {
-            None => MemoryLedger::new(&genesis)?,
-            Some(url) => {
-                let open = |source| ConsortiumError::Open { who: "the ledger".into(), source };
-                MemoryLedger::open(&genesis, EnvelopeLog::open(url, &network).map_err(open)?)?
-            }
-        };
         let in_memory = StoreUrl::memory();
         let mut gateways = BTreeMap::new();
         for founder in &founders {
             let party = founder.party;
             let open = |source| ConsortiumError::Open { who: party.to_string(), source };
-            let store = OrgStore::open(storage.unwrap_or(&in_memory), party, &network).map_err(open)?;
+            let store = OrgStore::open(setup.stores.as_ref().unwrap_or(&in_memory), party, &network).map_err(open)?;
             let salt = seed.derive("salt", &[&to_bytes(&party)]);
             let secrets = Secrets { signing: seed.signing_key(party), key: 0, salt };
             let entropy = Box::new(SeededEntropy(seed.derive("entropy", &[&to_bytes(&party)])));
@@ -176,6 +191,8 @@ impl Consortium {
             founder.set_rules(gateway.rules_mut());
             gateways.insert(party, gateway);
         }
+        // The stores first: where one of them is not this network's, no ledger is begun beside it.
+        let ledger = Ledger::open(seed, &genesis, &setup.ledger)?;
         let mut consortium = Self {
             ledger,
             gateways,
@@ -185,40 +202,52 @@ impl Consortium {
             promises: Vec::new(),
             at_stations: Vec::new(),
             carried: BTreeMap::new(),
-            durable: storage.is_some(),
+            durable: setup.stores.is_some(),
             commits: 0,
         };
-        if consortium.ledger.height() == 0 {
-            consortium.found()?;
-        }
+        consortium.found()?;
         Ok(consortium)
     }
 
-    /// Publishes tariffs, proposes and accepts agreements, all in one block.
+    /// Publishes tariffs and proposes agreements, then accepts these, as far as that was not done by an earlier run.
     fn found(&mut self) -> Result<(), ConsortiumError> {
-        let txs = founders::founding_transactions(&self.founders);
-        self.submit_office(UnixMillis::EPOCH, txs)?;
+        let (first, then) = founders::founding_transactions(&self.founders);
+        for txs in [first, then] {
+            let mut missing = Vec::new();
+            for (party, tx) in txs {
+                if !founders::is_done(self.ledger.client(), &tx)? {
+                    missing.push((party, tx));
+                }
+            }
+            if !missing.is_empty() {
+                self.submit_office(UnixMillis::EPOCH, missing)?;
+            }
+        }
         Ok(())
     }
 
-    /// Signs and submits transactions of people in one block; all must be accepted.
+    /// Signs and submits transactions of people together; all must be accepted, or have been done before a crash.
     fn submit_office(&mut self, at: UnixMillis, txs: Vec<(PartyId, Tx)>) -> Result<(), ConsortiumError> {
         let mut sequences: BTreeMap<PartyId, u64> = BTreeMap::new();
         let mut envelopes = Vec::with_capacity(txs.len());
-        let now = self.ledger.time().max(at);
+        let now = self.ledger.client().time().max(at);
         for (party, tx) in txs {
             let sequence = match sequences.get(&party) {
                 Some(next) => *next,
-                None => query::next_sequence(&self.ledger, party, OFFICE_LANE)?,
+                None => query::next_sequence(self.ledger.client(), party, OFFICE_LANE)?,
             };
             sequences.insert(party, sequence.saturating_add(1));
             let gateway = self.gateways.get(&party).ok_or(ConsortiumError::UnknownOrganisation(party))?;
-            envelopes.push(gateway.sign(self.ledger.network(), OFFICE_LANE, sequence, now, tx));
+            envelopes.push(gateway.sign(self.ledger.client().network(), OFFICE_LANE, sequence, now, tx));
         }
         let senders: Vec<PartyId> = envelopes.iter().map(|e| e.envelope().member).collect();
-        let receipts = self.ledger.submit(at, envelopes)?;
+        let receipts = self.ledger.client_mut().submit(at, envelopes)?;
         for (party, receipt) in senders.into_iter().zip(receipts) {
-            if let Some(code) = receipt.items.iter().find_map(|i| i.outcome.rejection()) {
+            let refused = receipt.items.iter().find_map(|i| i.outcome.rejection());
+            if let Some(code) = refused
+                // Attested by an earlier run, which did not live to see it.
+                && !matches!(code, RejectCode::AlreadyAttested | RejectCode::AlreadyApplied)
+            {
                 return Err(ConsortiumError::Refused { party, code });
             }
         }
@@ -236,12 +265,18 @@ impl Consortium {
             let effects = gateway.resume(ledger)?;
             self.dispatch(party, effects)?;
         }
-        self.flush(self.ledger.time())
+        self.flush(self.ledger.client().time())
     }
 
     /// The ledger.
     #[must_use]
-    pub const fn ledger(&self) -> &MemoryLedger {
+    pub const fn ledger(&self) -> &Client {
+        self.ledger.client()
+    }
+
+    /// The validators behind it.
+    #[must_use]
+    pub const fn validators(&self) -> &Ledger {
         &self.ledger
     }
 
@@ -272,8 +307,8 @@ impl Consortium {
     }
 
     /// The ledger's state and all gateways, to write out what they know.
-    pub fn state_and_gateways(&mut self) -> (&StateTable, impl Iterator<Item = &mut Gateway<OrgStore>>) {
-        (self.ledger.state(), self.gateways.values_mut())
+    pub fn state_and_gateways(&mut self) -> (&Client, impl Iterator<Item = &mut Gateway<OrgStore>>) {
+        (self.ledger.client(), self.gateways.values_mut())
     }
 
     /// The ledger and one organisation's gateway together.
@@ -283,13 +318,13 @@ impl Consortium {
     pub fn ledger_and_gateway(
         &mut self,
         party: PartyId,
-    ) -> Result<(&MemoryLedger, &mut Gateway<OrgStore>), ConsortiumError> {
+    ) -> Result<(&Client, &mut Gateway<OrgStore>), ConsortiumError> {
         self.parts(party)
     }
 
-    fn parts(&mut self, party: PartyId) -> Result<(&MemoryLedger, &mut Gateway<OrgStore>), ConsortiumError> {
+    fn parts(&mut self, party: PartyId) -> Result<(&Client, &mut Gateway<OrgStore>), ConsortiumError> {
         let gateway = self.gateways.get_mut(&party).ok_or(ConsortiumError::UnknownOrganisation(party))?;
-        Ok((&self.ledger, gateway))
+        Ok((self.ledger.client(), gateway))
     }
 
     /// Takes an organisation, with its store, out of the process, as an outage would.
@@ -411,7 +446,7 @@ impl Consortium {
                 bags.entry(to).or_default().push(letter);
             }
             let Self { ledger, gateways, keys, .. } = self;
-            let (state, now) = (ledger.state(), ledger.time());
+            let (state, now) = (ledger.client(), ledger.client().time());
             let mut desks = Vec::with_capacity(bags.len());
             let mut nobody = Vec::new();
             for (party, gateway) in gateways.iter_mut() {
@@ -426,7 +461,7 @@ impl Consortium {
                 (party, read)
             });
             for letter in nobody {
-                let letter = Letter::open(&letter, self.ledger.state())?;
+                let letter = Letter::open(&letter, self.ledger.client())?;
                 self.unanswered(letter.from, letter.to, asked_for(&letter.message))?;
             }
             for (party, read) in read {
@@ -466,11 +501,11 @@ impl Consortium {
     /// [`ConsortiumError`].
     pub fn flush(&mut self, at: UnixMillis) -> Result<(), ConsortiumError> {
         loop {
-            let network = self.ledger.network();
-            let now = self.ledger.time().max(at);
+            let network = self.ledger.client().network();
+            let now = self.ledger.client().time().max(at);
             let mut envelopes: Vec<SignedEnvelope> = Vec::new();
             for gateway in self.gateways.values_mut() {
-                envelopes.append(&mut gateway.envelopes(&self.ledger, network, now)?);
+                envelopes.append(&mut gateway.envelopes(self.ledger.client(), network, now)?);
             }
             if envelopes.is_empty() {
                 return Ok(());
@@ -478,9 +513,9 @@ impl Consortium {
             if envelopes.iter().any(|e| matches!(e.envelope().tx, Tx::Cdr(_))) {
                 self.commit()?;
             }
-            let receipts = self.ledger.submit(at, envelopes.clone())?;
+            let receipts = self.ledger.client_mut().submit(at, envelopes.clone())?;
             let Self { ledger, gateways, keys, .. } = self;
-            let state = ledger.state();
+            let state = ledger.client();
             let blocks: Vec<(&SignedEnvelope, &Receipt)> = envelopes.iter().zip(&receipts).collect();
             let read = in_parallel(gateways.iter_mut().collect(), |(party, gateway)| {
                 let key = keys.get(party).ok_or(ConsortiumError::UnknownOrganisation(*party));
@@ -538,17 +573,17 @@ impl Consortium {
             .take(usize::from(TREASURERS_REQUIRED))
             .collect();
         let closer = treasurers.first().copied().ok_or(ConsortiumError::Overflow)?;
-        let booked: Option<PeriodPairs> = read(&self.ledger, &StateKey::PeriodPairs(period, currency))?;
+        let booked: Option<PeriodPairs> = read(self.ledger.client(), &StateKey::PeriodPairs(period, currency))?;
         if booked.is_some() {
             let close = Tx::Settlement(SettlementTx::ClosePeriod { period, currency });
             self.submit_office(at, vec![(closer, close)])?;
         }
-        let Some(closed) = query::closed_period(&self.ledger, period, currency)? else { return Ok(()) };
+        let Some(closed) = query::closed_period(self.ledger.client(), period, currency)? else { return Ok(()) };
         let mut deposits = Vec::new();
         for position in &closed.net {
             let account = Account::Net(period, position.party, currency);
             let owed =
-                query::balance(&self.ledger, account)?.checked_neg().ok_or(ConsortiumError::Overflow)?;
+                query::balance(self.ledger.client(), account)?.checked_neg().ok_or(ConsortiumError::Overflow)?;
             if owed > 0 {
                 deposits.push((position.party, owed));
             }
@@ -567,7 +602,7 @@ impl Consortium {
         self.attest_all(at, &treasurers, deposits.into_iter().map(|(p, m)| attest(p, m, false)))?;
         let mut payouts = Vec::new();
         for position in &closed.net {
-            let cash = query::balance(&self.ledger, Account::Cash(position.party, currency))?;
+            let cash = query::balance(self.ledger.client(), Account::Cash(position.party, currency))?;
             if cash > 0 {
                 payouts.push((position.party, cash));
             }
@@ -638,7 +673,7 @@ struct Read {
 fn read_letters(
     gateway: &mut Gateway<OrgStore>,
     key: &SigningKey,
-    state: &StateTable,
+    state: &Client,
     now: UnixMillis,
     bag: Vec<Vec<u8>>,
 ) -> Result<Read, ConsortiumError> {
@@ -666,7 +701,7 @@ fn read_letters(
 fn read_block(
     gateway: &mut Gateway<OrgStore>,
     key: &SigningKey,
-    state: &StateTable,
+    state: &Client,
     now: UnixMillis,
     block: &[(&SignedEnvelope, &Receipt)],
 ) -> Result<Sealed, ConsortiumError> {

@@ -4,7 +4,7 @@
 //! below says only who comes to which station with what in hand.
 
 use crate::consortium::founders::{self, Founder};
-use crate::consortium::{AtStation, Consortium, ConsortiumError, Seed};
+use crate::consortium::{AtStation, Consortium, ConsortiumError, Seed, Setup};
 use crate::replay::output::{self, OutputError};
 use eroam_domain::cdr::SessionId;
 use eroam_domain::charge::{AllowedZones, ChargeRequest, PresentedCredential, Quote};
@@ -215,7 +215,7 @@ pub fn run(seed: Seed, out: Option<&Path>) -> Result<Story, DemoError> {
     if let Some(dir) = out {
         output::prepare(dir)?;
     }
-    let mut consortium = Consortium::open(seed, None)?;
+    let mut consortium = Consortium::open(seed, &Setup::default())?;
     let founders = consortium.founders().to_vec();
     let evses = build_stations(&mut consortium, &founders)?;
     let drivers = enrol(&mut consortium, seed)?;
@@ -536,16 +536,17 @@ fn tell(
         }
     }
     let ledger = consortium.ledger();
-    let entries = ledger.state().sorted();
-    let balance = ledger_balance(entries.iter().copied()).map_err(ConsortiumError::from)?;
-    let digest: Digest = state_digest(entries.iter().copied());
+    let (latest, entries) = ledger.entries().map_err(ConsortiumError::from)?;
+    let entries = || entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
+    let balance = ledger_balance(entries()).map_err(ConsortiumError::from)?;
+    let digest: Digest = state_digest(entries());
     Ok(Story {
         seed: seed.0,
         network: eroam_ledger::port::LedgerPort::network(ledger).to_string(),
         members: consortium.founders().iter().map(|f| (f.party.to_string(), f.name.to_owned())).collect(),
         visits,
         letters: consortium.carried().iter().map(|(k, v)| ((*k).to_owned(), *v)).collect(),
-        ledger_height: ledger.height(),
+        ledger_height: latest.height,
         period: period.to_string(),
         gross: closed
             .gross

@@ -1,176 +1,235 @@
-//! The ledger of a consortium that lives in one process: the rules of `eroam-ledger` over a state in memory, with a
-//! log of envelopes that are executed again at start.
-//!
-//! It orders and keeps transactions for organisations that trust one process with that; it is not Byzantine fault
-//! tolerant. Everything above it sees [`LedgerPort`] alone.
+//! The ledger of a consortium that lives in one process: one embedded validator, or several that talk over loopback
+//! sockets. The blocks, the engine and the files are those of a node that stands alone.
 
-use eroam_domain::codec::Digest;
-use eroam_domain::time::UnixMillis;
-use eroam_ledger::execute::{Header, execute};
-use eroam_ledger::genesis::{Genesis, GenesisError};
-use eroam_ledger::port::{LedgerError, LedgerPort, Receipt};
-use eroam_ledger::state::{StateError, StateView, Writes};
-use eroam_ledger::tx::SignedEnvelope;
-use eroam_store::{EnvelopeLog, LogError};
-use std::borrow::Cow;
-use std::collections::HashMap;
+use crate::consortium::Seed;
+use ed25519_dalek::SigningKey;
+use eroam_chain::client::Client;
+use eroam_chain::directory::{Directory, DirectoryError};
+use eroam_chain::machine::{Rules, StateMachine};
+use eroam_chain::mempool::PoolLimits;
+use eroam_chain::node::{Node, NodeConfig, StartError, Starting};
+use eroam_chain::{StatedTime, Timing};
+use eroam_domain::ids::PartyId;
+use eroam_ledger::genesis::{BlockTime, Consensus, Genesis, Validator};
+use eroam_ledger::tx::PublicKey;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tempfile::TempDir;
 
-/// A ledger's state in a hash table: a look-up costs the same however many records there are, which an ordered map's
-/// does not. Nothing is ever read in the table's own order.
-#[derive(Clone, Debug, Default)]
-pub struct StateTable(HashMap<Box<[u8]>, Box<[u8]>>);
+/// The blocks of an epoch: about a day of full blocks, or a week of quiet ones.
+const EPOCH_BLOCKS: u32 = 10_000;
+/// The greatest body of a block in bytes.
+const BLOCK_BYTES_MAX: u32 = 4 << 20;
+/// Pages of files that each validator keeps in memory.
+const CACHE_BYTES: usize = 64 << 20;
+/// How often a start is tried again when another program took a port meanwhile.
+const TRIES: usize = 5;
 
-impl StateTable {
-    /// Applies changes.
-    pub fn apply(&mut self, writes: Writes) {
-        for (key, value) in writes {
-            match value {
-                // Boxed, so that nothing but the bytes themselves is kept.
-                Some(value) => self.0.insert(key.into_boxed_slice(), value.into_boxed_slice()),
-                None => self.0.remove(key.as_slice()),
-            };
-        }
-    }
-
-    /// All entries in the order of their keys. It sorts them first.
-    #[must_use]
-    pub fn sorted(&self) -> Vec<(&[u8], &[u8])> {
-        let mut entries: Vec<_> = self.0.iter().map(|(k, v)| (k.as_ref(), v.as_ref())).collect();
-        entries.sort_unstable();
-        entries
-    }
+/// How a consortium's ledger is set up.
+#[derive(Clone, Debug)]
+pub struct LedgerSetup {
+    /// Where it is kept; without it in a temporary directory, gone at the end.
+    pub directory: Option<PathBuf>,
+    /// How many validators there are.
+    pub validators: usize,
+    /// So many items go into a block.
+    pub block_items: usize,
+    /// So many blocks make an epoch.
+    pub epoch_blocks: u32,
 }
 
-impl StateView for StateTable {
-    fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, StateError> {
-        Ok(self.0.get(key).map(|v| Cow::Borrowed(v.as_ref())))
+impl Default for LedgerSetup {
+    fn default() -> Self {
+        Self { directory: None, validators: 1, block_items: 4096, epoch_blocks: EPOCH_BLOCKS }
     }
-}
-
-/// The rules over a state in memory.
-pub struct MemoryLedger {
-    network: Digest,
-    state: StateTable,
-    height: u64,
-    time: UnixMillis,
-    log: Option<EnvelopeLog>,
 }
 
 /// Why a ledger could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenLedgerError {
-    /// The genesis makes no network.
-    #[error("the genesis is refused")]
-    Genesis(#[from] GenesisError),
-    /// The log could not be read.
-    #[error("the log of envelopes cannot be read")]
-    Log(#[from] LogError),
-    /// The log holds something else than envelopes.
-    #[error(
-        "envelope {index} of the log is damaged: {reason}; restore the directory from a backup, or start a new one"
-    )]
-    Damaged {
-        /// Its place in the log, from 0.
-        index: u64,
-        /// What was found.
-        reason: String,
+    /// A validator does not start.
+    #[error("validator {index} does not start")]
+    Start {
+        /// Which, from 0.
+        index: usize,
+        /// Why.
+        #[source]
+        source: StartError,
     },
+    /// No temporary directory can be made.
+    #[error("no temporary directory can be made for the ledger; name one with --data, or set TMPDIR")]
+    Temporary(#[source] std::io::Error),
+    /// No port can be had.
+    #[error("no port of the loopback interface is free for a validator")]
+    Port(#[source] std::io::Error),
+    /// The directory cannot be used.
+    #[error("the ledger's directory cannot be used")]
+    Directory(#[from] DirectoryError),
 }
 
-impl MemoryLedger {
-    /// A new network without a log: it is gone when the process ends.
-    ///
-    /// # Errors
-    /// [`OpenLedgerError::Genesis`].
-    pub fn new(genesis: &Genesis) -> Result<Self, OpenLedgerError> {
-        let mut state = StateTable::default();
-        state.apply(genesis.state()?);
-        Ok(Self { network: genesis.network(), state, height: 0, time: UnixMillis::EPOCH, log: None })
-    }
+/// The validators of one process.
+pub struct Ledger {
+    nodes: Vec<Node>,
+    client: Client,
+    /// Removed when the ledger is dropped, after the nodes.
+    _temporary: Option<TempDir>,
+}
 
-    /// A network whose envelopes are in `log`: all of them are executed again.
+impl Seed {
+    /// The key of a validator's votes.
+    #[must_use]
+    pub fn validator_key(self, index: usize) -> SigningKey {
+        let index = u64::try_from(index).unwrap_or(u64::MAX).to_le_bytes();
+        SigningKey::from_bytes(&self.derive("validator key", &[&index]).0)
+    }
+}
+
+impl LedgerSetup {
+    /// How the members agree on blocks, the validators shared out among them in turn.
+    #[must_use]
+    pub fn consensus(&self, seed: Seed, parties: &[PartyId]) -> Consensus {
+        let validators = (0..self.validators).zip(parties.iter().cycle());
+        Consensus {
+            validators: validators
+                .map(|(index, party)| Validator {
+                    party: *party,
+                    key: PublicKey::of(&seed.validator_key(index)),
+                })
+                .collect(),
+            epoch_blocks: self.epoch_blocks,
+            block_bytes_max: BLOCK_BYTES_MAX,
+            time: BlockTime::Stated,
+        }
+    }
+}
+
+/// The directory of one validator.
+#[must_use]
+pub fn validator_directory(ledger: &Path, index: usize) -> PathBuf {
+    ledger.join(format!("validator-{index}"))
+}
+
+impl Ledger {
+    /// Opens the ledger of `genesis`, whose validators' keys follow from `seed`, and begins it if it is new.
     ///
     /// # Errors
     /// [`OpenLedgerError`].
-    pub fn open(genesis: &Genesis, mut log: EnvelopeLog) -> Result<Self, OpenLedgerError> {
-        let mut ledger = Self::new(genesis)?;
-        let mut index = 0;
-        log.each(&mut |height, time_ms, bytes| {
-            ledger.replay(height, time_ms, bytes, index)?;
-            index += 1;
-            Ok::<_, OpenLedgerError>(())
-        })?;
-        ledger.log = Some(log);
-        Ok(ledger)
+    pub fn open(seed: Seed, genesis: &Genesis, setup: &LedgerSetup) -> Result<Self, OpenLedgerError> {
+        Self::open_with(seed, genesis, setup, Arc::new(Rules))
     }
 
-    fn replay(
-        &mut self,
-        height: u64,
-        time_ms: i64,
-        bytes: Vec<u8>,
-        index: u64,
-    ) -> Result<(), OpenLedgerError> {
-        let damaged = |reason: String| OpenLedgerError::Damaged { index, reason };
-        let envelope = SignedEnvelope::decode(bytes).map_err(|e| damaged(e.to_string()))?;
-        let time = UnixMillis::new(time_ms).ok_or_else(|| damaged("its time is out of range".into()))?;
-        if height < self.height || time < self.time {
-            return Err(damaged("height or time moves backwards".into()));
+    /// As [`Ledger::open`], with other rules: for measuring.
+    ///
+    /// # Errors
+    /// [`OpenLedgerError`].
+    pub fn open_with(
+        seed: Seed,
+        genesis: &Genesis,
+        setup: &LedgerSetup,
+        machine: Arc<dyn StateMachine>,
+    ) -> Result<Self, OpenLedgerError> {
+        let (directory, temporary) = match &setup.directory {
+            Some(directory) => (directory.clone(), None),
+            None => {
+                let made = tempfile::Builder::new().prefix("eroam-ledger-").tempdir();
+                let temporary = made.map_err(OpenLedgerError::Temporary)?;
+                (temporary.path().to_owned(), Some(temporary))
+            }
+        };
+        let mut tries = 0;
+        let nodes = loop {
+            tries += 1;
+            match start(seed, genesis, setup, &machine, &directory) {
+                Err(OpenLedgerError::Start { source: StartError::Listen { .. }, .. }) if tries < TRIES => {}
+                other => break other?,
+            }
+        };
+        let client = nodes.first().map(|node| node.client().clone());
+        let client = client.ok_or(OpenLedgerError::Start { index: 0, source: StartError::NotAValidator })?;
+        Ok(Self { nodes, client, _temporary: temporary })
+    }
+
+    /// The first validator's handle: what the organisations submit to and read from.
+    #[must_use]
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The first validator's handle, to submit.
+    pub const fn client_mut(&mut self) -> &mut Client {
+        &mut self.client
+    }
+
+    /// The validators.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Stops one validator, as a failure would.
+    pub fn stop(&mut self, index: usize) {
+        if index < self.nodes.len() {
+            self.nodes.remove(index).stop();
         }
-        (self.height, self.time) = (height, time);
-        self.include(&envelope).map_err(|e| damaged(e.to_string()))?;
-        Ok(())
-    }
-
-    fn include(&mut self, envelope: &SignedEnvelope) -> Result<Receipt, StateError> {
-        let header = Header { network: self.network, height: self.height, time: self.time };
-        let outcome = execute(&self.state, envelope, &header)?;
-        self.state.apply(outcome.writes);
-        Ok(Receipt { envelope: envelope.digest(), height: self.height, items: outcome.items })
     }
 
     /// The height of the latest block.
     #[must_use]
-    pub const fn height(&self) -> u64 {
-        self.height
-    }
-
-    /// The whole state, to digest it or to add it up.
-    #[must_use]
-    pub const fn state(&self) -> &StateTable {
-        &self.state
+    pub fn height(&self) -> u64 {
+        self.client.latest().height
     }
 }
 
-impl StateView for MemoryLedger {
-    fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, StateError> {
-        self.state.get(key)
-    }
-}
-
-impl LedgerPort for MemoryLedger {
-    fn network(&self) -> Digest {
-        self.network
-    }
-
-    fn time(&self) -> UnixMillis {
-        self.time
-    }
-
-    fn submit(
-        &mut self,
-        at: UnixMillis,
-        envelopes: Vec<SignedEnvelope>,
-    ) -> Result<Vec<Receipt>, LedgerError> {
-        let height = self.height.saturating_add(1);
-        let time = self.time.max(at);
-        // First the log, then the state: what is acknowledged survives.
-        if let Some(log) = &mut self.log {
-            let entries: Vec<(u64, i64, Vec<u8>)> =
-                envelopes.iter().map(|e| (height, time.get(), e.bytes().to_vec())).collect();
-            log.append(&entries).map_err(|e| LedgerError::Log(e.into()))?;
+fn start(
+    seed: Seed,
+    genesis: &Genesis,
+    setup: &LedgerSetup,
+    machine: &Arc<dyn StateMachine>,
+    directory: &Path,
+) -> Result<Vec<Node>, OpenLedgerError> {
+    // Said before anything is made: a directory of another network keeps what it has.
+    for index in 0..setup.validators {
+        let path = validator_directory(directory, index);
+        if path.join("format").exists() {
+            drop(Directory::open(&path, genesis)?);
         }
-        (self.height, self.time) = (height, time);
-        envelopes.iter().map(|e| self.include(e).map_err(LedgerError::State)).collect()
     }
+    let addresses = addresses(setup.validators).map_err(OpenLedgerError::Port)?;
+    let keys: Vec<PublicKey> = (0..setup.validators).map(|i| PublicKey::of(&seed.validator_key(i))).collect();
+    let stated = StatedTime::default();
+    let several = setup.validators > 1;
+    let mut starting: Vec<Starting> = Vec::with_capacity(setup.validators);
+    for (index, listen) in addresses.iter().enumerate() {
+        let config = NodeConfig {
+            genesis: genesis.clone(),
+            key: seed.validator_key(index),
+            listen: *listen,
+            peers: if several { keys.iter().copied().zip(addresses.clone()).collect() } else { Vec::new() },
+            stated: stated.clone(),
+            machine: Arc::clone(machine),
+            pool: PoolLimits::DEFAULT,
+            items_max: setup.block_items,
+            timing: if several { Timing::SEVERAL } else { Timing::ALONE },
+            cache_bytes: CACHE_BYTES,
+        };
+        let started = Node::start(&validator_directory(directory, index), config);
+        starting.push(started.map_err(|source| OpenLedgerError::Start { index, source })?);
+    }
+    let mut nodes = Vec::with_capacity(starting.len());
+    for (index, node) in starting.into_iter().enumerate() {
+        nodes.push(node.ready().map_err(|source| OpenLedgerError::Start { index, source })?);
+    }
+    Ok(nodes)
+}
+
+/// An address on loopback for each validator; one on its own needs no fixed port.
+fn addresses(count: usize) -> std::io::Result<Vec<SocketAddr>> {
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    if count == 1 {
+        return Ok(vec![any]);
+    }
+    // All are held until the last is known, so that they differ.
+    let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind(any)).collect::<Result<_, _>>()?;
+    held.iter().map(TcpListener::local_addr).collect()
 }

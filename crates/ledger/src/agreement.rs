@@ -19,7 +19,7 @@ use crate::membership::{Roles, member, require};
 use crate::reject::{Refusal, RejectCode};
 use crate::state::{Overlay, StateKey};
 use borsh::{BorshDeserialize, BorshSerialize};
-use eroam_domain::agreement::{AgreementFault, AgreementId, RoamingAgreement};
+use eroam_domain::agreement::{AgreementFault, AgreementId, BENEFICIARIES_MAX, RoamingAgreement};
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;
 use eroam_domain::time::UnixMillis;
@@ -140,6 +140,43 @@ pub fn terms_digest(terms: &RoamingAgreement, effective_from: UnixMillis) -> Dig
     Digest::of_value("eroam/terms/1", &(terms, effective_from))
 }
 
+/// What [`apply`] reads and writes, as far as the transaction says: not the other agreements of a pair of members, nor
+/// the version that an amendment follows.
+pub(crate) fn reads(keys: &mut Vec<StateKey>, tx: &AgreementTx) {
+    match tx {
+        AgreementTx::Propose { terms, effective_from } => {
+            let id = agreement_id(terms, *effective_from);
+            keys.extend([
+                StateKey::AgreementOf(terms.emsp, terms.cpo),
+                StateKey::Agreement(id),
+                StateKey::AgreementTerms(id, 1),
+            ]);
+            keys.extend(named(terms).map(StateKey::Member));
+        }
+        AgreementTx::Amend { id, terms, .. } => {
+            keys.push(StateKey::Agreement(*id));
+            keys.extend(named(terms).map(StateKey::Member));
+        }
+        AgreementTx::Accept { id, .. } | AgreementTx::Terminate { id, .. } => {
+            keys.push(StateKey::Agreement(*id));
+        }
+    }
+}
+
+/// Everybody whom the terms name. Terms from an envelope may name any number of beneficiaries; those of more than an
+/// agreement may have are refused before anyone is looked up.
+fn named(terms: &RoamingAgreement) -> impl Iterator<Item = PartyId> {
+    [terms.emsp, terms.cpo, terms.resolver]
+        .into_iter()
+        .chain(beneficiaries(terms).take(BENEFICIARIES_MAX.saturating_mul(2)))
+}
+
+/// Who gets a share, once for each.
+fn beneficiaries(terms: &RoamingAgreement) -> impl Iterator<Item = PartyId> {
+    let costs = terms.shares.costs.iter().map(|cost| cost.party);
+    costs.chain(terms.shares.surplus.iter().map(|share| share.party))
+}
+
 pub(crate) fn apply(
     state: &mut Overlay<'_>,
     now: UnixMillis,
@@ -175,12 +212,10 @@ fn check_terms(state: &Overlay<'_>, sender: PartyId, terms: &RoamingAgreement) -
         return Err(RejectCode::NotASide.into());
     }
     let named = [(terms.emsp, Roles::EMSP), (terms.cpo, Roles::CPO), (terms.resolver, Roles::RESOLVER)];
-    let beneficiaries =
-        terms.shares.costs.iter().map(|c| c.party).chain(terms.shares.surplus.iter().map(|s| s.party));
     for (party, roles) in named {
         require(state, party, roles, RejectCode::UnknownParty)?;
     }
-    for party in beneficiaries {
+    for party in beneficiaries(terms) {
         if member(state, party)?.is_none() {
             return Err(RejectCode::UnknownParty.into());
         }

@@ -32,14 +32,14 @@ use crate::tx::BATCH_MAX;
 use borsh::{BorshDeserialize, BorshSerialize};
 use eroam_domain::agreement::{AgreementId, RoamingAgreement};
 use eroam_domain::cdr::{
-    Adjustment, AgreementRef, Cdr, CdrFault, CdrId, CdrStatus, Payer, SessionId, session_digest,
+    Adjustment, AgreementRef, Cdr, CdrFault, CdrId, CdrStatus, Payer, SessionId, TariffRef, session_digest,
 };
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;
 use eroam_domain::pricing::{self, PricingInputs};
 use eroam_domain::quantity::{DurationMs, Watts};
 use eroam_domain::tariff::{Tariff, TariffId};
-use eroam_domain::time::{SettlementPeriod, UnixMillis};
+use eroam_domain::time::{PeriodKind, SettlementPeriod, UnixMillis};
 use std::collections::BTreeMap;
 
 /// How many days of occupancy are kept per EVSE: more than the longest window of an agreement.
@@ -134,6 +134,63 @@ pub struct EvseDay {
     pub day: i64,
     /// Start and end of each session that touches the day.
     pub intervals: Vec<(UnixMillis, UnixMillis)>,
+}
+
+/// What the transaction reads and writes, as far as it says: for records everything but the accounts, whose debtor the
+/// agreement names, and the later periods of a late record.
+pub(crate) fn reads(keys: &mut Vec<StateKey>, sender: PartyId, tx: &CdrTx) {
+    match tx {
+        // Refused before a record is looked at.
+        CdrTx::RecordCdrs(cdrs) if cdrs.len() > BATCH_MAX => {}
+        CdrTx::RecordCdrs(cdrs) => {
+            // Three of its own and what it rarely shares with the record before it.
+            keys.reserve(cdrs.len().saturating_mul(4).saturating_add(16));
+            let mut last = None;
+            for cdr in cdrs {
+                record_reads(keys, sender, cdr, last);
+                last = Some(cdr);
+            }
+        }
+        CdrTx::Contest { operator, cdr, .. } | CdrTx::Resolve { operator, cdr, .. } => {
+            keys.push(StateKey::Cdr(*operator, cdr.clone()));
+        }
+        CdrTx::Credit { cdr, .. } => keys.push(StateKey::Cdr(sender, cdr.clone())),
+    }
+}
+
+/// The keys of one record, without those that the one before it in the batch has too.
+fn record_reads(keys: &mut Vec<StateKey>, sender: PartyId, cdr: &Cdr, last: Option<&Cdr>) {
+    let AgreementRef { id, version } = cdr.agreement;
+    keys.push(StateKey::Cdr(sender, cdr.id.clone()));
+    keys.push(StateKey::Reservation(id, cdr.session));
+    if last.is_none_or(|last| last.agreement != cdr.agreement) {
+        keys.extend([StateKey::Agreement(id), StateKey::AgreementTerms(id, version), StateKey::Exposure(id)]);
+    }
+    if last.is_none_or(|last| last.tariff != cdr.tariff) {
+        let TariffRef { id, version } = &cdr.tariff;
+        keys.push(StateKey::Tariff(sender, id.clone(), *version));
+        keys.push(StateKey::TariffPublished(sender, id.clone(), *version));
+    }
+    let days = |cdr: &Cdr| (cdr.start.utc_day(), cdr.end.utc_day());
+    let (first, end) = days(cdr);
+    let seen = |last: &Cdr| (last.evse, days(last)) == (cdr.evse, (first, end));
+    // No agreement allows a longer session.
+    if !last.is_some_and(seen) && end.saturating_sub(first) < i64::from(DAY_SLOTS) {
+        keys.extend((first..=end).map(|day| StateKey::EvseDay(sender, cdr.evse, day_slot(day))));
+    }
+    if last.is_none_or(|last| (last.end.utc_day(), last.currency) != (end, cdr.currency)) {
+        // How often the agreement is settled is not in the record, but there are only three ways.
+        for kind in [PeriodKind::Day, PeriodKind::Week, PeriodKind::Month] {
+            let period = SettlementPeriod::containing(kind, cdr.end);
+            keys.push(StateKey::PeriodPairs(period, cdr.currency));
+            keys.push(StateKey::ClosedPeriod(period, cdr.currency));
+        }
+    }
+}
+
+/// Where an EVSE's occupancy of a UTC day is kept.
+fn day_slot(day: i64) -> u8 {
+    u8::try_from(day.rem_euclid(i64::from(DAY_SLOTS))).unwrap_or(0)
 }
 
 /// What a batch reads over and over, decoded once.
@@ -360,7 +417,7 @@ fn occupied_days(state: &Overlay<'_>, sender: PartyId, cdr: &Cdr) -> Result<Vec<
         return Err(RejectCode::DurationLimit.into());
     }
     for day in first..=last {
-        let slot = u8::try_from(day.rem_euclid(i64::from(DAY_SLOTS))).unwrap_or(0);
+        let slot = day_slot(day);
         let kept = state.read::<EvseDay>(&StateKey::EvseDay(sender, cdr.evse, slot))?;
         let mut entry = match kept {
             Some(kept) if kept.day > day => return Err(RejectCode::TooLate.into()),

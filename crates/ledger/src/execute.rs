@@ -1,8 +1,8 @@
 //! One envelope against the current state: checks in a fixed order, then the family's rules.
 //!
 //! The envelope's checks: version, network, member, key number, key not replaced, signature, lane, sequence; a
-//! failure there leaves the sequence alone. Then expiry, then the transaction; from here on the sequence is consumed
-//! whatever happens.
+//! failure there leaves the sequence alone. Then expiry, then the transaction, then whether everything it wrote can be
+//! stored (`LimitReached`, for the transaction as a whole); from expiry on the sequence is consumed whatever happens.
 
 use crate::membership::{self, Member};
 use crate::reject::{Item, ItemOutcome, Refusal, RejectCode, outcome_root};
@@ -35,6 +35,14 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Whether the envelope was its member's next: it belongs into a block, whatever became of its items. If not, it
+    /// [left the sequence alone](RejectCode::leaves_sequence) and there is nothing to apply.
+    #[must_use]
+    pub fn is_admitted(&self) -> bool {
+        let refused = self.items.first().and_then(|item| item.outcome.rejection());
+        refused.is_none_or(|code| !code.leaves_sequence())
+    }
+
     /// The root that a block commits to.
     #[must_use]
     pub fn root(&self) -> Digest {
@@ -88,7 +96,9 @@ pub fn execute_verified(
     let result = if header.time >= envelope.expires_at {
         Err(RejectCode::Expired.into())
     } else {
-        apply(&mut state, header, envelope.member, &envelope.tx, signed)
+        apply(&mut state, header, envelope.member, &envelope.tx, signed).and_then(|items| {
+            if state.is_storable() { Ok(items) } else { Err(RejectCode::LimitReached.into()) }
+        })
     };
     let items = match result {
         Ok(items) => items,
@@ -122,7 +132,9 @@ fn admit(
     if key.replaced {
         return Err(RejectCode::RotatedKey.into());
     }
-    if verified.is_none_or(|v| v.key() != key.public || v.envelope() != envelope) {
+    // Almost always the very same envelope, which need not be compared by its contents.
+    let is_of = |v: &VerifiedEnvelope<'_>| std::ptr::eq(v.envelope(), envelope) || v.envelope() == envelope;
+    if verified.is_none_or(|v| v.key() != key.public || !is_of(v)) {
         return Err(RejectCode::BadSignature.into());
     }
     if envelope.lane >= LANES_MAX {

@@ -4,6 +4,9 @@
 //! I/O, thread, global, float or hash-ordered iteration in this crate; the engine that orders transactions and
 //! stores the state is behind [`port::LedgerPort`].
 //!
+//! [`reads`] says what an envelope will look at, [`genesis`] how a network begins, and [`snapshot`] how a state travels
+//! from one database, or network, to another.
+//!
 //! A file per transaction family; each lists its checks in the order in which they run. The first failure wins and
 //! is part of consensus.
 #![deny(
@@ -32,10 +35,13 @@ pub mod genesis;
 pub mod membership;
 pub mod port;
 pub mod query;
+pub mod reads;
 pub mod reject;
 pub mod settlement;
+pub mod snapshot;
 pub mod state;
 pub mod tariff;
+pub mod tree;
 pub mod tx;
 
 #[cfg(test)]

@@ -8,14 +8,16 @@ use crate::state::{Overlay, StateKey};
 use crate::tx::PublicKey;
 use borsh::{BorshDeserialize, BorshSerialize};
 use ed25519_dalek::{Signer as _, SigningKey};
-use eroam_domain::codec::{Digest, ShortText, to_bytes};
+use eroam_domain::codec::{Digest, ShortText, invalid, to_bytes};
 use eroam_domain::ids::PartyId;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The greatest number of keys that a member has in its life.
 pub const KEYS_MAX: usize = 64;
 
-/// What an organisation may do, any mix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+/// What an organisation may do, any mix. People read and write it as a list of names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize)]
 pub struct Roles(u8);
 
 impl Roles {
@@ -28,6 +30,17 @@ impl Roles {
     /// Decides contests.
     pub const RESOLVER: Self = Self(8);
 
+    /// None of them.
+    pub const NONE: Self = Self(0);
+
+    /// Each role with its name.
+    const NAMES: [(&'static str, Self); 4] = [
+        ("emsp", Self::EMSP),
+        ("cpo", Self::CPO),
+        ("treasurer", Self::TREASURER),
+        ("resolver", Self::RESOLVER),
+    ];
+
     /// Both sets together.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
@@ -38,6 +51,38 @@ impl Roles {
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+}
+
+impl BorshDeserialize for Roles {
+    fn deserialize_reader<R: std::io::Read>(reader: &mut R) -> std::io::Result<Self> {
+        let bits = u8::deserialize_reader(reader)?;
+        let known = Self::NAMES.iter().fold(0, |known, (_, role)| known | role.0);
+        if bits & !known == 0 { Ok(Self(bits)) } else { Err(invalid("roles")) }
+    }
+}
+
+impl Serialize for Roles {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer
+            .collect_seq(Self::NAMES.iter().filter(|(_, role)| self.contains(*role)).map(|(name, _)| name))
+    }
+}
+
+impl<'de> Deserialize<'de> for Roles {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut roles = Self::NONE;
+        for name in <Vec<String> as Deserialize>::deserialize(deserializer)? {
+            let Some((_, role)) = Self::NAMES.iter().find(|(known, _)| *known == name) else {
+                let known = Self::NAMES.map(|(known, _)| known).join(", ");
+                return Err(D::Error::custom(format!("`{name}` is no role: {known} are the roles")));
+            };
+            if roles.contains(*role) {
+                return Err(D::Error::custom(format!("the role `{name}` is listed twice")));
+            }
+            roles = roles.with(*role);
+        }
+        Ok(roles)
     }
 }
 
@@ -59,6 +104,14 @@ pub struct Member {
     pub roles: Roles,
     /// Its keys; the index is the key id of envelopes.
     pub keys: Vec<KeyRecord>,
+}
+
+impl Member {
+    /// The key that signs now.
+    #[must_use]
+    pub fn current_key(&self) -> Option<PublicKey> {
+        self.keys.iter().rev().find(|key| !key.replaced).map(|key| key.public)
+    }
 }
 
 /// Transactions about members.
@@ -104,6 +157,12 @@ pub(crate) fn require(
         Some(member) if member.roles.contains(roles) => Ok(()),
         _ => Err(otherwise.into()),
     }
+}
+
+/// What [`apply`] reads and writes, but for the sender's own member and lane.
+pub(crate) fn reads(keys: &mut Vec<StateKey>, sender: PartyId, tx: &MembershipTx) {
+    let MembershipTx::RotateKey { .. } = tx;
+    keys.push(StateKey::Member(sender));
 }
 
 pub(crate) fn apply(

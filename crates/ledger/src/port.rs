@@ -13,8 +13,9 @@ use eroam_domain::time::UnixMillis;
 pub struct Receipt {
     /// SHA-256 of the envelope's bytes.
     pub envelope: Digest,
-    /// The block it is in.
-    pub height: u64,
+    /// The block it is in; `None` if it was refused before it reached one, for a reason that
+    /// [leaves its sequence](crate::reject::RejectCode::leaves_sequence) unused or because it had expired.
+    pub height: Option<u64>,
     /// The items' outcomes, in the order of the batch; one for any other transaction.
     pub items: Vec<Item>,
 }
@@ -25,9 +26,14 @@ pub enum LedgerError {
     /// The state could not be read or written.
     #[error("the ledger's state failed")]
     State(#[from] StateError),
-    /// The log of accepted envelopes could not be written or read.
-    #[error("the ledger's log failed")]
-    Log(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The node has stopped.
+    #[error("the ledger's node has stopped: {0}")]
+    Stopped(String),
+    /// Too few validators answer, or too much is waiting already.
+    #[error(
+        "the ledger did not decide within {0} seconds: too few validators answer, or too much is waiting"
+    )]
+    Undecided(u64),
 }
 
 /// A ledger that organisations of this process submit to.
@@ -38,8 +44,10 @@ pub trait LedgerPort: StateView {
     /// The time of the latest block.
     fn time(&self) -> UnixMillis;
 
-    /// Includes envelopes in this order, in a block whose time is `at` or, if that is later, the latest block's.
-    /// Returns when their outcomes can no longer be undone and survive a crash.
+    /// Includes envelopes in blocks whose time is `at` or later; where the network goes by the clock
+    /// ([`crate::genesis::BlockTime`]), `at` is ignored. Envelopes of one lane keep their order; nothing is promised
+    /// across lanes, so what depends on another's outcome is submitted after it.
+    /// Returns, in the order of `envelopes`, when their outcomes can no longer be undone and survive a crash.
     ///
     /// # Errors
     /// [`LedgerError`].

@@ -1,5 +1,6 @@
 //! Why the consortium refuses something. The codes are part of consensus: they are hashed into the block.
 
+use crate::tree;
 use borsh::{BorshDeserialize, BorshSerialize};
 use eroam_domain::codec::Digest;
 use eroam_domain::money::Price;
@@ -230,23 +231,23 @@ pub struct Item {
     pub outcome: ItemOutcome,
 }
 
-/// The root over `(index, item hash, outcome)` of all items: a binary SHA-256 tree with separated leaves and nodes,
-/// in which an odd node moves up unchanged.
+/// Separates the inner nodes of [`outcome_root`]'s tree.
+pub const OUTCOME_NODE: &str = "eroam/outcome-node/1";
+
+/// A leaf of [`outcome_root`]'s tree: the item at `index`.
+#[must_use]
+pub fn outcome_leaf(index: u32, item: &Item) -> Digest {
+    Digest::of_value("eroam/outcome-leaf/1", &(index, item.hash, item.outcome))
+}
+
+/// The leaves of [`outcome_root`]'s tree.
+#[must_use]
+pub fn outcome_leaves(items: &[Item]) -> Vec<Digest> {
+    items.iter().zip(0u32..).map(|(item, index)| outcome_leaf(index, item)).collect()
+}
+
+/// The root over `(index, item hash, outcome)` of all items: the [`tree`] with separated leaves and nodes.
 #[must_use]
 pub fn outcome_root(items: &[Item]) -> Digest {
-    let mut level: Vec<Digest> = items
-        .iter()
-        .zip(0u32..)
-        .map(|(item, index)| Digest::of_value("eroam/outcome-leaf/1", &(index, item.hash, item.outcome)))
-        .collect();
-    while level.len() > 1 {
-        level = level
-            .chunks(2)
-            .map(|pair| match pair {
-                [left, right] => Digest::of_parts("eroam/outcome-node/1", &[&left.0, &right.0]),
-                rest => rest.first().copied().unwrap_or(Digest::ZERO),
-            })
-            .collect();
-    }
-    level.first().copied().unwrap_or(Digest::ZERO)
+    tree::root(OUTCOME_NODE, &outcome_leaves(items))
 }

@@ -37,6 +37,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The greatest number of (debtor, creditor) pairs in a period.
 pub const PAIRS_MAX: usize = 8_192;
+/// The greatest number of agreements with a record in a period: with [`PAIRS_MAX`] pairs they fit into a value
+/// ([`crate::state::VALUE_BYTES_MAX`]).
+pub const PERIOD_AGREEMENTS_MAX: usize = 4_096;
 /// How many closed periods a late booking may pass over before it finds an open one: more days than the longest
 /// record, contest and resolve windows have together, so that a resolver's decision always finds its period.
 pub const LATE_PERIODS_MAX: u32 = 192;
@@ -290,7 +293,9 @@ impl Books {
             load(&mut self.pairs, (period, currency), state, StateKey::PeriodPairs(period, currency))?;
         let new =
             parts.iter().filter(|(creditor, _)| !index.pairs.contains(&(terms.emsp, *creditor))).count();
-        if index.pairs.len().saturating_add(new) > PAIRS_MAX {
+        let one_more = owed > 0 && !index.agreements.contains(&id);
+        let full = one_more && index.agreements.len() >= PERIOD_AGREEMENTS_MAX;
+        if full || index.pairs.len().saturating_add(new) > PAIRS_MAX {
             return Err(RejectCode::LimitReached.into());
         }
         let mut postings = BTreeMap::new();
@@ -443,6 +448,59 @@ fn proportional(amount: i64, claims: &[(PartyId, i64)]) -> Option<Vec<(PartyId, 
     }
     parts.sort_by_key(|(_, place, ..)| *place);
     Some(parts.into_iter().map(|(_, _, party, part)| (party, part)).collect())
+}
+
+/// What the transaction reads and writes, as far as it says: not the accounts of those whom a period or what is unpaid
+/// names, nor the currency of an agreement.
+pub(crate) fn reads(keys: &mut Vec<StateKey>, tx: &SettlementTx) {
+    match tx {
+        // Refused before an item is looked at.
+        SettlementTx::ReserveCredit(items) if items.len() > BATCH_MAX => {}
+        SettlementTx::ReserveCredit(items) => {
+            keys.reserve(items.len().saturating_mul(2).saturating_add(16));
+            let mut last = None;
+            for item in items {
+                let AgreementRef { id, version } = item.agreement;
+                keys.push(StateKey::Reservation(id, item.session));
+                if last != Some(item.agreement) {
+                    keys.push(StateKey::Agreement(id));
+                    keys.push(StateKey::AgreementTerms(id, version));
+                    keys.push(StateKey::Exposure(id));
+                }
+                last = Some(item.agreement);
+            }
+        }
+        SettlementTx::ClosePeriod { period, currency } => keys.extend([
+            StateKey::Parameters,
+            StateKey::ClosedPeriod(*period, *currency),
+            StateKey::PeriodPairs(*period, *currency),
+            StateKey::Unpaid(*currency),
+        ]),
+        SettlementTx::AttestDeposit { party, amount, reference } => {
+            attest_reads(keys, AttestationKind::Deposit, *party, amount.currency, reference);
+        }
+        SettlementTx::AttestPayout { party, amount, reference } => {
+            attest_reads(keys, AttestationKind::Payout, *party, amount.currency, reference);
+        }
+    }
+}
+
+fn attest_reads(
+    keys: &mut Vec<StateKey>,
+    kind: AttestationKind,
+    party: PartyId,
+    currency: Currency,
+    reference: &ShortText<64>,
+) {
+    keys.extend([
+        StateKey::Parameters,
+        StateKey::Member(party),
+        StateKey::Attestation(kind, reference.clone()),
+        StateKey::Account(Account::Cash(party, currency)),
+        StateKey::Account(Account::Treasury(currency)),
+        StateKey::Attested(currency),
+        StateKey::Unpaid(currency),
+    ]);
 }
 
 /// Applies a batch of reservations: an outcome for each.

@@ -66,6 +66,13 @@ impl StateKey {
     }
 }
 
+/// The greatest size of a key in bytes; no key comes near it.
+pub const KEY_BYTES_MAX: usize = 512;
+/// The greatest size of a value in bytes: what an engine must be able to store under one key, and to send in one
+/// message. Every kind of value has limits of its own that keep it below, but for those that other members' business
+/// makes grow; a transaction that would write a larger one is refused.
+pub const VALUE_BYTES_MAX: usize = 256 * 1024;
+
 /// What treasurers attest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub enum AttestationKind {
@@ -123,7 +130,7 @@ pub enum StateError {
     },
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
@@ -191,6 +198,14 @@ impl<'a> Overlay<'a> {
         self.writes.insert(key.to_bytes(), None);
     }
 
+    /// Whether everything that was written can be stored: [`KEY_BYTES_MAX`], [`VALUE_BYTES_MAX`].
+    #[must_use]
+    pub fn is_storable(&self) -> bool {
+        self.writes.iter().all(|(key, value)| {
+            key.len() <= KEY_BYTES_MAX && value.as_ref().is_none_or(|v| v.len() <= VALUE_BYTES_MAX)
+        })
+    }
+
     /// The changes.
     #[must_use]
     pub fn into_writes(self) -> Writes {
@@ -234,23 +249,70 @@ impl StateView for MemoryState {
     }
 }
 
+/// Collects what a digest over entries is made of.
+fn add_entry(hasher: &mut Sha256, key: &[u8], value: &[u8]) {
+    for part in [key, value] {
+        hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+        hasher.update(part);
+    }
+}
+
+/// [`state_digest`] for entries that come one by one, in the order of their keys.
+#[derive(Clone, Debug, Default)]
+pub struct StateHasher(Sha256);
+
+impl StateHasher {
+    /// Adds an entry, unless it is bookkeeping. Bytes that are no key are added like a key.
+    pub fn add(&mut self, key: &[u8], value: &[u8]) {
+        if !matches!(codec::from_bytes(key), Ok(StateKey::Lane(..) | StateKey::TariffPublished(..))) {
+            add_entry(&mut self.0, key, value);
+        }
+    }
+
+    /// The digest of what was added.
+    #[must_use]
+    pub fn finish(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
+/// [`crate::snapshot::entries_digest`] for entries that come one by one, in the order of their keys.
+#[derive(Clone, Debug)]
+pub struct EntriesHasher {
+    hasher: Sha256,
+    count: u64,
+}
+
+impl Default for EntriesHasher {
+    fn default() -> Self {
+        Self { hasher: Sha256::new_with_prefix(b"eroam/entries/1"), count: 0 }
+    }
+}
+
+impl EntriesHasher {
+    /// Adds an entry.
+    pub fn add(&mut self, key: &[u8], value: &[u8]) {
+        add_entry(&mut self.hasher, key, value);
+        self.count = self.count.saturating_add(1);
+    }
+
+    /// The digest of what was added. The number comes last, since it is not known before.
+    #[must_use]
+    pub fn finish(mut self) -> Digest {
+        self.hasher.update(self.count.to_le_bytes());
+        Digest(self.hasher.finalize().into())
+    }
+}
+
 /// SHA-256 over the sorted business keys and values: equal for the same business history, however it was packed into
 /// blocks. Lane sequences are left out, since resent envelopes consume some, and so are the times of blocks.
 ///
 /// `entries` must come in the order of their keys.
 #[must_use]
 pub fn state_digest<'a>(entries: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Digest {
-    let mut hasher = Sha256::new();
-    for (key, value) in entries {
-        if matches!(codec::from_bytes(key), Ok(StateKey::Lane(..) | StateKey::TariffPublished(..))) {
-            continue;
-        }
-        for part in [key, value] {
-            hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
-            hasher.update(part);
-        }
-    }
-    Digest(hasher.finalize().into())
+    let mut hasher = StateHasher::default();
+    entries.for_each(|(key, value)| hasher.add(key, value));
+    hasher.finish()
 }
 
 /// For each currency the sum of all members' accounts less the attested deposits, in millionths. Zero, or money was

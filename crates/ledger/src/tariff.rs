@@ -24,6 +24,17 @@ pub enum TariffTx {
     },
 }
 
+/// What [`apply`] reads and writes, but for the sender's own member and lane.
+pub(crate) fn reads(keys: &mut Vec<StateKey>, sender: PartyId, tx: &TariffTx) {
+    let TariffTx::PublishTariff { version, tariff } = tx;
+    let id = tariff.id();
+    keys.extend([
+        StateKey::TariffHead(sender, id.clone()),
+        StateKey::Tariff(sender, id.clone(), *version),
+        StateKey::TariffPublished(sender, id.clone(), *version),
+    ]);
+}
+
 pub(crate) fn apply(
     state: &mut Overlay<'_>,
     now: UnixMillis,

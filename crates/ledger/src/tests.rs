@@ -2,10 +2,15 @@
 
 mod batches;
 mod determinism;
+mod envelopes;
 mod fixture;
 mod formats;
+mod genesis;
 mod lifecycle;
+mod limits;
 mod properties;
+mod reads;
 mod rejects;
 mod settlements;
+mod snapshots;
 mod world;

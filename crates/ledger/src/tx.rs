@@ -8,6 +8,11 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use eroam_domain::codec::{self, Digest};
 use eroam_domain::ids::PartyId;
 use eroam_domain::time::UnixMillis;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
 
 /// The envelope format. A change of any transaction's bytes is a new version.
 pub const VERSION: u8 = 1;
@@ -29,11 +34,47 @@ impl PublicKey {
         Self(key.verifying_key().to_bytes())
     }
 
+    /// Whether it can verify anything: it is a point of the curve, and not one of the weak ones.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        VerifyingKey::from_bytes(&self.0).is_ok_and(|key| !key.is_weak())
+    }
+
     /// Whether `signature` over `message` is this key's. A malformed or weak key verifies nothing.
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
         VerifyingKey::from_bytes(&self.0)
             .is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        codec::write_hex(f, &self.0)
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        let bytes = s.parse::<Digest>().map_err(|_| {
+            let beginning: String = s.chars().take(70).collect();
+            format!("`{beginning}` is no Ed25519 public key: 64 hexadecimal digits are expected")
+        })?;
+        Ok(Self(bytes.0))
+    }
+}
+
+impl Serialize for PublicKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PublicKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <Cow<'de, str> as Deserialize<'de>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -144,6 +185,12 @@ impl SignedEnvelope {
         Digest::of(&self.bytes)
     }
 
+    /// As [`Self::verify`], for an envelope that waits: its signature need not be checked again.
+    #[must_use]
+    pub fn check(self: Arc<Self>, key: &PublicKey) -> Option<CheckedEnvelope> {
+        self.verify(key).is_some().then_some(CheckedEnvelope { signed: self, key: *key })
+    }
+
     /// Checks the signature. Expensive, and independent of the state but for the key: engines may run it in parallel.
     #[must_use]
     pub fn verify(&self, key: &PublicKey) -> Option<VerifiedEnvelope<'_>> {
@@ -172,6 +219,33 @@ impl VerifiedEnvelope<'_> {
     #[must_use]
     pub const fn envelope(&self) -> &Envelope {
         &self.signed.envelope
+    }
+}
+
+/// A [`VerifiedEnvelope`] that owns its envelope. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct CheckedEnvelope {
+    signed: Arc<SignedEnvelope>,
+    key: PublicKey,
+}
+
+impl CheckedEnvelope {
+    /// The proof that [`crate::execute::execute_verified`] asks for.
+    #[must_use]
+    pub fn as_verified(&self) -> VerifiedEnvelope<'_> {
+        VerifiedEnvelope { signed: &self.signed, key: self.key }
+    }
+
+    /// The envelope with its signature.
+    #[must_use]
+    pub const fn signed(&self) -> &Arc<SignedEnvelope> {
+        &self.signed
+    }
+
+    /// The key that signed.
+    #[must_use]
+    pub const fn key(&self) -> PublicKey {
+        self.key
     }
 }
 

@@ -78,6 +78,15 @@ impl StoreUrl {
         Self(Location::Directory(path.to_owned()))
     }
 
+    /// The directory, where it is one.
+    #[must_use]
+    pub fn as_directory(&self) -> Option<&Path> {
+        match &self.0 {
+            Location::Directory(path) => Some(path),
+            _ => None,
+        }
+    }
+
     pub(crate) fn place(&self, owner: Owner) -> Place {
         match &self.0 {
             Location::Memory => Place::Memory,

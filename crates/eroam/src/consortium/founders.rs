@@ -17,9 +17,11 @@ use eroam_domain::tariff::{
 use eroam_domain::time::{PeriodKind, TimeOfDay, UnixMillis, Weekdays};
 use eroam_gateway::gateway::Policy;
 use eroam_gateway::rules::Rules;
-use eroam_ledger::agreement::{AgreementTx, agreement_id, terms_digest};
-use eroam_ledger::genesis::{Genesis, GenesisMember, Parameters};
+use eroam_ledger::agreement::{AgreementRecord, AgreementTx, agreement_id, terms_digest};
+use eroam_ledger::genesis::{Consensus, Genesis, GenesisMember, Parameters};
 use eroam_ledger::membership::Roles;
+use eroam_ledger::settlement::SettlementTx;
+use eroam_ledger::state::{StateError, StateKey, StateView, read};
 use eroam_ledger::tariff::TariffTx;
 use eroam_ledger::tx::{PublicKey, Tx};
 
@@ -120,7 +122,11 @@ pub fn founders() -> Vec<Founder> {
 
 /// The genesis of these organisations with these keys.
 #[must_use]
-pub fn genesis(founders: &[Founder], key: impl Fn(PartyId) -> PublicKey) -> Genesis {
+pub fn genesis(
+    founders: &[Founder],
+    consensus: Consensus,
+    key: impl Fn(PartyId) -> PublicKey,
+) -> Genesis {
     Genesis {
         name: text("eroam demonstration"),
         parameters: Parameters { treasurers_required: TREASURERS_REQUIRED, close_grace: CLOSE_GRACE },
@@ -128,6 +134,8 @@ pub fn genesis(founders: &[Founder], key: impl Fn(PartyId) -> PublicKey) -> Gene
             .iter()
             .map(|f| GenesisMember { party: f.party, name: text(f.name), roles: f.roles, key: key(f.party) })
             .collect(),
+        consensus,
+        imported: None,
     }
 }
 
@@ -289,14 +297,18 @@ pub fn terms(founders: &[Founder], emsp: PartyId, cpo: PartyId) -> RoamingAgreem
     }
 }
 
-/// Everything that makes the network ready: tariffs, and agreements that both sides sign.
+/// Transactions with their senders.
+pub type Transactions = Vec<(PartyId, Tx)>;
+
+/// Everything that makes the network ready: tariffs and proposed agreements, and then the acceptances of these, which
+/// must be submitted later.
 #[must_use]
-pub fn founding_transactions(founders: &[Founder]) -> Vec<(PartyId, Tx)> {
-    let mut txs = Vec::new();
+pub fn founding_transactions(founders: &[Founder]) -> (Transactions, Transactions) {
+    let (mut first, mut then) = (Vec::new(), Vec::new());
     for founder in founders {
         for id in TARIFFS {
             let tariff = founder.tariff(id);
-            txs.push((founder.party, Tx::Tariff(TariffTx::PublishTariff { version: 1, tariff })));
+            first.push((founder.party, Tx::Tariff(TariffTx::PublishTariff { version: 1, tariff })));
         }
     }
     for emsp in founders {
@@ -305,11 +317,40 @@ pub fn founding_transactions(founders: &[Founder]) -> Vec<(PartyId, Tx)> {
             let effective_from = UnixMillis::EPOCH;
             let id = agreement_id(&terms, effective_from);
             let accepted = terms_digest(&terms, effective_from);
-            txs.push((emsp.party, Tx::Agreement(AgreementTx::Propose { terms, effective_from })));
-            txs.push((cpo.party, Tx::Agreement(AgreementTx::Accept { id, version: 1, terms: accepted })));
+            first.push((emsp.party, Tx::Agreement(AgreementTx::Propose { terms, effective_from })));
+            then.push((cpo.party, Tx::Agreement(AgreementTx::Accept { id, version: 1, terms: accepted })));
         }
     }
-    txs
+    (first, then)
+}
+
+/// A deposit that a treasurer attests, each under a reference of its own: a small transaction, for measuring.
+#[must_use]
+pub fn attestation(party: PartyId, number: u64) -> Option<Tx> {
+    let reference = ShortText::new(&format!("measured {number}")).ok()?;
+    let amount = Money::new(1, currency());
+    Some(Tx::Settlement(SettlementTx::AttestDeposit { party, amount, reference }))
+}
+
+/// Whether a founding transaction has had its effect already.
+///
+/// # Errors
+/// [`StateError`].
+pub fn is_done(state: &dyn StateView, tx: &Tx) -> Result<bool, StateError> {
+    let agreement = |id| read::<AgreementRecord>(state, &StateKey::Agreement(id));
+    Ok(match tx {
+        Tx::Tariff(TariffTx::PublishTariff { tariff, .. }) => {
+            let head = StateKey::TariffHead(tariff.party(), tariff.id().clone());
+            read::<u32>(state, &head)?.is_some()
+        }
+        Tx::Agreement(AgreementTx::Propose { terms, effective_from }) => {
+            agreement(agreement_id(terms, *effective_from))?.is_some()
+        }
+        Tx::Agreement(AgreementTx::Accept { id, .. }) => {
+            agreement(*id)?.is_some_and(|a| a.version_at(UnixMillis::EPOCH).is_some())
+        }
+        _ => false,
+    })
 }
 
 #[cfg(test)]
@@ -319,7 +360,8 @@ mod tests {
     #[test]
     fn the_founders_make_a_network_with_sound_tariffs_rules_and_terms() {
         let founders = founders();
-        let genesis = genesis(&founders, |p| PublicKey::of(&crate::consortium::Seed(1).signing_key(p)));
+        let consensus = crate::ledger::LedgerSetup::default().consensus(crate::consortium::Seed(1), &[founders[0].party]);
+        let genesis = genesis(&founders, consensus, |p| PublicKey::of(&crate::consortium::Seed(1).signing_key(p)));
         assert!(genesis.state().is_ok());
         for founder in &founders {
             assert_eq!(founder.retail().check(), Ok(()));
@@ -331,6 +373,7 @@ mod tests {
                 assert_eq!(terms(&founders, founder.party, other.party).check(), Ok(()));
             }
         }
-        assert_eq!(founding_transactions(&founders).len(), 12 + 24);
+        let (first, then) = founding_transactions(&founders);
+        assert_eq!((first.len(), then.len()), (12 + 12, 12));
     }
 }

@@ -85,7 +85,8 @@ mod tests {
         let seed = Seed(7);
         let founders = founders::founders();
         let mut state = MemoryState::default();
-        let genesis = founders::genesis(&founders, |p| PublicKey::of(&seed.signing_key(p)));
+        let consensus = crate::ledger::LedgerSetup::default().consensus(seed, &[founders[0].party]);
+        let genesis = founders::genesis(&founders, consensus, |p| PublicKey::of(&seed.signing_key(p)));
         state.apply(genesis.state().expect("the founders make a network"));
         let (from, to) = (founders[0].party, founders[1].party);
         let letter = Letter { from, to, message: PartnerMessage::ReportsReceived(Vec::new()) };

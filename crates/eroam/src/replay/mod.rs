@@ -14,7 +14,7 @@ pub mod input;
 pub mod output;
 
 use crate::consortium::founders::{self, CLOSE_GRACE, PERIOD};
-use crate::consortium::{AtStation, Consortium, ConsortiumError, Seed};
+use crate::consortium::{AtStation, Consortium, ConsortiumError, Seed, Setup};
 use assign::{Assignment, PlannedSession, RoamingShare, assign};
 use eroam_domain::cdr::SessionId;
 use eroam_domain::charge::{ChargeRequest, PresentedCredential};
@@ -27,7 +27,6 @@ use eroam_gateway::account::readings_digest;
 use eroam_gateway::ports::Store as _;
 use eroam_gateway::sessions::{Consumption, Phase, Session};
 use eroam_ledger::query;
-use eroam_store::StoreUrl;
 use input::{InputSession, ReadError, Rejected};
 use output::OutputError;
 use serde::Serialize;
@@ -47,8 +46,8 @@ pub struct Options {
     pub inputs: Vec<PathBuf>,
     /// Where to write.
     pub out: PathBuf,
-    /// Where the consortium keeps its records; without it in memory.
-    pub data: Option<StoreUrl>,
+    /// Where the consortium keeps its records and its ledger; by default nowhere.
+    pub setup: Setup,
     /// So many sessions at most, the earliest.
     pub limit: Option<usize>,
     /// So often, as later years with other drivers.
@@ -105,6 +104,10 @@ pub struct Summary {
     pub energy_wh: u64,
     /// The state that every member computes.
     pub state_digest: String,
+    /// The height of the ledger's latest block. It depends on how the transactions were packed.
+    pub ledger_height: u64,
+    /// How many validators agreed on it.
+    pub validators: u64,
     /// For each currency all accounts less the attested deposits: 0, or money was made or lost.
     pub ledger_balance_micros: BTreeMap<String, i64>,
     /// What each party was owed (positive) or owed over all closed periods.
@@ -150,7 +153,7 @@ pub fn run(options: &Options, progress: &mut dyn Progress) -> Result<Summary, Re
     progress.stage("reading");
     let read = read_inputs(options, progress)?;
     let mut rejected = read.rejected.clone();
-    let mut consortium = Consortium::open(options.seed, options.data.as_ref())?;
+    let mut consortium = Consortium::open(options.seed, &options.setup)?;
     let founders = consortium.founders().to_vec();
     let assignment = assign(&read.sessions, &founders, options.seed, options.roaming_share, options.repeat);
     for (input, field, reason) in &assignment.unplaced {
@@ -194,6 +197,8 @@ pub fn run(options: &Options, progress: &mut dyn Progress) -> Result<Summary, Re
         drivers: u64::try_from(assignment.drivers.len()).unwrap_or(u64::MAX),
         energy_wh: totals.energy_wh,
         state_digest: totals.state_digest.to_string(),
+        ledger_height: consortium.validators().height(),
+        validators: u64::try_from(consortium.validators().nodes().len()).unwrap_or(u64::MAX),
         ledger_balance_micros: totals.ledger_balance,
         net_positions: totals.net_positions,
         letters: consortium.carried().iter().map(|(k, v)| ((*k).to_owned(), *v)).collect(),
@@ -538,6 +543,8 @@ impl std::fmt::Display for Summary {
             self.sessions_roamed, self.local_authorizations
         )?;
         writeln!(f, "{} records on the ledger, state {}", self.cdrs_recorded, self.state_digest)?;
+        let validators = if self.validators == 1 { "validator" } else { "validators" };
+        writeln!(f, "{} blocks, agreed on by {} {validators}", self.ledger_height, self.validators)?;
         writeln!(f, "{} waiting for somebody (pending.jsonl)", self.sessions_pending)?;
         for (currency, sum) in &self.ledger_balance_micros {
             writeln!(f, "all accounts less attested deposits: {sum} millionths of {currency}")?;

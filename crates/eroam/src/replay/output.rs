@@ -18,7 +18,7 @@ use super::NetTotal;
 use super::input::Rejected;
 use crate::consortium::founders::{self, Founder};
 use crate::consortium::{Consortium, ConsortiumError};
-use crate::ledger::StateTable;
+use eroam_chain::client::Client;
 use eroam_domain::agreement::RoamingAgreement;
 use eroam_domain::cdr::{CdrId, TariffRef};
 use eroam_domain::codec::Digest;
@@ -321,7 +321,7 @@ fn write_part(
     dir: &Path,
     gateway: &mut Gateway<OrgStore>,
     founders: &[Founder],
-    state: &StateTable,
+    state: &Client,
     now: UnixMillis,
     places: &BTreeMap<&EvseId, &Evse>,
 ) -> Result<Part, OutputError> {
@@ -455,7 +455,7 @@ fn write_sessions(
     dir: &Path,
     gateway: &mut Gateway<OrgStore>,
     founder: &Founder,
-    state: &StateTable,
+    state: &Client,
     now: UnixMillis,
     places: &BTreeMap<&EvseId, &Evse>,
 ) -> Result<Part, OutputError> {
@@ -724,8 +724,9 @@ fn write_settlement(dir: &Path, consortium: &Consortium, totals: &mut Totals) ->
     let ledger = consortium.ledger();
     let mut periods = Vec::new();
     let mut sums: BTreeMap<(String, PartyId), i64> = BTreeMap::new();
-    let entries = ledger.state().sorted();
-    for (key, value) in entries.iter().copied() {
+    let (_, entries) = ledger.entries().map_err(ConsortiumError::from)?;
+    let entries = || entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice()));
+    for (key, value) in entries() {
         let Ok(StateKey::ClosedPeriod(period, currency)) = eroam_domain::codec::from_bytes::<StateKey>(key)
         else {
             continue;
@@ -752,8 +753,8 @@ fn write_settlement(dir: &Path, consortium: &Consortium, totals: &mut Totals) ->
         .into_iter()
         .map(|((currency, party), amount_micros)| NetTotal { party, currency, amount_micros })
         .collect();
-    totals.state_digest = state_digest(entries.iter().copied());
-    for (currency, sum) in ledger_balance(entries.iter().copied()).map_err(ConsortiumError::from)? {
+    totals.state_digest = state_digest(entries());
+    for (currency, sum) in ledger_balance(entries()).map_err(ConsortiumError::from)? {
         totals.ledger_balance.insert(currency.to_string(), i64::try_from(sum).map_err(|_| overflow())?);
     }
     Ok(())

@@ -293,7 +293,7 @@ impl Inspection {
         let records = Tx::Cdr(CdrTx::RecordCdrs(vec![cdr.clone()]));
         let envelope = gateway(glp(), MemoryStore::default()).sign(Digest::ZERO, 0, 0, start(), records);
         let items = vec![Item { hash: cdr.digest(), outcome }];
-        let receipt = Receipt { envelope: envelope.digest(), height: 1, items };
+        let receipt = Receipt { envelope: envelope.digest(), height: Some(1), items };
         self.home.observe(&self.world.ledger, envelope.envelope(), &receipt, start()).unwrap();
     }
 

@@ -27,7 +27,7 @@ use eroam_domain::time::{CivilDate, LocalClock, PeriodKind, UnixMillis};
 use eroam_ledger::agreement::{AgreementTx, agreement_id, terms_digest};
 use eroam_ledger::cdr::CdrTx;
 use eroam_ledger::execute::{Header, execute};
-use eroam_ledger::genesis::{Genesis, GenesisMember, Parameters};
+use eroam_ledger::genesis::{BlockTime, Consensus, Genesis, GenesisMember, Parameters, Validator};
 use eroam_ledger::membership::Roles;
 use eroam_ledger::port::Receipt;
 use eroam_ledger::query;
@@ -304,6 +304,13 @@ impl TestLedger {
                     key: PublicKey::of(&key_of(party)),
                 })
                 .to_vec(),
+            consensus: Consensus {
+                validators: vec![Validator { party: arb(), key: PublicKey([1; 32]) }],
+                epoch_blocks: 1_000,
+                block_bytes_max: 4 * 1024 * 1024,
+                time: BlockTime::Stated,
+            },
+            imported: None,
         };
         let mut state = MemoryState::default();
         state.apply(genesis.state().unwrap());
@@ -319,7 +326,7 @@ impl TestLedger {
         let header = Header { network: self.network, height: self.height, time: self.time };
         let outcome = execute(&self.state, &signed, &header).unwrap();
         self.state.apply(outcome.writes);
-        let receipt = Receipt { envelope: signed.digest(), height: self.height, items: outcome.items };
+        let receipt = Receipt { envelope: signed.digest(), height: Some(self.height), items: outcome.items };
         self.blocks.push((signed, receipt.clone()));
         receipt
     }

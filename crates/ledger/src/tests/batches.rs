@@ -15,7 +15,7 @@ fn roaming() -> (Chain, Roaming) {
 }
 
 /// So many valid records: eight EVSEs, one session after the other.
-fn full_batch(roaming: &Roaming) -> Vec<Cdr> {
+pub(super) fn full_batch(roaming: &Roaming) -> Vec<Cdr> {
     (0u8..=255)
         .map(|n| {
             let mut cdr = roaming.cdr(n.into(), later(on(1, 10, 0), u64::from(n / 8) * HOUR), 10_000);

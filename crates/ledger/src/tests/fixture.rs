@@ -5,7 +5,7 @@
 use crate::agreement::{AgreementTx, agreement_id, terms_digest};
 use crate::cdr::{CdrRecord, CdrTx};
 use crate::execute::{Header, Outcome, execute};
-use crate::genesis::{Genesis, GenesisMember, Parameters};
+use crate::genesis::{BlockTime, Consensus, Genesis, GenesisMember, Parameters, Validator};
 use crate::membership::{MembershipTx, Roles};
 use crate::query;
 use crate::reject::{Item, RejectCode};
@@ -144,7 +144,19 @@ pub(super) fn genesis() -> Genesis {
                 key: PublicKey::of(&key_of(&party.to_string())),
             })
             .to_vec(),
+        consensus: Consensus {
+            validators: [hom(), vis(), uti(), tr1()].map(validator).to_vec(),
+            epoch_blocks: 1_000,
+            block_bytes_max: 4 * 1024 * 1024,
+            time: BlockTime::Stated,
+        },
+        imported: None,
     }
+}
+
+/// The member's validator.
+pub(super) fn validator(party: PartyId) -> Validator {
+    Validator { party, key: PublicKey::of(&key_of(&format!("validator of {party}"))) }
 }
 
 /// Executes envelopes one by one on a state in memory.

@@ -34,6 +34,11 @@ pub(super) fn kind(tx: &Tx) -> &'static str {
     }
 }
 
+/// The network that the golden bytes name: a fixed one, so that a change of the genesis shows in its own hash alone.
+fn network() -> Digest {
+    "ab6a434351a887bbe58197d39b6f9a19c4e0a2a1ff44348a641c9361dab5f1e9".parse().unwrap()
+}
+
 /// One transaction of each kind, the same for ever.
 fn one_of_each() -> Vec<Tx> {
     let (terms, from) = (terms(hom(), vis()), on(1, 1, 0));
@@ -46,7 +51,7 @@ fn one_of_each() -> Vec<Tx> {
     let cdr = roaming.cdr(1, on(1, 10, 8), 10_000);
     let accepted = terms_digest(&terms, from);
     vec![
-        Tx::Membership(MembershipTx::rotate(genesis().network(), vis(), &key_of("new"))),
+        Tx::Membership(MembershipTx::rotate(network(), vis(), &key_of("new"))),
         Tx::Agreement(AgreementTx::Propose { terms: terms.clone(), effective_from: from }),
         Tx::Agreement(AgreementTx::Accept { id, version: 1, terms: accepted }),
         Tx::Agreement(AgreementTx::Amend { id, terms, effective_from: on(2, 1, 0) }),
@@ -67,9 +72,11 @@ fn hashes() -> Vec<(&'static str, String)> {
     let mut hashes: Vec<(&str, String)> =
         one_of_each().iter().map(|tx| (kind(tx), Digest::of(&codec::to_bytes(tx)).to_string())).collect();
     let chain = Chain::new();
-    let envelope = chain.sign(chain.envelope(hom(), deposit(hom(), 10 * EUR, "in")));
+    let envelope = chain.envelope(hom(), deposit(hom(), 10 * EUR, "in"));
+    let envelope = chain.sign(Envelope { network: network(), ..envelope });
     hashes.push(("envelope", envelope.digest().to_string()));
     hashes.push(("genesis", genesis().network().to_string()));
+    hashes.push(("snapshot", Digest::of(&super::snapshots::of_genesis()).to_string()));
     let price = Price { excl_vat: 1, incl_vat: 2 };
     let outcomes = [
         ItemOutcome::ACCEPTED,
@@ -101,7 +108,8 @@ const GOLDEN: &[(&str, &str)] = &[
     ("ClosePeriod", "b25f0e5f6fc56190b92b6332f8f209a2f8c253b6b93cae5b69ec4da77d79c969"),
     ("AttestPayout", "321c9033b51103315996832f6c408ba96b5547857a3089fd204e1669cf387d80"),
     ("envelope", "87f2da23659c302a5df59e8a8a54e0a557177aea5363e3a1aac67f2ad09bf9ce"),
-    ("genesis", "ab6a434351a887bbe58197d39b6f9a19c4e0a2a1ff44348a641c9361dab5f1e9"),
+    ("genesis", "2628d6170671dbdb710143e498607b4c85b53f43502bf144e15aa91d2753dd4a"),
+    ("snapshot", "fbc84c96b0e492c577dd741f75ff89dddcfd49aae66e7f260fd220f577db3525"),
     ("outcomes", "5ee24891e3e56d1649f200bc6347ffdc254ecf7df448a77d3e6a023a2abe71b4"),
     ("outcome root", "8b5794ffe29468d6e3eeaad0fbd636cbefd4919173cd84d73d99eb28b19006b0"),
 ];

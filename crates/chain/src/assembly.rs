@@ -1,0 +1,376 @@
+//! Puts a validator together from the engine's parts. Generic over the runtime and the network, so that a simulation
+//! runs what a node runs.
+//!
+//! ```text
+//!  p2p --votes, certificates--> simplex (one per epoch) --proposes, verifies--> Hold -> Deferred -> Stateful -> Ledger
+//!   |                              |  finalizations                                         ^            |
+//!   +--blocks--> buffered --> marshal (archive of blocks and finalizations) --final blocks--+        QMDB (state)
+//!   +--envelopes--> gossip <--> mempool <----- propose, finalized -------------------------------------- Ledger
+//! ```
+
+use crate::application::{Ledger, Shared as ApplicationState};
+use crate::beginning::Beginning;
+use crate::block::Block;
+use crate::epochs::{Epochs, FinalizedBlocks, Timing};
+use crate::gossip;
+use crate::hold::{Hold, Reasons};
+use crate::keep::Kept;
+use crate::machine::StateMachine;
+use crate::mempool::Mempool;
+use crate::requests::{Marshal, Questions, Request, answer};
+use crate::state::{Databases, operation_cfg};
+use crate::sync::NoSync;
+use crate::tip::Tip;
+use commonware_broadcast::buffered;
+use commonware_consensus::marshal::core::Actor as MarshalActor;
+use commonware_consensus::marshal::resolver::p2p as marshal_resolver;
+use commonware_consensus::marshal::standard::{Deferred, Standard};
+use commonware_consensus::marshal::{self, Identifier};
+use commonware_consensus::simplex::scheme::ed25519::Scheme;
+use commonware_consensus::types::{FixedEpocher, Height, ViewDelta};
+use commonware_consensus::{Reporters, simplex};
+use commonware_cryptography::certificate::{ConstantProvider, Verifier as _};
+use commonware_cryptography::{Digested, Digestible as _, Signer as _, ed25519};
+use commonware_glue::stateful::db::SyncEngineConfig;
+use commonware_glue::stateful::{Config as StatefulConfig, PruneConfig, Stateful, SyncPlan};
+use commonware_p2p::{Blocker, Provider, Receiver, Sender, max_message_size};
+use commonware_parallel::Sequential;
+use commonware_runtime::buffer::paged::CacheRef;
+use commonware_runtime::{Clock, Handle, Metrics, Network as RuntimeNetwork, Spawner, Storage};
+use commonware_storage::archive::prunable;
+use commonware_storage::journal::contiguous::variable::Config as LogConfig;
+use commonware_storage::mmr::full::Config as MmrConfig;
+use commonware_storage::qmdb::current::VariableConfig;
+use commonware_storage::translator::EightCap;
+use commonware_utils::ordered::Set;
+use commonware_utils::{NZDuration, NZU64, NZUsize};
+use rand::{CryptoRng, Rng};
+use std::num::{NonZeroU16, NonZeroU64, NonZeroUsize};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// The bytes of a page on the disk; small, so that little is written again when little was added.
+const PAGE_BYTES: u16 = 4096;
+/// Twelve of them are a checksum.
+const PAGE_PAYLOAD: NonZeroU16 = NonZeroU16::new(PAGE_BYTES - 12).expect("not zero");
+/// Blocks are kept for ever; the operations of states older than this are not.
+const STATES_KEPT: usize = 256;
+
+/// What a validator is to know.
+pub(crate) struct Parts {
+    pub(crate) beginning: Arc<Beginning>,
+    /// The key of this node on the network.
+    pub(crate) key: ed25519::PrivateKey,
+    /// Whether it votes with that key. A node that does not vote only reads what its directory holds.
+    pub(crate) votes: bool,
+    pub(crate) validators: Set<ed25519::PublicKey>,
+    pub(crate) machine: Arc<dyn StateMachine>,
+    pub(crate) mempool: Mempool,
+    pub(crate) tip: Arc<Tip>,
+    pub(crate) timing: Timing,
+    pub(crate) items_max: usize,
+    pub(crate) cache_bytes: usize,
+    /// What the names of its files begin with; validators that share a storage differ in it.
+    pub(crate) prefix: String,
+    pub(crate) questions: Questions,
+    pub(crate) requests: mpsc::UnboundedReceiver<Request>,
+    pub(crate) outgoing: gossip::Outgoing,
+    /// Is told of every finalized block in their order, from the one after `indexed` on.
+    pub(crate) pass_on: Box<dyn Fn(Arc<Block>) + Send + Sync>,
+    pub(crate) indexed: u64,
+}
+
+/// The channels of the network, each with its own rate limit.
+pub(crate) struct Network<S, N, O> {
+    pub(crate) votes: (S, N),
+    pub(crate) certificates: (S, N),
+    pub(crate) requests: (S, N),
+    pub(crate) backfill: (S, N),
+    pub(crate) blocks: (S, N),
+    pub(crate) envelopes: (S, N),
+    /// Knows the peers, and keeps those away who misbehave.
+    pub(crate) oracle: O,
+}
+
+/// The greatest message of any channel.
+pub(crate) fn message_bytes_max(validators: u32) -> u32 {
+    max_message_size(&[
+        simplex::max_payload_size::<Scheme, crate::block::EngineDigest>(validators),
+        marshal::max_payload_size::<Standard<Block>, Scheme>(validators, &()),
+        gossip::MESSAGE_BYTES_MAX,
+    ])
+}
+
+/// Runs a validator until it is told to stop or its engine ends.
+pub(crate) async fn run<E, S, N, O>(context: E, mut parts: Parts, network: Network<S, N, O>)
+where
+    E: Spawner + Metrics + CryptoRng + Rng + Clock + Storage + RuntimeNetwork + Send + Sync + 'static,
+    S: Sender<PublicKey = ed25519::PublicKey>,
+    N: Receiver<PublicKey = ed25519::PublicKey>,
+    O: Blocker<PublicKey = ed25519::PublicKey> + Provider<PublicKey = ed25519::PublicKey> + Clone + Sync,
+{
+    let buffer = NZUsize!(1 << 20);
+    let pages = NonZeroUsize::new(parts.cache_bytes / usize::from(PAGE_BYTES)).unwrap_or(NZUsize!(1024));
+    let page_cache = CacheRef::new(PAGE_PAYLOAD, pages);
+    let prefix = std::mem::take(&mut parts.prefix);
+    let local = parts.key.public_key();
+    let network_name = eroam_light::certificate::consensus_namespace(&parts.beginning.network);
+    let scheme = if parts.votes {
+        Scheme::signer(&network_name, parts.validators.clone(), parts.key.clone())
+            .expect("the key was found among the validators before")
+    } else {
+        Scheme::verifier(&network_name, parts.validators.clone())
+    };
+    let epoch_blocks = u64::from(parts.beginning.genesis.consensus.epoch_blocks);
+    let epocher = FixedEpocher::new(NonZeroU64::new(epoch_blocks).expect("checked with the genesis"));
+
+    let resolver = marshal_resolver::init(
+        context.child("backfill"),
+        marshal_resolver::Config {
+            public_key: local.clone(),
+            peer_provider: network.oracle.clone(),
+            blocker: network.oracle.clone(),
+            mailbox_size: NZUsize!(1024),
+            fetch_timeout: NZDuration!(Duration::from_secs(2)),
+            fetch_retry_delay: Duration::from_millis(100),
+            priority_requests: false,
+            priority_responses: false,
+        },
+        network.backfill,
+    );
+    let (broadcast, blocks) = buffered::Engine::new(
+        context.child("broadcast"),
+        buffered::Config {
+            public_key: local,
+            mailbox_size: NZUsize!(1024),
+            deque_size: 16,
+            priority: false,
+            codec_config: (),
+            peer_provider: network.oracle.clone(),
+            strategy: Sequential,
+        },
+    );
+    broadcast.start(network.blocks);
+
+    let archive = |name: &str| prunable::Config {
+        translator: EightCap,
+        metadata_partition: format!("{prefix}-{name}-metadata"),
+        key_partition: format!("{prefix}-{name}-key"),
+        key_page_cache: page_cache.clone(),
+        value_partition: format!("{prefix}-{name}-value"),
+        compression: None,
+        codec_config: (),
+        items_per_section: NZU64!(1024),
+        key_write_buffer: buffer,
+        value_write_buffer: buffer,
+        replay_buffer: buffer,
+    };
+    let finalizations = prunable::Archive::init(
+        context.child("finalizations"),
+        with_codec(archive("finalizations"), scheme.certificate_codec_config()),
+    )
+    .await
+    .expect("the archive of finalizations opens");
+    let archived = prunable::Archive::init(context.child("blocks"), archive("blocks"))
+        .await
+        .expect("the archive of blocks opens");
+
+    let genesis = parts.beginning.block.clone();
+    let plan = SyncPlan::init(context.child("plan"), prefix.clone()).await;
+    let provider = ConstantProvider::new(scheme.clone());
+    let (marshal_actor, marshal, floor): (_, Marshal, _) =
+        MarshalActor::<_, Standard<Block>, _, _, _, _, _>::init(
+            context.child("marshal"),
+            Kept(finalizations),
+            Kept(archived),
+            marshal::Config {
+                provider,
+                epocher: epocher.clone(),
+                start: plan.marshal_start(Digested::precomputed(genesis.clone(), genesis.digest())),
+                partition_prefix: prefix.clone(),
+                mailbox_size: NZUsize!(1024),
+                view_retention: ViewDelta::new(256),
+                prunable_items_per_section: NZU64!(1024),
+                page_cache: page_cache.clone(),
+                replay_buffer: buffer,
+                key_write_buffer: buffer,
+                value_write_buffer: buffer,
+                block_codec_config: (),
+                max_repair: NZUsize!(20),
+                max_pending_acks: NZUsize!(16),
+                strategy: Sequential,
+            },
+        )
+        .await;
+
+    let database = VariableConfig {
+        merkle_config: MmrConfig {
+            journal_partition: format!("{prefix}-state-mmr-journal"),
+            metadata_partition: format!("{prefix}-state-mmr-metadata"),
+            items_per_blob: NZU64!(1 << 20),
+            write_buffer: buffer,
+            replay_buffer: buffer,
+            strategy: Sequential,
+            page_cache: page_cache.clone(),
+        },
+        journal_config: LogConfig {
+            partition: format!("{prefix}-state-log"),
+            items_per_section: NZU64!(1 << 16),
+            compression: None,
+            codec_config: operation_cfg(),
+            page_cache: page_cache.clone(),
+            write_buffer: buffer,
+            replay_buffer: buffer,
+        },
+        grafted_metadata_partition: format!("{prefix}-state-grafted"),
+        translator: EightCap,
+        init_cache: Some(NZUsize!(1 << 16)),
+        init_buffer: NZUsize!(1 << 21),
+        init_concurrency: (),
+    };
+    let state = ApplicationState {
+        machine: parts.machine,
+        beginning: Arc::clone(&parts.beginning),
+        mempool: parts.mempool.clone(),
+        tip: Arc::clone(&parts.tip),
+        items_max: parts.items_max,
+    };
+    let (stateful, mailbox) = Stateful::new(
+        context.child("state"),
+        StatefulConfig {
+            application: Ledger { shared: Arc::new(state) },
+            db_config: database,
+            provider: (),
+            marshal: (marshal.clone(), floor),
+            mailbox_size: NZUsize!(1024),
+            plan,
+            resolvers: NoSync::new(),
+            sync_config: SyncEngineConfig {
+                fetch_batch_size: NZU64!(16),
+                apply_batch_size: NZU64!(4096),
+                max_outstanding_requests: NZUsize!(16),
+            },
+            prune_config: Some(PruneConfig {
+                maintenance_interval: NZUsize!(64),
+                retained_marshal_blocks: STATES_KEPT,
+                retained_qmdb_blocks: STATES_KEPT,
+            }),
+            strategy: Sequential,
+        },
+    );
+    let deferred =
+        Deferred::new(context.child("deferred"), mailbox.clone(), marshal.clone(), epocher.clone());
+    let reasons = Reasons {
+        mempool: parts.mempool.clone(),
+        tip: Arc::clone(&parts.tip),
+        hold: parts.timing.hold,
+        heartbeat: parts.timing.heartbeat,
+    };
+    let automaton = Hold::new(context.child("hold"), deferred.clone(), reasons);
+    let (heights, finalized_heights) = mpsc::unbounded_channel();
+    let (tell, finalized_blocks) = mpsc::unbounded_channel();
+    let finalized = FinalizedBlocks { heights, blocks: tell };
+    marshal_actor.start(Reporters::from((mailbox.clone(), finalized)), blocks, resolver);
+    stateful.start();
+    let databases: Databases<E> = mailbox.subscribe_databases().await;
+    // The latest block that the state on the disk is of.
+    if let Some((_, latest)) = marshal.get_anchor().await {
+        parts.tip.finalized(latest.inner().header(), &[]);
+    }
+    let latest = marshal.get_info(Identifier::Latest).await.map_or(0, |(height, _)| height.get());
+    parts.tip.ready_at(if parts.votes {
+        // A block of this run decides whatever an earlier one left undecided.
+        parts.beginning.height().max(parts.tip.header().height.saturating_add(1))
+    } else {
+        latest
+    });
+    tracing::info!(height = latest, "chain.open");
+
+    let epochs = Epochs {
+        scheme,
+        blocker: network.oracle,
+        automaton,
+        relay: deferred,
+        marshal: marshal.clone(),
+        page_cache,
+        prefix,
+        buffer,
+        timing: parts.timing,
+        epocher,
+        genesis: genesis.digest(),
+        finalized: finalized_heights,
+    };
+    let (archive, pass_on, indexed) = (marshal.clone(), parts.pass_on, parts.indexed);
+    context.child("index").spawn(move |_| index(archive, finalized_blocks, pass_on, indexed));
+    let votes = parts.votes;
+    let mut engine: Handle<()> = context.child("epochs").spawn(move |context| async move {
+        if votes {
+            epochs.run(context, network.votes, network.certificates, network.requests).await;
+        } else {
+            // Nothing will be finalized, and nothing ends but by request.
+            std::future::pending::<()>().await;
+        }
+    });
+    let (sender, receiver) = network.envelopes;
+    let (mempool, tip) = (parts.mempool.clone(), Arc::clone(&parts.tip));
+    context
+        .child("tell")
+        .spawn(move |context| gossip::tell(context, sender, parts.outgoing, mempool, tip));
+    let (mempool, tip) = (parts.mempool.clone(), Arc::clone(&parts.tip));
+    let (of, questions) = (parts.beginning.network, parts.questions.clone());
+    context.child("listen").spawn(move |_| gossip::listen(receiver, of, questions, mempool, tip));
+    loop {
+        commonware_macros::select! {
+            request = parts.requests.recv() => match request {
+                None | Some(Request::Stop) => break,
+                Some(request) => {
+                    let (databases, marshal, tip) = (databases.clone(), marshal.clone(), Arc::clone(&parts.tip));
+                    context.child("answer").spawn(move |context| answer(context, request, databases, marshal, tip));
+                }
+            },
+            _ = &mut engine => break,
+        }
+    }
+}
+
+/// Passes on the blocks of the archive that come after `indexed`, and then those that are finalized.
+async fn index(
+    archive: Marshal,
+    mut finalized: mpsc::UnboundedReceiver<Arc<Block>>,
+    pass_on: Box<dyn Fn(Arc<Block>) + Send + Sync>,
+    mut indexed: u64,
+) {
+    let processed = archive.get_processed().await.map_or(0, |p| p.height().get());
+    while indexed < processed {
+        let Some(earlier) = archive.get_block(Height::new(indexed.saturating_add(1))).await else {
+            tracing::error!(height = indexed + 1, "chain.archive.gap");
+            return;
+        };
+        pass_on(Arc::new(earlier.inner().clone()));
+        indexed += 1;
+    }
+    while let Some(block) = finalized.recv().await {
+        if block.header().height > indexed {
+            indexed = block.header().height;
+            pass_on(block);
+        }
+    }
+}
+
+/// The archive's settings for values that are decoded with `codec`.
+fn with_codec<C>(config: prunable::Config<EightCap, ()>, codec: C) -> prunable::Config<EightCap, C> {
+    prunable::Config {
+        translator: config.translator,
+        metadata_partition: config.metadata_partition,
+        key_partition: config.key_partition,
+        key_page_cache: config.key_page_cache,
+        value_partition: config.value_partition,
+        compression: config.compression,
+        codec_config: codec,
+        items_per_section: config.items_per_section,
+        key_write_buffer: config.key_write_buffer,
+        value_write_buffer: config.value_write_buffer,
+        replay_buffer: config.replay_buffer,
+    }
+}

@@ -1,0 +1,224 @@
+//! One consensus engine for each epoch, with journals of its own: when the last block of an epoch is final, the next
+//! epoch's engine begins on top of it.
+
+use crate::block::{Block, ConsensusContext, EngineDigest};
+use crate::requests::Marshal;
+use commonware_actor::Feedback;
+use commonware_consensus::marshal::Update;
+use commonware_consensus::simplex::config::{Floor, ForwardPolicy, SkipPolicy};
+use commonware_consensus::simplex::elector::RoundRobin;
+use commonware_consensus::simplex::scheme::ed25519::Scheme;
+use commonware_consensus::simplex::types::Activity;
+use commonware_consensus::simplex::{self, Plan, SkipBudget};
+use commonware_consensus::types::{Epoch, Epocher as _, FixedEpocher, Height, ViewDelta};
+use commonware_consensus::{CertifiableAutomaton, Heightable as _, Relay, Reporter};
+use commonware_cryptography::{Digestible as _, Sha256, ed25519};
+use commonware_p2p::utils::mux::{Builder as _, MuxHandle, Muxer};
+use commonware_p2p::{Blocker, Channel, Message, Receiver, Sender};
+use commonware_parallel::Sequential;
+use commonware_runtime::buffer::paged::CacheRef;
+use commonware_runtime::{Clock, Handle, Metrics, Network, Spawner, Storage};
+use commonware_utils::channel::mpsc as engine_mpsc;
+use commonware_utils::vec::NonEmptyVec;
+use commonware_utils::{Acknowledgement as _, NZDuration, NZUsize};
+use rand::{CryptoRng, Rng};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// Patience of the validators.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// How long a leader with nothing to propose waits before it declines.
+    pub hold: Duration,
+    /// How long the others wait for a leader's proposal; more than `hold`.
+    pub leader_timeout: Duration,
+    /// How long without a block before an empty one is proposed.
+    pub heartbeat: Duration,
+}
+
+impl Timing {
+    /// For a validator on its own: nobody else could lead, and after a crash the interrupted view is left quickly.
+    pub const ALONE: Self = Self {
+        hold: Duration::from_millis(900),
+        leader_timeout: Duration::from_secs(1),
+        heartbeat: Duration::from_secs(60),
+    };
+    /// For several: a silent leader is passed over after two and a half seconds.
+    pub const SEVERAL: Self = Self {
+        hold: Duration::from_secs(2),
+        leader_timeout: Duration::from_millis(2500),
+        heartbeat: Duration::from_secs(60),
+    };
+}
+
+/// Tells of each finalized block: the epochs of its height, the read model of its contents.
+#[derive(Clone)]
+pub(crate) struct FinalizedBlocks {
+    pub(crate) heights: mpsc::UnboundedSender<Height>,
+    pub(crate) blocks: mpsc::UnboundedSender<Arc<Block>>,
+}
+
+impl Reporter for FinalizedBlocks {
+    type Activity = Update<Block>;
+
+    fn report(&mut self, activity: Self::Activity) -> Feedback {
+        if let Update::Block(block, acknowledgement) = activity {
+            // The state actor's acknowledgement is what counts: it follows the state on the disk.
+            let heights = self.heights.send(block.height());
+            let blocks = self.blocks.send(Arc::new(block.inner().clone()));
+            acknowledgement.acknowledge();
+            if heights.is_err() || blocks.is_err() {
+                return Feedback::Closed;
+            }
+        }
+        Feedback::Ok
+    }
+}
+
+/// What every epoch's engine is made of.
+pub(crate) struct Epochs<B, A, R> {
+    pub(crate) scheme: Scheme,
+    pub(crate) blocker: B,
+    pub(crate) automaton: A,
+    pub(crate) relay: R,
+    pub(crate) marshal: Marshal,
+    pub(crate) page_cache: CacheRef,
+    /// What the names of the journals begin with.
+    pub(crate) prefix: String,
+    pub(crate) buffer: NonZeroUsize,
+    pub(crate) timing: Timing,
+    pub(crate) epocher: FixedEpocher,
+    pub(crate) genesis: EngineDigest,
+    pub(crate) finalized: mpsc::UnboundedReceiver<Height>,
+}
+
+/// The three channels that an engine talks on, split by epoch.
+struct Channels<S: Sender> {
+    votes: MuxHandle<S>,
+    votes_of_others: engine_mpsc::Receiver<(Channel, Message<S::PublicKey>)>,
+    certificates: MuxHandle<S>,
+    requests: MuxHandle<S>,
+}
+
+impl<B, A, R> Epochs<B, A, R>
+where
+    B: Blocker<PublicKey = ed25519::PublicKey>,
+    A: CertifiableAutomaton<Context = ConsensusContext, Digest = EngineDigest> + Clone,
+    R: Relay<Digest = EngineDigest, PublicKey = ed25519::PublicKey, Plan = Plan<ed25519::PublicKey>>
+        + Reporter<Activity = Activity<Scheme, EngineDigest>>
+        + Clone,
+{
+    /// Runs engine after engine, from the epoch of the block after the latest that was processed.
+    pub(crate) async fn run<E, S, N>(mut self, context: E, votes: (S, N), certificates: (S, N), requests: (S, N))
+    where
+        E: Spawner + Metrics + CryptoRng + Rng + Clock + Storage + Network,
+        S: Sender<PublicKey = ed25519::PublicKey>,
+        N: Receiver<PublicKey = ed25519::PublicKey>,
+    {
+        let (mux, vote_handle, votes_of_others) =
+            Muxer::builder(context.child("votes"), votes.0, votes.1).with_backup().build();
+        mux.start();
+        let (mux, certificate_handle) =
+            Muxer::new(context.child("certificates"), certificates.0, certificates.1);
+        mux.start();
+        let (mux, request_handle) = Muxer::new(context.child("requests"), requests.0, requests.1);
+        mux.start();
+        let mut channels = Channels {
+            votes: vote_handle,
+            votes_of_others,
+            certificates: certificate_handle,
+            requests: request_handle,
+        };
+        let processed = self.marshal.get_processed().await.map_or(Height::zero(), |p| p.height());
+        let mut epoch = self.epoch_after(processed);
+        let Some(mut engine) = self.enter(&context, epoch, &mut channels).await else { return };
+        loop {
+            commonware_macros::select! {
+                height = self.finalized.recv() => {
+                    let Some(height) = height else { break };
+                    let next = self.epoch_after(height);
+                    if next > epoch {
+                        epoch = next;
+                        // The old engine would only propose the last block again and again.
+                        engine.abort();
+                        match self.enter(&context, epoch, &mut channels).await {
+                            Some(entered) => engine = entered,
+                            None => break,
+                        }
+                    }
+                },
+                vote = channels.votes_of_others.recv() => {
+                    let Some((theirs, (from, _))) = vote else { break };
+                    // Somebody is an epoch ahead: ask for the block that ends ours.
+                    if Epoch::new(theirs) > epoch && let Some(last) = self.epocher.last(epoch) {
+                        self.marshal.hint_finalized(last, NonEmptyVec::new(from));
+                    }
+                },
+                ended = &mut engine => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, epoch = epoch.get(), "chain.engine.ended");
+                    }
+                    break;
+                },
+            }
+        }
+    }
+
+    fn epoch_after(&self, height: Height) -> Epoch {
+        self.epocher.containing(height.next()).map_or_else(Epoch::zero, |bounds| bounds.epoch())
+    }
+
+    /// Starts the engine of `epoch`; `None` if the node is stopping.
+    async fn enter<E, S>(&self, context: &E, epoch: Epoch, channels: &mut Channels<S>) -> Option<Handle<()>>
+    where
+        E: Spawner + Metrics + CryptoRng + Rng + Clock + Storage + Network,
+        S: Sender<PublicKey = ed25519::PublicKey>,
+    {
+        let floor = match epoch.previous().and_then(|before| self.epocher.last(before)) {
+            None => self.genesis,
+            Some(last) => self.marshal.get_block(last).await?.digest(),
+        };
+        let Timing { hold, leader_timeout, heartbeat } = self.timing;
+        // Every declined view uses the budget up; the heartbeat's block refills it.
+        let declined = heartbeat.as_millis().checked_div(hold.as_millis()).unwrap_or(0);
+        let budget = u64::try_from(declined).unwrap_or(u64::MAX).saturating_mul(4).saturating_add(64);
+        let engine = simplex::Engine::new(
+            context.child("engine").with_attribute("epoch", epoch),
+            simplex::Config {
+                scheme: self.scheme.clone(),
+                elector: RoundRobin::<Sha256>::default(),
+                blocker: self.blocker.clone(),
+                automaton: self.automaton.clone(),
+                relay: self.relay.clone(),
+                reporter: self.relay.clone(),
+                strategy: Sequential,
+                partition: format!("{}-epoch-{epoch}", self.prefix),
+                mailbox_size: NZUsize!(1024),
+                epoch,
+                floor: Floor::Genesis(floor),
+                replay_buffer: self.buffer,
+                write_buffer: self.buffer,
+                page_cache: self.page_cache.clone(),
+                leader_timeout,
+                certification_timeout: leader_timeout + Duration::from_millis(500),
+                timeout_retry: Duration::from_secs(2),
+                view_retention: ViewDelta::new(256),
+                skip: SkipPolicy::Enabled {
+                    timeout: leader_timeout + Duration::from_secs(4),
+                    budget: SkipBudget::Fixed(budget.try_into().ok()?),
+                },
+                fetch_timeout: NZDuration!(Duration::from_secs(1)),
+                fetch_retry_delay: Duration::from_millis(100),
+                forward: ForwardPolicy::Disabled,
+                track_historical_votes: false,
+            },
+        );
+        let votes = channels.votes.register(epoch.get()).await.ok()?;
+        let certificates = channels.certificates.register(epoch.get()).await.ok()?;
+        let requests = channels.requests.register(epoch.get()).await.ok()?;
+        tracing::info!(epoch = epoch.get(), "chain.epoch");
+        Some(engine.start(votes, certificates, requests))
+    }
+}

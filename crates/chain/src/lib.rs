@@ -1,0 +1,29 @@
+//! Runs the consortium's rules on a Byzantine-fault-tolerant engine (Commonware): blocks, mempool, provable state,
+//! archive, read model. The only crate that knows the engine; everything above sees
+//! [`LedgerPort`](eroam_ledger::port::LedgerPort).
+
+mod admission;
+mod application;
+mod assembly;
+mod beginning;
+pub mod block;
+mod cache;
+pub mod client;
+pub mod directory;
+mod epochs;
+mod execution;
+mod gossip;
+mod hold;
+mod keep;
+pub mod machine;
+pub mod mempool;
+pub mod node;
+mod panics;
+pub mod read_model;
+mod requests;
+mod state;
+mod sync;
+mod tip;
+
+pub use epochs::Timing;
+pub use tip::StatedTime;

@@ -1,0 +1,336 @@
+//! One validator in a thread of its own.
+
+use crate::assembly::{self, Network, Parts, message_bytes_max};
+use crate::beginning::Beginning;
+use crate::block::engine_key;
+use crate::client::Client;
+use crate::directory::{Directory, DirectoryError};
+use crate::epochs::Timing;
+use crate::machine::StateMachine;
+use crate::mempool::{Mempool, PoolLimits};
+use crate::read_model::{ReadModel, ReadModelError};
+use crate::requests::{Questions, Request};
+use crate::tip::{StatedTime, Tip};
+use commonware_codec::DecodeExt as _;
+use commonware_cryptography::{ChaCha20Poly1305, Signer as _, ed25519};
+use commonware_p2p::Manager as _;
+use commonware_p2p::authenticated::{self, discovery};
+use commonware_runtime::{Quota, Runner as _, Supervisor as _, tokio as runtime};
+use commonware_stream::cups::{self, Cups};
+use commonware_stream::sake::{self, Sake};
+use commonware_utils::ordered::Set;
+use commonware_utils::{NZU32, NZUsize};
+use ed25519_dalek::SigningKey;
+use eroam_ledger::genesis::{Genesis, GenesisError};
+use eroam_domain::codec::Digest;
+use eroam_domain::time::UnixMillis;
+use eroam_ledger::snapshot::{Decoder, Entry, Part, SnapshotError};
+use eroam_ledger::state::Writes;
+use eroam_ledger::tx::PublicKey;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::mpsc;
+
+/// How long a node may take to open its directory and to begin the network.
+const OPEN_WITHIN: Duration = Duration::from_secs(120);
+/// How often a channel may carry a message from one peer.
+const MESSAGES_PER_SECOND: Quota = Quota::per_second(NZU32!(4096));
+
+/// What a node is started with.
+pub struct NodeConfig {
+    /// The network.
+    pub genesis: Genesis,
+    /// The key of this validator's votes.
+    pub key: SigningKey,
+    /// Where to listen for the other validators; port 0 for a validator on its own.
+    pub listen: SocketAddr,
+    /// Where the other validators listen.
+    pub peers: Vec<(PublicKey, SocketAddr)>,
+    /// The time that submitters state, where the network goes by that.
+    pub stated: StatedTime,
+    /// The rules.
+    pub machine: Arc<dyn StateMachine>,
+    /// How much may wait for a block.
+    pub pool: PoolLimits,
+    /// So many items go into a block that this node proposes.
+    pub items_max: usize,
+    /// Patience.
+    pub timing: Timing,
+    /// The bytes of pages of files that are kept in memory.
+    pub cache_bytes: usize,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum StartError {
+    #[error("the directory cannot be used")]
+    Directory(#[from] DirectoryError),
+    #[error("the genesis is refused")]
+    Genesis(#[from] GenesisError),
+    #[error("the imported state is refused")]
+    Snapshot(#[from] SnapshotError),
+    #[error("the read model cannot be opened")]
+    ReadModel(#[from] ReadModelError),
+    #[error("the key is no validator's of this network: use the key whose public half the genesis names")]
+    NotAValidator,
+    #[error("a validator's key in the genesis is no Ed25519 public key: {0:?}")]
+    MalformedKey(PublicKey),
+    #[error("cannot listen at {address}: choose another port, or stop the program that uses it")]
+    Listen { address: SocketAddr, #[source] source: std::io::Error },
+    #[error("no thread can be started")]
+    Thread(#[source] std::io::Error),
+    #[error("the ledger's node stopped: {0}")]
+    Stopped(String),
+    #[error("the ledger did not open within {0} seconds: too few validators answer")]
+    TooSlow(u64),
+}
+
+/// A running validator. Dropping it stops it.
+pub struct Node {
+    client: Client,
+    questions: Questions,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A node that was started and may not be ready yet.
+pub struct Starting(Node);
+
+impl Starting {
+    /// Waits until a block of this run is final, so that nothing that was submitted to an earlier one is undecided.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn ready(self) -> Result<Node, StartError> {
+        let Self(node) = self;
+        if node.client.tip.wait_until_ready(Instant::now() + OPEN_WITHIN) {
+            return Ok(node);
+        }
+        Err(match node.client.mempool.stopped() {
+            Some(reason) => StartError::Stopped(reason),
+            None => StartError::TooSlow(OPEN_WITHIN.as_secs()),
+        })
+    }
+}
+
+impl Node {
+    /// Starts a validator on a directory.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn start(path: &Path, config: NodeConfig) -> Result<Starting, StartError> {
+        let directory = Directory::open(path, &config.genesis)?;
+        let own = PublicKey::of(&config.key);
+        if !config.genesis.consensus.validators.iter().any(|v| v.key == own) {
+            return Err(StartError::NotAValidator);
+        }
+        Self::run(directory, config, true)
+    }
+
+    /// Opens a validator's directory to read what it holds: nothing is voted on, nobody is talked to. Blocks that were
+    /// final when the validator stopped are executed first if their state was not yet on the disk.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn read(path: &Path, machine: Arc<dyn StateMachine>) -> Result<Starting, StartError> {
+        let directory = Directory::open_existing(path)?;
+        let genesis = directory.genesis()?;
+        let key = Digest::of_parts("eroam/reader/1", &[&genesis.network().0]);
+        let config = NodeConfig {
+            genesis,
+            key: SigningKey::from_bytes(&key.0),
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            peers: Vec::new(),
+            stated: StatedTime::default(),
+            machine,
+            pool: PoolLimits::DEFAULT,
+            items_max: 1,
+            timing: Timing::ALONE,
+            cache_bytes: 64 << 20,
+        };
+        Self::run(directory, config, false)
+    }
+
+    fn run(directory: Directory, config: NodeConfig, votes: bool) -> Result<Starting, StartError> {
+        let (entries, time) = initial_entries(&directory, &config.genesis)?;
+        let validators = validator_set(&config.genesis)?;
+        let own = PublicKey::of(&config.key);
+        // Said before the engine tries, which would only say that it failed.
+        let listen = TcpListener::bind(config.listen)
+            .map_err(|source| StartError::Listen { address: config.listen, source })?;
+        drop(listen);
+        let imported = config.genesis.imported.is_some().then(|| {
+            entries.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect::<Writes>()
+        });
+        let beginning =
+            Arc::new(Beginning::new::<runtime::Context>(config.genesis.clone(), entries, time, &validators));
+        let now: crate::tip::Now = Arc::new(SystemTime::now);
+        let tip = Arc::new(Tip::new(*beginning.block.header(), config.stated.clone(), Arc::clone(&now)));
+        let mempool = Mempool::new(config.pool, now);
+        let (asked, requests) = mpsc::unbounded_channel();
+        let (submitted, outgoing) = mpsc::unbounded_channel();
+        let questions = Questions(asked);
+        let (read_model, feed) = ReadModel::open(&directory.index(), beginning.network)?;
+        if let Some(entries) = &imported {
+            feed.imported(entries);
+        }
+        let client = Client {
+            beginning: Arc::clone(&beginning),
+            tip: Arc::clone(&tip),
+            mempool: mempool.clone(),
+            questions: questions.clone(),
+            submitted,
+            read_model,
+        };
+        let parts = Parts {
+            key: engine_signer(&config.key),
+            votes,
+            validators: validators.clone(),
+            machine: config.machine,
+            mempool: mempool.clone(),
+            tip: Arc::clone(&tip),
+            timing: config.timing,
+            items_max: config.items_max,
+            cache_bytes: config.cache_bytes,
+            prefix: "ledger".to_owned(),
+            questions: questions.clone(),
+            requests,
+            outgoing,
+            indexed: feed.indexed(),
+            pass_on: Box::new(move |block| feed.block(block)),
+            beginning,
+        };
+        let peers = config.peers.iter().filter(|(key, _)| *key != own);
+        let peers: Vec<_> = peers
+            .map(|(key, at)| Ok((engine_key(key).ok_or(StartError::MalformedKey(*key))?, (*at).into())))
+            .collect::<Result<_, StartError>>()?;
+        let listen = config.listen;
+        let thread = std::thread::Builder::new()
+            .name("ledger".to_owned())
+            .spawn(move || {
+                let ran = catch_unwind(AssertUnwindSafe(|| {
+                    run_on_runtime(&directory, parts, validators, peers, listen);
+                }));
+                let reason = match ran {
+                    Ok(()) => "it was told to, or its engine ended".to_owned(),
+                    Err(panic) => crate::panics::message(&*panic),
+                };
+                mempool.stop(&reason);
+                tip.stop();
+            })
+            .map_err(StartError::Thread)?;
+        Ok(Starting(Self { client, questions, thread: Some(thread) }))
+    }
+
+    /// What the rest of the organisation's process talks to.
+    #[must_use]
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Stops the validator and waits until its files are closed.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        // It may have stopped on its own.
+        let _ = self.questions.0.send(Request::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// What the network begins with, and when.
+fn initial_entries(
+    directory: &Directory,
+    genesis: &Genesis,
+) -> Result<(Vec<Entry>, UnixMillis), StartError> {
+    let kept = if genesis.imported.is_some() { directory.snapshot()? } else { None };
+    let Some(bytes) = kept else { return Ok((genesis.initial_entries(None)?, UnixMillis::EPOCH)) };
+    let mut decoder = Decoder::new();
+    let mut entries = Vec::new();
+    for part in decoder.push(&bytes)? {
+        if let Part::Entry(entry) = part {
+            entries.push(entry);
+        }
+    }
+    let header = decoder.finish()?;
+    Ok((genesis.initial_entries(Some(entries))?, header.time))
+}
+
+/// The validators' keys as the engine wants them.
+fn validator_set(genesis: &Genesis) -> Result<Set<ed25519::PublicKey>, StartError> {
+    let key = |key: &PublicKey| engine_key(key).ok_or(StartError::MalformedKey(*key));
+    let keys: Vec<ed25519::PublicKey> =
+        genesis.consensus.validators.iter().map(|v| key(&v.key)).collect::<Result<_, _>>()?;
+    Ok(Set::from_iter_dedup(keys))
+}
+
+fn engine_signer(key: &SigningKey) -> ed25519::PrivateKey {
+    ed25519::PrivateKey::decode(bytes::Bytes::copy_from_slice(&key.to_bytes())).expect("32 bytes are an Ed25519 seed")
+}
+
+fn run_on_runtime(
+    directory: &Directory,
+    parts: Parts,
+    validators: Set<ed25519::PublicKey>,
+    peers: Vec<(ed25519::PublicKey, commonware_p2p::Ingress)>,
+    listen: SocketAddr,
+) {
+    crate::panics::keep_quiet();
+    let signer = parts.key.clone();
+    let count = u32::try_from(validators.len()).unwrap_or(u32::MAX);
+    let handshake = Cups::<_, ChaCha20Poly1305>::new(
+        Sake {
+            signer: signer.clone(),
+            synchrony_bound: Duration::from_secs(5),
+            max_handshake_age: Duration::from_secs(10),
+            version: sake::Version::V1,
+        },
+        cups::Version::V1,
+    );
+    let mut namespace = b"eroam/p2p/1/".to_vec();
+    namespace.extend_from_slice(&parts.beginning.network.0);
+    let peer_limit = authenticated::peer_set_limit(&validators, &signer.public_key());
+    let mut config = discovery::Config::local(
+        handshake,
+        &namespace,
+        listen,
+        listen,
+        peers,
+        peer_limit,
+        message_bytes_max(count),
+        NZUsize!(1024),
+    );
+    config.dial_frequency = Duration::from_millis(250);
+    let runner = runtime::Runner::new(
+        runtime::Config::new().with_storage_directory(directory.engine()).with_worker_threads(2),
+    );
+    runner.start(async move |context| {
+        let (mut network, mut oracle) = discovery::Network::new(context.child("network"), config);
+        oracle.track(0, validators);
+        let channels = Network {
+            votes: network.register(0, MESSAGES_PER_SECOND),
+            certificates: network.register(1, MESSAGES_PER_SECOND),
+            requests: network.register(2, MESSAGES_PER_SECOND),
+            backfill: network.register(3, MESSAGES_PER_SECOND),
+            blocks: network.register(4, MESSAGES_PER_SECOND),
+            envelopes: network.register(5, MESSAGES_PER_SECOND),
+            oracle,
+        };
+        network.start();
+        assembly::run(context.child("node"), parts, channels).await;
+    });
+}

@@ -1,0 +1,714 @@
+//! A cluster of whole validators in the engine's deterministic runtime: its clock, its disks and its network are
+//! simulated, and what happens follows from the seed alone.
+//!
+//! ```text
+//!  World: what outlives a crash of the whole machine (what was submitted, acknowledged, delivered)
+//!    Simulation: one runtime after another over the same disks
+//!      Cluster: the validators of one runtime, the links between them, and the clients
+//! ```
+
+use super::ledger::{self, deposit, genesis, validator_key};
+use crate::admission::{admit, wanted};
+use crate::application::Dishonest;
+use crate::assembly::{self, Network, Parts, message_bytes_max};
+use crate::beginning::Beginning;
+use crate::block::{Block, EngineDigest};
+use crate::epochs::Timing;
+use crate::machine::Rules;
+use crate::mempool::{Lane, Mempool, NotTaken, PoolLimits, Ticket};
+use crate::requests::{Questions, Request};
+use crate::tip::{Now, StatedTime, Tip};
+use commonware_actor::Feedback;
+use commonware_cryptography::{Digestible as _, Signer as _, ed25519};
+use commonware_p2p::simulated::{self, Control, Link, Manager, Oracle};
+use commonware_p2p::{
+    BlockedSubscription, Blocker, Manager as _, PeerSetSubscription, Provider, TrackedPeers,
+};
+use commonware_runtime::deterministic::{self, Checkpoint, Context};
+use commonware_runtime::{Clock as _, Handle, Quota, Spawner as _, Supervisor as _};
+use commonware_utils::ordered::Set;
+use commonware_utils::{NZU32, NZUsize, Probability};
+use eroam_domain::codec::{Digest, from_bytes};
+use eroam_domain::time::UnixMillis;
+use eroam_ledger::execute::{Header, execute};
+use eroam_ledger::genesis::{BlockTime, Genesis};
+use eroam_ledger::port::Receipt;
+use eroam_ledger::reject::RejectCode;
+use eroam_ledger::state::{MemoryState, state_digest};
+use eroam_ledger::tx::{CheckedEnvelope, SignedEnvelope};
+use rand::RngExt as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, UNIX_EPOCH};
+use tokio::sync::{mpsc, oneshot};
+
+type Key = ed25519::PublicKey;
+type Channel = (simulated::Sender<Key, Context>, simulated::Receiver<Key>);
+
+/// Nothing that is expected to happen takes longer.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// How often the simulation looks whether something has happened.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// A client that has no answer for so long asks another validator.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(5);
+
+pub(super) const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub(super) const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// A link that delivers `percent` of the messages, after `latency` ± `jitter` milliseconds.
+pub(super) fn link(latency: u64, jitter: u64, percent: u64) -> Link {
+    Link {
+        latency: millis(latency),
+        jitter: millis(jitter),
+        success_rate: Probability::new(percent, 100).unwrap(),
+    }
+}
+
+/// What is simulated.
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) seed: u64,
+    pub(super) validators: usize,
+    pub(super) epoch_blocks: u32,
+    pub(super) time: BlockTime,
+    pub(super) block_bytes_max: u32,
+    /// For each validator, the last one's for the rest.
+    pub(super) items_max: Vec<usize>,
+    pub(super) link: Link,
+    pub(super) timing: Timing,
+    /// Every member uses so many lanes.
+    pub(super) lanes: u16,
+    /// So many envelopes are submitted on each.
+    pub(super) envelopes: u64,
+    /// So many of a lane are submitted together, before the answers.
+    pub(super) together: u64,
+    /// A client thinks for up to so many milliseconds between its submissions.
+    pub(super) thinking: u64,
+    /// This validator builds its blocks in this way.
+    pub(super) dishonest: Option<(usize, Arc<dyn Dishonest>)>,
+    /// So many milliseconds is each validator's clock ahead; none for the rest.
+    pub(super) clocks_ahead: Vec<u64>,
+    /// What the disks do with writes that were not synchronized when the machine crashes.
+    pub(super) disk: deterministic::FaultConfig,
+}
+
+impl Settings {
+    /// Validators with a good network and a steady load.
+    pub(super) fn new(seed: u64, validators: usize) -> Self {
+        Self {
+            seed,
+            validators,
+            epoch_blocks: 1000,
+            time: BlockTime::Stated,
+            block_bytes_max: 4 << 20,
+            items_max: vec![4096],
+            link: link(10, 5, 100),
+            timing: if validators == 1 { Timing::ALONE } else { Timing::SEVERAL },
+            lanes: 2,
+            envelopes: 6,
+            together: 2,
+            thinking: 300,
+            dishonest: None,
+            clocks_ahead: Vec::new(),
+            disk: deterministic::FaultConfig::default(),
+        }
+    }
+}
+
+/// Says which seed failed.
+struct Failing(u64);
+
+impl Drop for Failing {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("failing seed: {}", self.0);
+        }
+    }
+}
+
+/// What a validator delivered, over all its restarts.
+#[derive(Default)]
+struct Chain {
+    blocks: BTreeMap<u64, Arc<Block>>,
+    /// The first height that the running validator delivered, and the last.
+    delivered: Option<(u64, u64)>,
+}
+
+impl Chain {
+    fn note(&mut self, block: Arc<Block>) {
+        let height = block.header().height;
+        if let Some((first, last)) = self.delivered {
+            assert_eq!(height, last + 1, "blocks are delivered in order");
+            self.delivered = Some((first, height));
+        } else {
+            let known = self.blocks.keys().next_back().copied().unwrap_or(0);
+            assert!(height <= known + 1, "no block is left out after a restart");
+            self.delivered = Some((height, height));
+        }
+        if let Some(before) = self.blocks.insert(height, Arc::clone(&block)) {
+            assert_eq!(before.digest(), block.digest(), "a final block at {height} has changed");
+        }
+    }
+
+    fn height(&self) -> u64 {
+        self.blocks.keys().next_back().copied().unwrap_or(0)
+    }
+
+    fn find(&self, envelope: &Digest) -> Option<u64> {
+        self.blocks
+            .iter()
+            .find(|(_, b)| b.contents().unwrap().envelopes.iter().any(|e| e.digest() == *envelope))
+            .map(|(height, _)| *height)
+    }
+}
+
+/// What clients know.
+#[derive(Default)]
+struct Knowledge {
+    /// The next sequence of each lane that is not acknowledged.
+    next: BTreeMap<Lane, u64>,
+    /// Acknowledged envelopes and the heights of their blocks.
+    acknowledged: BTreeMap<Digest, u64>,
+    /// How long the answers took.
+    waits: Vec<Duration>,
+}
+
+/// What outlives the machine.
+struct World {
+    settings: Settings,
+    genesis: Genesis,
+    keys: Vec<ed25519::PrivateKey>,
+    chains: Vec<Mutex<Chain>>,
+    knowledge: Mutex<Knowledge>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One runtime after another over the same disks.
+pub(super) struct Simulation {
+    world: Arc<World>,
+    checkpoint: Option<Checkpoint>,
+    _failing: Failing,
+}
+
+impl Simulation {
+    pub(super) fn new(settings: Settings) -> Self {
+        let lanes = (0..settings.lanes).flat_map(|l| ledger::members().into_iter().map(move |m| (m, l)));
+        let knowledge = Knowledge { next: lanes.map(|lane| (lane, 0)).collect(), ..Knowledge::default() };
+        let world = World {
+            genesis: genesis(settings.validators, settings.epoch_blocks, settings.block_bytes_max, settings.time),
+            keys: (0..settings.validators).map(validator_key).collect(),
+            chains: (0..settings.validators).map(|_| Mutex::default()).collect(),
+            knowledge: Mutex::new(knowledge),
+            settings,
+        };
+        let _failing = Failing(world.settings.seed);
+        Self { world: Arc::new(world), checkpoint: None, _failing }
+    }
+
+    /// Runs `script` with all validators; then the machine crashes.
+    pub(super) fn run<T>(&mut self, script: impl AsyncFnOnce(&mut Cluster) -> T) -> T {
+        let settings = &self.world.settings;
+        let runner = match self.checkpoint.take() {
+            Some(checkpoint) => deterministic::Runner::from(checkpoint),
+            None => deterministic::Runner::new(
+                deterministic::Config::new()
+                    .with_seed(settings.seed)
+                    .with_start_time(UNIX_EPOCH + millis(ledger::NOON as u64))
+                    .with_storage_fault_config(settings.disk.clone())
+                    .with_timeout(Some(seconds(24 * 3600))),
+            ),
+        };
+        let world = Arc::clone(&self.world);
+        let (result, checkpoint) = runner.start_and_recover(async |context| {
+            let mut cluster = Cluster::start(context, world).await;
+            script(&mut cluster).await
+        });
+        self.checkpoint = Some(checkpoint);
+        result
+    }
+
+    /// What the runtime did so far, in short.
+    pub(super) fn audit(&self) -> String {
+        self.checkpoint.as_ref().unwrap().auditor().state()
+    }
+}
+
+/// Where a client finds a running validator.
+#[derive(Clone)]
+struct Door {
+    index: usize,
+    network: Digest,
+    mempool: Mempool,
+    tip: Arc<Tip>,
+    questions: Questions,
+    submitted: mpsc::UnboundedSender<Vec<CheckedEnvelope>>,
+}
+
+/// A running validator.
+struct Running {
+    door: Door,
+    task: Handle<()>,
+}
+
+/// The peers of a validator, as the engine wants to know them.
+#[derive(Clone)]
+struct Peers {
+    control: Control<Key, Context>,
+    manager: Manager<Key, Context>,
+}
+
+impl std::fmt::Debug for Peers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Peers")
+    }
+}
+
+impl Blocker for Peers {
+    type PublicKey = Key;
+
+    fn block(&mut self, peer: Key) -> Feedback {
+        self.control.block(peer)
+    }
+
+    fn blocked(&mut self) -> BlockedSubscription<Key> {
+        self.control.blocked()
+    }
+}
+
+impl Provider for Peers {
+    type PublicKey = Key;
+
+    async fn peer_set(&mut self, id: u64) -> Option<TrackedPeers<Key>> {
+        self.manager.peer_set(id).await
+    }
+
+    async fn subscribe(&mut self) -> PeerSetSubscription<Key> {
+        self.manager.subscribe().await
+    }
+}
+
+/// The validators of one runtime, the links between them, and the clients.
+pub(super) struct Cluster {
+    pub(super) context: Context,
+    world: Arc<World>,
+    beginning: Arc<Beginning>,
+    validators: Set<Key>,
+    oracle: Oracle<Key, Context>,
+    running: Vec<Option<Running>>,
+    /// Where the clients look for running validators.
+    doors: Arc<Mutex<BTreeMap<usize, Door>>>,
+    linked: BTreeSet<(usize, usize)>,
+}
+
+impl Cluster {
+    async fn start(context: Context, world: Arc<World>) -> Self {
+        let settings = &world.settings;
+        let validators = Set::from_iter_dedup(world.keys.iter().map(|key| key.public_key()));
+        let (network, oracle) = simulated::Network::new_with_peers(
+            context.child("network"),
+            simulated::Config {
+                max_size: message_bytes_max(u32::try_from(settings.validators).unwrap()),
+                max_peers_per_set: NZUsize!(settings.validators),
+                disconnect_on_block: true,
+                tracked_peer_sets: NZUsize!(1),
+            },
+            validators.iter().cloned(),
+        )
+        .await;
+        network.start();
+        let entries = world.genesis.initial_entries(None).unwrap();
+        let beginning =
+            Beginning::new::<Context>(world.genesis.clone(), entries, UnixMillis::EPOCH, &validators);
+        let count = settings.validators;
+        let mut cluster = Self {
+            context,
+            beginning: Arc::new(beginning),
+            validators,
+            oracle,
+            running: (0..count).map(|_| None).collect(),
+            doors: Arc::default(),
+            linked: BTreeSet::new(),
+            world,
+        };
+        cluster.heal().await;
+        for index in 0..count {
+            cluster.start_one(index).await;
+        }
+        cluster
+    }
+
+    fn settings(&self) -> &Settings {
+        &self.world.settings
+    }
+
+    /// All validators' numbers.
+    pub(super) fn all(&self) -> std::ops::Range<usize> {
+        0..self.settings().validators
+    }
+
+    /// A number below `below`, from the seed.
+    pub(super) fn draw(&mut self, below: u64) -> u64 {
+        self.context.random_range(0..below)
+    }
+
+    async fn channel(&self, key: &Key, channel: u64) -> Channel {
+        let quota = Quota::per_second(NZU32!(4096));
+        self.oracle.control(key.clone()).register(channel, quota).await.unwrap()
+    }
+
+    /// Starts a validator on what its disk holds.
+    pub(super) async fn start_one(&mut self, index: usize) {
+        assert!(self.running[index].is_none(), "validator {index} runs");
+        lock(&self.world.chains[index]).delivered = None;
+        let settings = self.settings();
+        let ahead = millis(settings.clocks_ahead.get(index).copied().unwrap_or(0));
+        let clock = self.context.child("clock");
+        let now: Now = Arc::new(move || clock.current() + ahead);
+        let header = *self.beginning.block.header();
+        let tip = Arc::new(Tip::new(header, StatedTime::default(), Arc::clone(&now)));
+        let mempool = Mempool::new(PoolLimits::DEFAULT, now);
+        let (asked, requests) = mpsc::unbounded_channel();
+        let (submitted, outgoing) = mpsc::unbounded_channel();
+        let questions = Questions(asked);
+        let world = Arc::clone(&self.world);
+        let key = self.world.keys[index].public_key();
+        let dishonest = settings.dishonest.as_ref().filter(|(who, _)| *who == index);
+        let parts = Parts {
+            beginning: Arc::clone(&self.beginning),
+            key: self.world.keys[index].clone(),
+            validators: self.validators.clone(),
+            machine: Arc::new(Rules),
+            mempool: mempool.clone(),
+            tip: Arc::clone(&tip),
+            timing: settings.timing,
+            items_max: *settings.items_max.get(index).unwrap_or(settings.items_max.last().unwrap()),
+            cache_bytes: 1 << 20,
+            prefix: format!("validator-{index}"),
+            questions: questions.clone(),
+            requests,
+            outgoing,
+            pass_on: Box::new(move |block| lock(&world.chains[index]).note(block)),
+            dishonest: dishonest.map(|(_, how)| Arc::clone(how)),
+        };
+        let network = Network {
+            votes: self.channel(&key, 0).await,
+            certificates: self.channel(&key, 1).await,
+            requests: self.channel(&key, 2).await,
+            backfill: self.channel(&key, 3).await,
+            blocks: self.channel(&key, 4).await,
+            envelopes: self.channel(&key, 5).await,
+            oracle: Peers { control: self.oracle.control(key), manager: self.oracle.manager() },
+        };
+        let context = self.context.child("validator").with_attribute("index", index);
+        let task = context.spawn(move |context| assembly::run(context, parts, network));
+        let door = Door { index, network: self.beginning.network, mempool, tip, questions, submitted };
+        lock(&self.doors).insert(index, door.clone());
+        self.running[index] = Some(Running { door, task });
+    }
+
+    /// Ends a validator at once; what it has not synchronized is lost.
+    pub(super) fn crash(&mut self, index: usize) {
+        let running = self.running[index].take().expect("it runs");
+        running.task.abort();
+        lock(&self.doors).remove(&index);
+    }
+
+    pub(super) fn is_running(&self, index: usize) -> bool {
+        self.running[index].is_some()
+    }
+
+    async fn set_link(&mut self, from: usize, to: usize, link: Option<Link>) {
+        let key = |index: usize| self.world.keys[index].public_key();
+        if self.linked.remove(&(from, to)) {
+            self.oracle.remove_link(key(from), key(to)).await.unwrap();
+        }
+        if let Some(link) = link {
+            self.oracle.add_link(key(from), key(to), link).await.unwrap();
+            self.linked.insert((from, to));
+        }
+    }
+
+    /// Only members of the same group reach each other.
+    pub(super) async fn partition(&mut self, groups: &[&[usize]]) {
+        let link = self.settings().link.clone();
+        for from in self.all() {
+            for to in self.all().filter(|to| *to != from) {
+                let together = groups.iter().any(|g| g.contains(&from) && g.contains(&to));
+                self.set_link(from, to, together.then(|| link.clone())).await;
+            }
+        }
+    }
+
+    /// Everybody reaches everybody.
+    pub(super) async fn heal(&mut self) {
+        let all: Vec<usize> = self.all().collect();
+        self.partition(&[&all]).await;
+    }
+
+    pub(super) async fn sleep(&self, duration: Duration) {
+        self.context.sleep(duration).await;
+    }
+
+    /// The height of the latest block that a validator delivered.
+    pub(super) fn height(&self, index: usize) -> u64 {
+        lock(&self.world.chains[index]).height()
+    }
+
+    /// The height of the latest block that any validator delivered.
+    pub(super) fn height_max(&self) -> u64 {
+        self.all().map(|index| self.height(index)).max().unwrap()
+    }
+
+    /// Waits until `done`, but not for ever.
+    pub(super) async fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {
+        let since = self.context.current();
+        while !done(self) {
+            let waited = self.context.current().duration_since(since).unwrap();
+            let heights: Vec<u64> = self.all().map(|i| self.height(i)).collect();
+            assert!(waited < PATIENCE, "waited too long until {what}: heights {heights:?}");
+            self.sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until a validator has delivered the block at `height`.
+    pub(super) async fn until_height(&self, index: usize, height: u64) {
+        self.until(&format!("block {height} is final at {index}"), |c| c.height(index) >= height).await;
+    }
+
+    /// Begins to submit.
+    pub(super) fn load(&self) {
+        let lanes: Vec<Lane> = lock(&self.world.knowledge).next.keys().copied().collect();
+        for lane in lanes {
+            let (world, doors) = (Arc::clone(&self.world), Arc::clone(&self.doors));
+            self.context.child("client").spawn(move |context| client(context, world, doors, lane));
+        }
+    }
+
+    /// Whether everything that was to be submitted is acknowledged.
+    pub(super) fn is_done(&self) -> bool {
+        let all = self.settings().envelopes;
+        lock(&self.world.knowledge).next.values().all(|next| *next == all)
+    }
+
+    pub(super) fn acknowledged(&self) -> usize {
+        lock(&self.world.knowledge).acknowledged.len()
+    }
+
+    /// How long the answers took.
+    pub(super) fn waits(&self) -> Vec<Duration> {
+        lock(&self.world.knowledge).waits.clone()
+    }
+
+    /// The digests of a validator's blocks.
+    pub(super) fn digests(&self, index: usize) -> Vec<EngineDigest> {
+        lock(&self.world.chains[index]).blocks.values().map(|b| b.digest()).collect()
+    }
+
+    /// A validator's blocks.
+    pub(super) fn blocks(&self, index: usize) -> Vec<Arc<Block>> {
+        lock(&self.world.chains[index]).blocks.values().cloned().collect()
+    }
+
+    /// Repairs everything, waits until everything is acknowledged and everybody has everything, and checks what must
+    /// hold. Gives the digest of the state.
+    pub(super) async fn settle(&mut self) -> Digest {
+        self.heal().await;
+        for index in self.all() {
+            if !self.is_running(index) {
+                self.start_one(index).await;
+            }
+        }
+        self.until("everything is acknowledged", Self::is_done).await;
+        let height = self.height_max();
+        for index in self.all() {
+            self.until_height(index, height).await;
+        }
+        self.check().await
+    }
+
+    async fn entries(&self, index: usize) -> (u64, Digest) {
+        let (parts, mut received) = mpsc::unbounded_channel();
+        let (answer, header) = oneshot::channel();
+        let questions = &self.running[index].as_ref().expect("it runs").door.questions;
+        questions.0.send(Request::Entries(parts, answer)).ok().unwrap();
+        let mut entries = BTreeMap::new();
+        while let Some(part) = received.recv().await {
+            entries.extend(part);
+        }
+        let header = header.await.unwrap();
+        (header.height, state_digest(entries.iter().map(|(k, v)| (k.as_slice(), v.as_slice()))))
+    }
+
+    /// Checks chains, states and acknowledgements of all running validators.
+    async fn check(&self) -> Digest {
+        let longest = self.all().max_by_key(|index| self.height(*index)).unwrap();
+        let blocks = self.blocks(longest);
+        // One chain.
+        let digests = self.digests(longest);
+        for index in self.all() {
+            let own = self.digests(index);
+            assert_eq!(own, digests[..own.len()], "validator {index} has another chain");
+        }
+        for (parent, child) in blocks.iter().zip(blocks.iter().skip(1)) {
+            assert_eq!(child.header().parent, crate::block::own_digest(parent.digest()));
+            assert!(child.header().time >= parent.header().time);
+        }
+        // Everything once, in the order of its lane, and accepted.
+        let mut next: BTreeMap<Lane, u64> = BTreeMap::new();
+        let mut places = BTreeMap::new();
+        for block in &blocks {
+            let contents = block.contents().unwrap();
+            for (signed, items) in contents.envelopes.iter().zip(&contents.items) {
+                let claim = signed.envelope();
+                let expected = next.entry((claim.member, claim.lane)).or_default();
+                assert_eq!(claim.sequence, *expected, "{} {}", claim.member, claim.lane);
+                *expected += 1;
+                assert!(items.iter().all(|i| i.outcome.is_accepted()), "{items:?}");
+                assert!(places.insert(signed.digest(), block.header().height).is_none());
+            }
+        }
+        for (digest, height) in &lock(&self.world.knowledge).acknowledged {
+            assert_eq!(places.get(digest), Some(height), "an acknowledged envelope is elsewhere");
+        }
+        // The state that the rules make of it, without an engine.
+        let mut states = BTreeMap::new();
+        let mut state = MemoryState::default();
+        let initial = self.world.genesis.initial_entries(None).unwrap();
+        state.apply(initial.into_iter().map(|(k, v)| (k, Some(v))).collect());
+        for block in &blocks {
+            let Header { height, time, .. } =
+                Header { network: self.beginning.network, height: block.header().height, time: block.header().time };
+            let header = Header { network: self.beginning.network, height, time };
+            for signed in &block.contents().unwrap().envelopes {
+                let outcome = execute(&state, signed, &header).unwrap();
+                state.apply(outcome.writes);
+            }
+            states.insert(height, state_digest(state.iter()));
+        }
+        let mut latest = Digest::ZERO;
+        for index in self.all().filter(|index| self.is_running(*index)) {
+            let (height, digest) = self.entries(index).await;
+            assert_eq!(states.get(&height), Some(&digest), "validator {index} has another state at {height}");
+            latest = digest;
+        }
+        latest
+    }
+}
+
+/// Submits a lane's envelopes one group after another, like [`crate::client::Client`], and asks another validator
+/// where one does not answer.
+async fn client(
+    mut context: Context,
+    world: Arc<World>,
+    doors: Arc<Mutex<BTreeMap<usize, Door>>>,
+    lane: Lane,
+) {
+    let (settings, network) = (&world.settings, world.genesis.network());
+    loop {
+        let first = *lock(&world.knowledge).next.get(&lane).unwrap();
+        if first >= settings.envelopes {
+            return;
+        }
+        let pause = context.random_range(0..=settings.thinking);
+        context.sleep(millis(pause)).await;
+        let last = (first + settings.together).min(settings.envelopes);
+        let group: Vec<Arc<SignedEnvelope>> =
+            (first..last).map(|sequence| Arc::new(deposit(network, lane, sequence))).collect();
+        let since = context.current();
+        let mut answered: BTreeMap<Digest, u64> = BTreeMap::new();
+        while answered.len() < group.len() {
+            let door = {
+                let doors = lock(&doors);
+                let open: Vec<&Door> = doors.values().collect();
+                (!open.is_empty()).then(|| open[context.random_range(0..open.len())].clone())
+            };
+            let Some(door) = door else {
+                context.sleep(millis(100)).await;
+                continue;
+            };
+            let left: Vec<_> = group.iter().filter(|e| !answered.contains_key(&e.digest())).cloned().collect();
+            for receipt in ask(&context, &door, &doors, &left).await {
+                if let Some(height) = included(&context, &world, door.index, &receipt).await {
+                    answered.insert(receipt.envelope, height);
+                }
+            }
+        }
+        let mut knowledge = lock(&world.knowledge);
+        knowledge.waits.push(context.current().duration_since(since).unwrap());
+        knowledge.acknowledged.append(&mut answered);
+        knowledge.next.insert(lane, last);
+    }
+}
+
+/// The height of the block that includes an envelope, by its receipt or, if its sequence is used, by looking for it.
+async fn included(context: &Context, world: &World, index: usize, receipt: &Receipt) -> Option<u64> {
+    if receipt.height.is_some() {
+        return receipt.height;
+    }
+    let code = receipt.items[0].outcome.rejection().unwrap();
+    assert_eq!(code, RejectCode::SequenceUsed, "{receipt:?}");
+    for _ in 0..100 {
+        // The state may be ahead of what was passed on.
+        if let Some(height) = lock(&world.chains[index]).find(&receipt.envelope) {
+            return Some(height);
+        }
+        context.sleep(LOOK_EVERY).await;
+    }
+    panic!("the sequence of {} is used, but not by it", receipt.envelope);
+}
+
+/// Submits envelopes at one validator and waits for receipts, until the validator is gone or takes too long.
+async fn ask(
+    context: &Context,
+    door: &Door,
+    doors: &Mutex<BTreeMap<usize, Door>>,
+    envelopes: &[Arc<SignedEnvelope>],
+) -> Vec<Receipt> {
+    let ticket = Arc::new(Ticket::default());
+    let mut taken = Vec::new();
+    let now = context.current().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    door.tip.state_time(UnixMillis::new(i64::try_from(now).unwrap()).unwrap());
+    for signed in envelopes {
+        let digest = signed.digest();
+        let [member, lane] = wanted(signed.envelope());
+        let Ok(values) = door.questions.values(vec![member, lane]).await else { return Vec::new() };
+        let next = values[1].as_deref().map_or(0, |l| from_bytes(l).unwrap());
+        let admitted = admit(Arc::clone(signed), door.network, values[0].as_deref(), values[1].as_deref());
+        let (checked, _) = match admitted {
+            Ok(admitted) => admitted,
+            // The state is still empty.
+            Err(RejectCode::UnknownMember) => return Vec::new(),
+            Err(code) => panic!("not admitted: {code:?}"),
+        };
+        door.mempool.watch(digest, &ticket);
+        match door.mempool.insert(&checked, next, door.tip.header().time, true) {
+            Ok(()) => taken.push(checked),
+            Err(NotTaken::Known) => {}
+            Err(NotTaken::Refused(code)) => {
+                door.mempool.unwatch(&digest, &ticket);
+                ticket.answer(crate::mempool::refused(digest, code));
+            }
+            Err(NotTaken::Full) => panic!("the mempool is full"),
+        }
+    }
+    let _ = door.submitted.send(taken);
+    let since = context.current();
+    loop {
+        if let Ok(receipts) = ticket.wait(envelopes.len(), Instant::now()) {
+            return receipts.into_values().collect();
+        }
+        let waited = context.current().duration_since(since).unwrap();
+        if waited > CLIENT_PATIENCE || !lock(doors).contains_key(&door.index) {
+            return Vec::new();
+        }
+        context.sleep(LOOK_EVERY).await;
+    }
+}

@@ -1,0 +1,90 @@
+//! The consortium of the simulations and what its members submit.
+
+use crate::mempool::Lane;
+use commonware_codec::DecodeExt as _;
+use commonware_cryptography::ed25519;
+use ed25519_dalek::SigningKey;
+use eroam_domain::codec::{Digest, ShortText};
+use eroam_domain::ids::PartyId;
+use eroam_domain::money::{Currency, Money};
+use eroam_domain::quantity::DurationMs;
+use eroam_domain::time::UnixMillis;
+use eroam_ledger::genesis::{BlockTime, Consensus, Genesis, GenesisMember, Parameters, Validator};
+use eroam_ledger::membership::Roles;
+use eroam_ledger::settlement::SettlementTx;
+use eroam_ledger::tx::{Envelope, PublicKey, SignedEnvelope, Tx, VERSION};
+
+/// When the simulations begin.
+pub(super) const NOON: i64 = 1_740_000_000_000;
+
+fn key_of(name: &str) -> SigningKey {
+    SigningKey::from_bytes(&Digest::of(name.as_bytes()).0)
+}
+
+fn validator_name(index: usize) -> String {
+    format!("validator {index}")
+}
+
+/// The key that a validator votes with.
+pub(super) fn validator_key(index: usize) -> ed25519::PrivateKey {
+    let bytes = key_of(&validator_name(index)).to_bytes();
+    ed25519::PrivateKey::decode(bytes.as_slice()).unwrap()
+}
+
+pub(super) fn members() -> Vec<PartyId> {
+    ["PT-AAA", "PT-BBB", "PT-CCC", "PT-DDD"].map(|m| m.parse().unwrap()).to_vec()
+}
+
+pub(super) fn genesis(validators: usize, epoch_blocks: u32, block_bytes_max: u32, time: BlockTime) -> Genesis {
+    let members = members();
+    Genesis {
+        name: ShortText::new("simulations").unwrap(),
+        parameters: Parameters { treasurers_required: 1, close_grace: DurationMs::from_millis(1) },
+        consensus: Consensus {
+            validators: (0..validators)
+                .map(|n| Validator {
+                    party: members[n % members.len()],
+                    key: PublicKey::of(&key_of(&validator_name(n))),
+                })
+                .collect(),
+            epoch_blocks,
+            block_bytes_max,
+            time,
+        },
+        members: members
+            .into_iter()
+            .map(|party| GenesisMember {
+                party,
+                name: ShortText::new(&party.to_string()).unwrap(),
+                roles: Roles::EMSP.with(Roles::CPO).with(Roles::TREASURER),
+                key: PublicKey::of(&key_of(&party.to_string())),
+            })
+            .collect(),
+        imported: None,
+    }
+}
+
+/// The lane's envelope of that sequence: a deposit with a reference of its own.
+pub(super) fn deposit(network: Digest, lane: Lane, sequence: u64) -> SignedEnvelope {
+    let (member, lane) = lane;
+    let tx = Tx::Settlement(SettlementTx::AttestDeposit {
+        party: member,
+        amount: Money::new(1_000_000, Currency::new("EUR").unwrap()),
+        reference: ShortText::new(&format!("{member}/{lane}/{sequence}")).unwrap(),
+    });
+    envelope(network, member, lane, sequence, tx)
+}
+
+pub(super) fn envelope(network: Digest, member: PartyId, lane: u16, sequence: u64, tx: Tx) -> SignedEnvelope {
+    Envelope {
+        version: VERSION,
+        network,
+        member,
+        key: 0,
+        lane,
+        sequence,
+        expires_at: UnixMillis::new(NOON * 2).unwrap(),
+        tx,
+    }
+    .sign(&key_of(&member.to_string()))
+}

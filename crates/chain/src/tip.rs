@@ -1,0 +1,156 @@
+//! The latest finalized block, for those who ask and those who wait; and the clock that blocks are dated by.
+
+use crate::cache::Cache;
+use crate::state::StateOperation;
+use eroam_domain::codec::Digest;
+use eroam_domain::time::UnixMillis;
+use eroam_light::block::Header;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// The time that submitters state. Validators of one process share it.
+#[derive(Clone, Debug, Default)]
+pub struct StatedTime(Arc<AtomicI64>);
+
+impl StatedTime {
+    /// Moves it forward to `at`.
+    pub fn advance(&self, at: UnixMillis) {
+        self.0.fetch_max(at.get(), Ordering::SeqCst);
+    }
+
+    fn get(&self) -> UnixMillis {
+        UnixMillis::new(self.0.load(Ordering::SeqCst)).unwrap_or(UnixMillis::EPOCH)
+    }
+}
+
+/// The machine's clock, or a simulation's.
+pub(crate) type Now = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// How many of the latest headers are kept, to find the one that a state's root belongs to.
+const HEADERS_KEPT: usize = 64;
+
+struct Inner {
+    /// The latest headers, the latest last.
+    headers: VecDeque<Header>,
+    /// When a block was last built, checked or finalized here.
+    last_block: SystemTime,
+    /// The node is ready when the block at this height is final; unknown until the directory is open.
+    ready_at: Option<u64>,
+    stopped: bool,
+}
+
+impl Inner {
+    fn header(&self) -> &Header {
+        self.headers.back().expect("the genesis header is there from the start, and the last is never removed")
+    }
+}
+
+/// See the module.
+pub(crate) struct Tip {
+    inner: Mutex<Inner>,
+    changed: Condvar,
+    pub(crate) cache: Cache,
+    stated: StatedTime,
+    now: Now,
+}
+
+impl Tip {
+    pub(crate) fn new(header: Header, stated: StatedTime, now: Now) -> Self {
+        stated.advance(header.time);
+        let inner = Inner { headers: VecDeque::from([header]), last_block: now(), ready_at: None, stopped: false };
+        Self { inner: Mutex::new(inner), changed: Condvar::new(), cache: Cache::default(), stated, now }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The header of the latest finalized block.
+    pub(crate) fn header(&self) -> Header {
+        *self.lock().header()
+    }
+
+    /// The header of a recent block with this state.
+    pub(crate) fn header_of(&self, state: Digest) -> Option<Header> {
+        self.lock().headers.iter().rev().find(|h| h.state == state).copied()
+    }
+
+    /// The time of the machine.
+    pub(crate) fn clock_now(&self) -> UnixMillis {
+        let since = (self.now)().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_millis()).ok().and_then(UnixMillis::new).unwrap_or(UnixMillis::EPOCH)
+    }
+
+    pub(crate) fn stated(&self) -> UnixMillis {
+        self.stated.get()
+    }
+
+    pub(crate) fn state_time(&self, at: UnixMillis) {
+        self.stated.advance(at);
+    }
+
+    /// A block was finalized and its state applied.
+    pub(crate) fn finalized(&self, header: &Header, operations: &[StateOperation]) {
+        self.cache.apply(operations);
+        let mut inner = self.lock();
+        if header.height > inner.header().height {
+            inner.headers.push_back(*header);
+            if inner.headers.len() > HEADERS_KEPT {
+                inner.headers.pop_front();
+            }
+        }
+        inner.last_block = (self.now)();
+        drop(inner);
+        self.stated.advance(header.time);
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn saw_block(&self) {
+        self.lock().last_block = (self.now)();
+    }
+
+    pub(crate) fn since_last_block(&self) -> Duration {
+        (self.now)().duration_since(self.lock().last_block).unwrap_or_default()
+    }
+
+    pub(crate) fn stop(&self) {
+        self.lock().stopped = true;
+        self.changed.notify_all();
+    }
+
+    /// The node is ready when the block at `height` is final.
+    pub(crate) fn ready_at(&self, height: u64) {
+        self.lock().ready_at = Some(height);
+        self.changed.notify_all();
+    }
+
+    /// Whether blocks are wanted although there is nothing to include.
+    pub(crate) fn is_getting_ready(&self) -> bool {
+        let inner = self.lock();
+        inner.ready_at.is_none_or(|height| inner.header().height < height)
+    }
+
+    /// Waits until the node is ready. `false` if it stopped or `until` passed.
+    pub(crate) fn wait_until_ready(&self, until: Instant) -> bool {
+        self.wait(until, |inner| inner.ready_at.is_some_and(|height| inner.header().height >= height))
+    }
+
+    /// Waits until the block at `height` is final. `false` if the node stopped or `until` passed.
+    pub(crate) fn wait_for(&self, height: u64, until: Instant) -> bool {
+        self.wait(until, |inner| inner.header().height >= height)
+    }
+
+    fn wait(&self, until: Instant, done: impl Fn(&Inner) -> bool) -> bool {
+        let mut inner = self.lock();
+        while !done(&inner) {
+            let left = until.saturating_duration_since(Instant::now());
+            if inner.stopped || left.is_zero() {
+                return false;
+            }
+            inner = self.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+}
