@@ -10,10 +10,7 @@ use std::sync::Arc;
 
 /// The state keys that [`admit`] wants the values of: the member, and the lane's next sequence.
 pub(crate) fn wanted(envelope: &Envelope) -> [Vec<u8>; 2] {
-    [
-        StateKey::Member(envelope.member).to_bytes(),
-        StateKey::Lane(envelope.member, envelope.lane).to_bytes(),
-    ]
+    [StateKey::Member(envelope.member).to_bytes(), StateKey::Lane(envelope.member, envelope.lane).to_bytes()]
 }
 
 /// The envelope with its signature checked, and its lane's next sequence.

@@ -1,10 +1,10 @@
 //! The engine's application: builds blocks from the mempool, checks those of others, and tells of finalized ones.
 
+use crate::beginning::Beginning;
 use crate::block::{Block, ConsensusContext, Contents, engine_digest, own_digest, own_key};
-use crate::execution::{Candidate, Executed, execute};
+use crate::execution::{Candidate, Executed, MissedKeys, execute};
 use crate::machine::StateMachine;
 use crate::mempool::{Lane, Mempool};
-use crate::beginning::Beginning;
 use crate::state::{Databases, Merkleized, Readers, StateOperation, Unmerkleized};
 use crate::tip::Tip;
 use bytes::Bytes;
@@ -39,6 +39,28 @@ pub(crate) struct Shared {
     pub(crate) mempool: Mempool,
     pub(crate) tip: Arc<Tip>,
     pub(crate) items_max: usize,
+    pub(crate) missed: MissedKeys,
+    #[cfg(test)]
+    pub(crate) dishonest: Option<Arc<dyn Dishonest>>,
+}
+
+/// How a simulation's dishonest leader departs from the rules when it builds a block.
+#[cfg(test)]
+pub(crate) trait Dishonest: Send + Sync {
+    /// The rules that it executes instead.
+    fn machine(&self) -> Option<&dyn StateMachine> {
+        None
+    }
+
+    /// The bytes of a body that it fills.
+    fn bytes_max(&self) -> Option<usize> {
+        None
+    }
+
+    /// What it proposes instead of the block that it built on `parent`.
+    fn change(&self, _parent: &Header, block: Block) -> Block {
+        block
+    }
 }
 
 /// See the module.
@@ -108,6 +130,8 @@ impl Shared {
             next.insert(lane, sequence);
         }
         let bytes_max = self.beginning.genesis.consensus.block_bytes_max as usize;
+        #[cfg(test)]
+        let bytes_max = self.dishonest.as_ref().and_then(|d| d.bytes_max()).unwrap_or(bytes_max);
         let chosen = self.mempool.select(&next, bytes_max.saturating_sub(64), self.items_max);
         Some(chosen.into_iter().map(Candidate::Checked).collect())
     }
@@ -127,7 +151,10 @@ impl Shared {
             None => self.candidates::<E>(&batches).await?,
         };
         let header = self.genesis_header(height, time);
-        let executed = execute::<E>(&*self.machine, &header, first, &candidates, batches).await;
+        let machine = &*self.machine;
+        #[cfg(test)]
+        let machine = self.dishonest.as_ref().and_then(|d| d.machine()).unwrap_or(machine);
+        let executed = execute::<E>(machine, &self.missed, &header, first, &candidates, batches).await;
         let (results, state) = executed.map_err(|e| report(height, &e)).ok()?;
         let mut contents = Contents { envelopes: Vec::new(), items: Vec::new() };
         let mut body = Body::default();
@@ -163,7 +190,13 @@ impl Shared {
             operations_start: roots.start,
             operations_end: roots.end,
         };
-        Some((Block::new(header, bytes)?.with_contents(contents), state))
+        let block = Block::new(header, bytes)?.with_contents(contents);
+        #[cfg(test)]
+        let block = match &self.dishonest {
+            Some(dishonest) => dishonest.change(parent, block),
+            None => block,
+        };
+        Some((block, state))
     }
 
     /// Why no validator may vote for a block, as far as that shows without executing it.
@@ -211,9 +244,10 @@ impl Shared {
             .collect();
         let block_header = self.genesis_header(header.height, header.time);
         let first = self.beginning.chunk(header.height);
-        let (results, state) = execute::<E>(&*self.machine, &block_header, first, &candidates, batches)
-            .await
-            .map_err(|error| report(header.height, &error))?;
+        let (results, state) =
+            execute::<E>(&*self.machine, &self.missed, &block_header, first, &candidates, batches)
+                .await
+                .map_err(|error| report(header.height, &error))?;
         for (result, stated) in results.iter().zip(&contents.items) {
             match result {
                 Executed::Inadmissible(_) => return Err("an envelope is not its member's next"),

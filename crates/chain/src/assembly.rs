@@ -12,6 +12,7 @@ use crate::application::{Ledger, Shared as ApplicationState};
 use crate::beginning::Beginning;
 use crate::block::Block;
 use crate::epochs::{Epochs, FinalizedBlocks, Timing};
+use crate::execution::MissedKeys;
 use crate::gossip;
 use crate::hold::{Hold, Reasons};
 use crate::keep::Kept;
@@ -37,7 +38,7 @@ use commonware_p2p::{Blocker, Provider, Receiver, Sender, max_message_size};
 use commonware_parallel::Sequential;
 use commonware_runtime::buffer::paged::CacheRef;
 use commonware_runtime::{Clock, Handle, Metrics, Network as RuntimeNetwork, Spawner, Storage};
-use commonware_storage::archive::prunable;
+use commonware_storage::archive::{Archive as _, prunable};
 use commonware_storage::journal::contiguous::variable::Config as LogConfig;
 use commonware_storage::mmr::full::Config as MmrConfig;
 use commonware_storage::qmdb::current::VariableConfig;
@@ -79,6 +80,8 @@ pub(crate) struct Parts {
     /// Is told of every finalized block in their order, from the one after `indexed` on.
     pub(crate) pass_on: Box<dyn Fn(Arc<Block>) + Send + Sync>,
     pub(crate) indexed: u64,
+    #[cfg(test)]
+    pub(crate) dishonest: Option<Arc<dyn crate::application::Dishonest>>,
 }
 
 /// The channels of the network, each with its own rate limit.
@@ -175,6 +178,9 @@ where
     let archived = prunable::Archive::init(context.child("blocks"), archive("blocks"))
         .await
         .expect("the archive of blocks opens");
+    parts.tip.archives_are_open();
+    // The genesis block is at height 0.
+    let (whole_to, next) = archived.next_gap(0);
 
     let genesis = parts.beginning.block.clone();
     let plan = SyncPlan::init(context.child("plan"), prefix.clone()).await;
@@ -203,6 +209,13 @@ where
             },
         )
         .await;
+    let processed = floor.processed().map_or(0, |p| p.height().get());
+    assert!(
+        whole_to.unwrap_or(0) >= processed,
+        "blocks {} to {} are missing in its archive",
+        whole_to.map_or(1, |height| height.saturating_add(1)),
+        next.map_or(processed, |height| height.saturating_sub(1)),
+    );
 
     let database = VariableConfig {
         merkle_config: MmrConfig {
@@ -235,6 +248,9 @@ where
         mempool: parts.mempool.clone(),
         tip: Arc::clone(&parts.tip),
         items_max: parts.items_max,
+        missed: MissedKeys::default(),
+        #[cfg(test)]
+        dishonest: parts.dishonest,
     };
     let (stateful, mailbox) = Stateful::new(
         context.child("state"),
@@ -281,7 +297,7 @@ where
     let latest = marshal.get_info(Identifier::Latest).await.map_or(0, |(height, _)| height.get());
     parts.tip.ready_at(if parts.votes {
         // A block of this run decides whatever an earlier one left undecided.
-        parts.beginning.height().max(parts.tip.header().height.saturating_add(1))
+        parts.beginning.height().max(parts.tip.header().height.max(latest).saturating_add(1))
     } else {
         latest
     });
@@ -314,9 +330,7 @@ where
     });
     let (sender, receiver) = network.envelopes;
     let (mempool, tip) = (parts.mempool.clone(), Arc::clone(&parts.tip));
-    context
-        .child("tell")
-        .spawn(move |context| gossip::tell(context, sender, parts.outgoing, mempool, tip));
+    context.child("tell").spawn(move |context| gossip::tell(context, sender, parts.outgoing, mempool, tip));
     let (mempool, tip) = (parts.mempool.clone(), Arc::clone(&parts.tip));
     let (of, questions) = (parts.beginning.network, parts.questions.clone());
     context.child("listen").spawn(move |_| gossip::listen(receiver, of, questions, mempool, tip));
@@ -329,7 +343,10 @@ where
                     context.child("answer").spawn(move |context| answer(context, request, databases, marshal, tip));
                 }
             },
-            _ = &mut engine => break,
+            _ = &mut engine => {
+                parts.mempool.stop("its consensus engine ended");
+                break;
+            }
         }
     }
 }

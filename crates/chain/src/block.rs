@@ -1,11 +1,11 @@
 //! The engine's block: a header that validators vote on, and the body that it commits to.
 
+use bytes::BufMut;
 use bytes::Bytes;
 use commonware_codec::{Buf, DecodeExt as _, EncodeSize, Error as CodecError, Read, ReadExt as _, Write};
 use commonware_consensus::simplex::types::Context;
 use commonware_consensus::types::{Epoch, Height, Round, View};
 use commonware_consensus::{Block as ConsensusBlock, BoundedBlock, CertifiableBlock, Heightable};
-use bytes::BufMut;
 use commonware_cryptography::{Digestible, ed25519, sha256};
 use eroam_domain::codec::{Digest, from_bytes, to_bytes};
 use eroam_ledger::genesis::BLOCK_BYTES_MAX;
@@ -119,7 +119,11 @@ impl Contents {
         if envelopes.len() != items.len() {
             return None;
         }
-        let envelopes = envelopes.into_iter().map(|e| SignedEnvelope::decode(e).map(Arc::new)).collect::<Result<_, _>>().ok()?;
+        let envelopes = envelopes
+            .into_iter()
+            .map(|e| SignedEnvelope::decode(e).map(Arc::new))
+            .collect::<Result<_, _>>()
+            .ok()?;
         Some(Self { envelopes, items })
     }
 }

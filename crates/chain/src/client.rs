@@ -22,9 +22,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// How long a submission waits for its outcome.
-const DECIDED_WITHIN: Duration = Duration::from_secs(60);
-
 /// A handle to a running node. Cheap to clone; must not be used from a thread of an asynchronous runtime.
 #[derive(Clone)]
 pub struct Client {
@@ -34,6 +31,7 @@ pub struct Client {
     pub(crate) questions: Questions,
     pub(crate) submitted: mpsc::UnboundedSender<Vec<CheckedEnvelope>>,
     pub(crate) read_model: ReadModel,
+    pub(crate) decided_within: Duration,
 }
 
 /// A block that finalized another, with what proves it.
@@ -81,10 +79,22 @@ impl Client {
     /// # Errors
     /// [`LedgerError::Stopped`].
     pub fn block(&self, height: u64) -> Result<Option<Block>, LedgerError> {
+        if height == 0 {
+            return Ok(Some(self.beginning.block.clone()));
+        }
         if height > self.latest().height {
             return Ok(None);
         }
         self.ask(|answer| Request::Block(height, answer))
+    }
+
+    /// The encoded certificate of the block at `height`, if it has one of its own. A block without one is an ancestor
+    /// of one that has.
+    ///
+    /// # Errors
+    /// [`LedgerError::Stopped`].
+    pub fn certificate(&self, height: u64) -> Result<Option<Bytes>, LedgerError> {
+        self.ask(|answer| Request::Certificate(height, answer))
     }
 
     /// What proves that the block at `height` is final, at the latest ten seconds after it is: the certificate of an
@@ -101,7 +111,7 @@ impl Client {
                     let Some(block) = self.block(above)? else { break };
                     descendants.push(*block.header());
                 }
-                if let Some(certificate) = self.ask(|answer| Request::Certificate(above, answer))? {
+                if let Some(certificate) = self.certificate(above)? {
                     return Ok(Some(Certified { descendants, certificate }));
                 }
             }
@@ -145,7 +155,7 @@ impl Client {
 
     fn waited(&self, error: WaitError) -> LedgerError {
         match error {
-            WaitError::TimedOut => LedgerError::Undecided(DECIDED_WITHIN.as_secs()),
+            WaitError::TimedOut => LedgerError::Undecided(self.decided_within.as_secs()),
             WaitError::Stopped(reason) => LedgerError::Stopped(reason),
         }
     }
@@ -247,7 +257,7 @@ impl LedgerPort for Client {
         at: UnixMillis,
         envelopes: Vec<SignedEnvelope>,
     ) -> Result<Vec<Receipt>, LedgerError> {
-        let until = Instant::now() + DECIDED_WITHIN;
+        let until = Instant::now() + self.decided_within;
         self.tip.state_time(at);
         let ticket = Arc::new(Ticket::default());
         let envelopes: Vec<Arc<SignedEnvelope>> = envelopes.into_iter().map(Arc::new).collect();
@@ -271,9 +281,6 @@ impl LedgerPort for Client {
                 return Err(error);
             }
         };
-        digests
-            .iter()
-            .map(|digest| receipts.get(digest).cloned().ok_or_else(|| self.stopped()))
-            .collect()
+        digests.iter().map(|digest| receipts.get(digest).cloned().ok_or_else(|| self.stopped())).collect()
     }
 }

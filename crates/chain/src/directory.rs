@@ -23,7 +23,12 @@ const FORMAT: &str = "eroam-chain 1\n";
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum DirectoryError {
     #[error("{}: cannot {what}", path.display())]
-    Io { path: PathBuf, what: &'static str, #[source] source: io::Error },
+    Io {
+        path: PathBuf,
+        what: &'static str,
+        #[source]
+        source: io::Error,
+    },
     #[error("{} is in use by another process: stop that one first", .0.display())]
     InUse(PathBuf),
     #[error("{}: the format is {found:?}, and this program reads {FORMAT:?}: use the program that wrote it, or export there and import here", path.display())]
@@ -31,7 +36,11 @@ pub enum DirectoryError {
     #[error("{} belongs to network {found}, not {expected}: name its own directory, or another one for a new network", path.display())]
     OtherNetwork { path: PathBuf, found: Digest, expected: Digest },
     #[error("{}: the genesis is refused", path.display())]
-    Genesis { path: PathBuf, #[source] source: GenesisError },
+    Genesis {
+        path: PathBuf,
+        #[source]
+        source: GenesisError,
+    },
     #[error("{} holds no ledger: name the directory that a node was started with", .0.display())]
     NoLedger(PathBuf),
     #[error("{} is not empty and holds no ledger: name an empty directory", .0.display())]
@@ -153,7 +162,7 @@ impl Directory {
     /// # Errors
     /// [`DirectoryError::Io`].
     pub fn snapshot(&self) -> Result<Option<Vec<u8>>, DirectoryError> {
-        let path = self.path.join("snapshot");
+        let path = Self::snapshot_file(&self.path);
         match fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -167,7 +176,13 @@ impl Directory {
     /// [`DirectoryError::Io`].
     pub fn keep_snapshot(path: &Path, bytes: &[u8]) -> Result<(), DirectoryError> {
         fs::create_dir_all(path).map_err(io(path, "create the directory"))?;
-        write_whole(&path.join("snapshot"), bytes)
+        write_whole(&Self::snapshot_file(path), bytes)
+    }
+
+    /// Where the directory at `path` keeps the entries that an imported network begins with.
+    #[must_use]
+    pub fn snapshot_file(path: &Path) -> PathBuf {
+        path.join("snapshot")
     }
 
     /// The path.

@@ -4,7 +4,7 @@
 use crate::block::{Block, ConsensusContext, EngineDigest};
 use crate::requests::Marshal;
 use commonware_actor::Feedback;
-use commonware_consensus::marshal::Update;
+use commonware_consensus::marshal::{Identifier, Update};
 use commonware_consensus::simplex::config::{Floor, ForwardPolicy, SkipPolicy};
 use commonware_consensus::simplex::elector::RoundRobin;
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
@@ -27,6 +27,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// How long a submission waits for its outcome, unless a node is told otherwise.
+const DECIDED_WITHIN: Duration = Duration::from_secs(60);
+
 /// Patience of the validators.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
@@ -36,6 +39,8 @@ pub struct Timing {
     pub leader_timeout: Duration,
     /// How long without a block before an empty one is proposed.
     pub heartbeat: Duration,
+    /// How long a submission waits for its outcome.
+    pub decided_within: Duration,
 }
 
 impl Timing {
@@ -44,12 +49,14 @@ impl Timing {
         hold: Duration::from_millis(900),
         leader_timeout: Duration::from_secs(1),
         heartbeat: Duration::from_secs(60),
+        decided_within: DECIDED_WITHIN,
     };
     /// For several: a silent leader is passed over after two and a half seconds.
     pub const SEVERAL: Self = Self {
         hold: Duration::from_secs(2),
         leader_timeout: Duration::from_millis(2500),
         heartbeat: Duration::from_secs(60),
+        decided_within: DECIDED_WITHIN,
     };
 }
 
@@ -111,8 +118,13 @@ where
         + Clone,
 {
     /// Runs engine after engine, from the epoch of the block after the latest that was processed.
-    pub(crate) async fn run<E, S, N>(mut self, context: E, votes: (S, N), certificates: (S, N), requests: (S, N))
-    where
+    pub(crate) async fn run<E, S, N>(
+        mut self,
+        context: E,
+        votes: (S, N),
+        certificates: (S, N),
+        requests: (S, N),
+    ) where
         E: Spawner + Metrics + CryptoRng + Rng + Clock + Storage + Network,
         S: Sender<PublicKey = ed25519::PublicKey>,
         N: Receiver<PublicKey = ed25519::PublicKey>,
@@ -170,17 +182,29 @@ where
         self.epocher.containing(height.next()).map_or_else(Epoch::zero, |bounds| bounds.epoch())
     }
 
+    /// Where the engine of `epoch` takes up: at the latest certificate of the epoch, which its journal may have lost, so
+    /// that it never votes again on what is final; or at the block that ends the epoch before.
+    async fn floor(&self, epoch: Epoch) -> Option<Floor<Scheme, EngineDigest>> {
+        if let Some((latest, _)) = self.marshal.get_info(Identifier::Latest).await
+            && self.epocher.containing(latest).is_some_and(|bounds| bounds.epoch() == epoch)
+            && let Some(finalization) = self.marshal.get_finalization(latest).await
+        {
+            return Some(Floor::Finalized(finalization));
+        }
+        Some(Floor::Genesis(match epoch.previous().and_then(|before| self.epocher.last(before)) {
+            None => self.genesis,
+            Some(last) => self.marshal.get_block(last).await?.digest(),
+        }))
+    }
+
     /// Starts the engine of `epoch`; `None` if the node is stopping.
     async fn enter<E, S>(&self, context: &E, epoch: Epoch, channels: &mut Channels<S>) -> Option<Handle<()>>
     where
         E: Spawner + Metrics + CryptoRng + Rng + Clock + Storage + Network,
         S: Sender<PublicKey = ed25519::PublicKey>,
     {
-        let floor = match epoch.previous().and_then(|before| self.epocher.last(before)) {
-            None => self.genesis,
-            Some(last) => self.marshal.get_block(last).await?.digest(),
-        };
-        let Timing { hold, leader_timeout, heartbeat } = self.timing;
+        let floor = self.floor(epoch).await?;
+        let Timing { hold, leader_timeout, heartbeat, .. } = self.timing;
         // Every declined view uses the budget up; the heartbeat's block refills it.
         let declined = heartbeat.as_millis().checked_div(hold.as_millis()).unwrap_or(0);
         let budget = u64::try_from(declined).unwrap_or(u64::MAX).saturating_mul(4).saturating_add(64);
@@ -197,7 +221,7 @@ where
                 partition: format!("{}-epoch-{epoch}", self.prefix),
                 mailbox_size: NZUsize!(1024),
                 epoch,
-                floor: Floor::Genesis(floor),
+                floor,
                 replay_buffer: self.buffer,
                 write_buffer: self.buffer,
                 page_cache: self.page_cache.clone(),

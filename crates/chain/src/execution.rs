@@ -13,7 +13,8 @@ use eroam_ledger::state::{StateError, StateKey, StateView, Writes};
 use eroam_ledger::tx::{CheckedEnvelope, PublicKey, SignedEnvelope, VerifiedEnvelope};
 use eroam_light::state::stored_key;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Below so many signatures another thread costs more than it saves.
 const PARALLEL_SIGNATURES_MIN: usize = 8;
@@ -43,52 +44,89 @@ pub(crate) enum Executed {
     Inadmissible(RejectCode),
 }
 
-/// The values that were loaded, under what was written since.
+/// A value as it was loaded, and what was written since.
+struct Entry {
+    /// The place among the staged slots; a value that nobody read has none.
+    slot: Option<usize>,
+    before: Option<Bytes>,
+    now: Option<Option<Bytes>>,
+}
+
+/// The values that were loaded or written. Looked up by key and never read in the table's own order.
+#[derive(Default)]
 struct Loaded {
-    values: HashMap<Vec<u8>, Option<Bytes>>,
-    /// The keys, in the order of the staged slots.
-    order: Vec<Vec<u8>>,
-    writes: Writes,
+    entries: HashMap<Vec<u8>, Entry>,
+    slots: usize,
 }
 
 impl StateView for Loaded {
     fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, StateError> {
-        if let Some(written) = self.writes.get(key) {
-            return Ok(written.as_deref().map(Cow::Borrowed));
-        }
-        match self.values.get(key) {
-            Some(value) => Ok(value.as_deref().map(Cow::Borrowed)),
+        match self.entries.get(key) {
+            Some(Entry { now: Some(written), .. }) => Ok(written.as_deref().map(Cow::Borrowed)),
+            Some(Entry { before, .. }) => Ok(before.as_deref().map(Cow::Borrowed)),
             None => Err(StateError::NotLoaded(key.to_vec())),
         }
     }
 }
 
 impl Loaded {
-    /// Takes over what was staged for `keys`.
+    /// Takes over what was staged for `keys`, none of which was staged before.
     fn take(&mut self, keys: Vec<Vec<u8>>, values: Vec<Option<Bytes>>) {
         for (key, value) in keys.into_iter().zip(values) {
-            self.values.insert(key.clone(), value);
-            self.order.push(key);
+            let entry = self.entries.entry(key).or_insert(Entry { slot: None, before: None, now: None });
+            (entry.slot, entry.before) = (Some(self.slots), value);
+            self.slots += 1;
         }
     }
 
-    /// What becomes of each loaded key, and the writes to keys that nobody read.
-    fn into_slots(mut self) -> (Vec<Slot<Bytes>>, Vec<(Vec<u8>, Option<Bytes>)>) {
-        let slots = self
-            .order
-            .iter()
-            .map(|key| {
-                let before = self.values.get(key).and_then(Option::as_ref);
-                match (self.writes.remove(key), before) {
-                    (None, _) | (Some(None), None) => Slot::Keep,
-                    (Some(None), Some(_)) => Slot::Delete,
-                    (Some(Some(value)), Some(before)) if *before == value => Slot::Keep,
-                    (Some(Some(value)), _) => Slot::Put(value.into()),
-                }
-            })
-            .collect();
-        let rest = self.writes.into_iter().map(|(k, v)| (stored_key(&k), v.map(Bytes::from))).collect();
+    fn write(&mut self, writes: Writes) {
+        for (key, value) in writes {
+            let entry = self.entries.entry(key).or_insert(Entry { slot: None, before: None, now: None });
+            entry.now = Some(value.map(Bytes::from));
+        }
+    }
+
+    /// What becomes of each staged key, and the writes to keys that nobody read.
+    fn into_slots(self) -> (Vec<Slot<Bytes>>, Vec<(Vec<u8>, Option<Bytes>)>) {
+        let mut slots: Vec<Slot<Bytes>> = Vec::new();
+        slots.resize_with(self.slots, || Slot::Keep);
+        let mut rest = Vec::new();
+        for (key, Entry { slot, before, now }) in self.entries {
+            let Some(now) = now else { continue };
+            match slot.and_then(|slot| slots.get_mut(slot)) {
+                Some(_) if now == before => {}
+                Some(slot) => *slot = now.map_or(Slot::Delete, Slot::Put),
+                None => rest.push((stored_key(&key), now)),
+            }
+        }
+        rest.sort_unstable();
         (slots, rest)
+    }
+}
+
+/// Keys that were missed lately: the accounts of those who roam most, which no envelope names. Loading a few in vain
+/// costs less than executing a batch again.
+#[derive(Default)]
+pub(crate) struct MissedKeys(Mutex<VecDeque<Vec<u8>>>);
+
+/// So many are remembered.
+const MISSED_KEYS_MAX: usize = 256;
+
+impl MissedKeys {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, keys: &[Vec<u8>]) {
+        let mut known = self.lock();
+        for key in keys {
+            if !known.contains(key) {
+                known.push_back(key.clone());
+                if known.len() > MISSED_KEYS_MAX {
+                    known.pop_front();
+                }
+            }
+        }
     }
 }
 
@@ -99,29 +137,29 @@ impl Loaded {
 /// [`StateError`]: the storage failed or holds something else than the rules wrote.
 pub(crate) async fn execute<E: Spawner + StorageContext>(
     machine: &dyn StateMachine,
+    missed: &MissedKeys,
     header: &Header,
     first: Option<&Writes>,
     candidates: &[Candidate<'_>],
     batches: Unmerkleized<E>,
 ) -> Result<(Vec<Executed>, Merkleized<E>), StateError> {
     let storage = |error| StateError::Storage(Box::new(error));
-    let mut keys: Vec<Vec<u8>> = Vec::new();
-    let mut seen: HashMap<Vec<u8>, ()> = HashMap::new();
-    for key in candidates.iter().flat_map(|c| machine.reads(c.signed().envelope())) {
-        let key = StateKey::to_bytes(&key);
-        if seen.insert(key.clone(), ()).is_none() {
-            keys.push(key);
-        }
+    let mut keys: HashSet<Vec<u8>> = HashSet::new();
+    if !candidates.is_empty() {
+        keys.extend(missed.lock().iter().cloned());
     }
-    drop(seen);
+    for candidate in candidates {
+        keys.extend(machine.reads(candidate.signed().envelope()).iter().map(StateKey::to_bytes));
+    }
+    let keys: Vec<Vec<u8>> = keys.into_iter().collect();
     let stored: Vec<Vec<u8>> = keys.iter().map(|k| stored_key(k)).collect();
     let (values, mut staged) = batches.stage(&stored.iter().collect::<Vec<_>>()).await.map_err(storage)?;
-    let mut loaded = Loaded {
-        values: HashMap::with_capacity(keys.len()),
-        order: Vec::with_capacity(keys.len()),
-        writes: first.cloned().unwrap_or_default(),
-    };
+    drop(stored);
+    let mut loaded = Loaded { entries: HashMap::with_capacity(keys.len()), slots: 0 };
     loaded.take(keys, values);
+    if let Some(first) = first {
+        loaded.write(first.clone());
+    }
     let checked = check_signatures(machine, &loaded, candidates);
     let mut results = Vec::with_capacity(candidates.len());
     for (candidate, checked) in candidates.iter().zip(checked) {
@@ -131,7 +169,7 @@ pub(crate) async fn execute<E: Spawner + StorageContext>(
                 .and_then(|verified| machine.attempt(&loaded, signed, verified.as_ref(), header));
             match attempt {
                 Ok(Attempt::Done(outcome)) if outcome.is_admitted() => {
-                    loaded.writes.extend(outcome.writes);
+                    loaded.write(outcome.writes);
                     results.push(Executed::Included(outcome.items));
                     break;
                 }
@@ -142,6 +180,7 @@ pub(crate) async fn execute<E: Spawner + StorageContext>(
                 }
                 Ok(Attempt::Missing(keys)) => {
                     let keys: Vec<Vec<u8>> = keys.into_iter().collect();
+                    missed.remember(&keys);
                     let stored: Vec<Vec<u8>> = keys.iter().map(|k| stored_key(k)).collect();
                     let wanted: Vec<&Vec<u8>> = stored.iter().collect();
                     let (_, values, more) = staged.expand(&wanted).await.map_err(storage)?;

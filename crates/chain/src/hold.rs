@@ -75,7 +75,8 @@ where
         self.context.child("hold").spawn(move |clock| async move {
             let since = clock.current();
             while !reasons.to_propose() {
-                let left = reasons.hold.saturating_sub(clock.current().duration_since(since).unwrap_or_default());
+                let left =
+                    reasons.hold.saturating_sub(clock.current().duration_since(since).unwrap_or_default());
                 // Consensus has left the view, or it is time to decline, which dropping `decision` does.
                 if decision.is_closed() || left.is_zero() {
                     return;

@@ -5,13 +5,14 @@
 mod admission;
 mod application;
 mod assembly;
-mod beginning;
+pub mod beginning;
 pub mod block;
 mod cache;
 pub mod client;
 pub mod directory;
 mod epochs;
 mod execution;
+mod failure;
 mod gossip;
 mod hold;
 mod keep;
@@ -23,6 +24,8 @@ pub mod read_model;
 mod requests;
 mod state;
 mod sync;
+#[cfg(test)]
+mod tests;
 mod tip;
 
 pub use epochs::Timing;

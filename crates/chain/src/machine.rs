@@ -14,11 +14,8 @@ pub trait StateMachine: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StateError`].
-    fn claimed_key(
-        &self,
-        view: &dyn StateView,
-        envelope: &Envelope,
-    ) -> Result<Option<PublicKey>, StateError>;
+    fn claimed_key(&self, view: &dyn StateView, envelope: &Envelope)
+    -> Result<Option<PublicKey>, StateError>;
 
     /// Executes one envelope whose signature has been checked (`None`: it is wrong, or there is no key), or says what
     /// must be loaded first.

@@ -140,6 +140,7 @@ impl Mark {
 
 #[derive(Default)]
 struct Inner {
+    /// At most as many as members have lanes.
     marks: BTreeMap<Lane, Mark>,
     lanes: BTreeMap<Lane, BTreeMap<u64, Waiting>>,
     known: BTreeSet<Digest>,
@@ -205,6 +206,12 @@ impl Mempool {
     ) -> Result<(), NotTaken> {
         let signed = envelope.signed();
         let claim = signed.envelope();
+        let lane = (claim.member, claim.lane);
+        let digest = signed.digest();
+        let size = signed.bytes().len();
+        let mut inner = self.lock();
+        // The state was read before; a block may have been finalized since.
+        let next = next.max(inner.marks.get(&lane).map_or(0, |mark| mark.next));
         if claim.sequence < next {
             return Err(NotTaken::Refused(RejectCode::SequenceUsed));
         }
@@ -214,10 +221,6 @@ impl Mempool {
         if claim.sequence >= next.saturating_add(SEQUENCE_WINDOW) {
             return Err(NotTaken::Refused(RejectCode::SequenceGap));
         }
-        let digest = signed.digest();
-        let size = signed.bytes().len();
-        let lane = (claim.member, claim.lane);
-        let mut inner = self.lock();
         if inner.known.contains(&digest) {
             return Err(NotTaken::Known);
         }
@@ -230,9 +233,7 @@ impl Mempool {
             inner.remove(lane, claim.sequence, |digest| refused(digest, RejectCode::Expired));
         }
         let of_member = inner.member_bytes.get(&claim.member).copied().unwrap_or(0);
-        if inner.bytes + size > self.0.limits.bytes_max
-            || of_member + size > self.0.limits.member_bytes_max
-        {
+        if inner.bytes + size > self.0.limits.bytes_max || of_member + size > self.0.limits.member_bytes_max {
             return Err(NotTaken::Full);
         }
         inner.bytes += size;
@@ -240,8 +241,7 @@ impl Mempool {
         inner.known.insert(digest);
         inner.arrivals += 1;
         let arrival = inner.arrivals;
-        let waiting =
-            Waiting { envelope: envelope.clone(), digest, arrival, told: (self.0.now)(), own };
+        let waiting = Waiting { envelope: envelope.clone(), digest, arrival, told: (self.0.now)(), own };
         inner.lanes.entry(lane).or_default().insert(claim.sequence, waiting);
         let mark = inner.marks.entry(lane).or_default();
         mark.next = mark.next.max(next);
@@ -300,9 +300,7 @@ impl Mempool {
         let now = (self.0.now)();
         let mut inner = self.lock();
         for (lane, sequence) in included {
-            if let Some(mark) = inner.marks.get_mut(&lane) {
-                mark.ahead = Some((sequence.saturating_add(1), now));
-            }
+            inner.marks.entry(lane).or_default().ahead = Some((sequence.saturating_add(1), now));
         }
     }
 
@@ -332,7 +330,11 @@ impl Mempool {
         let inner = self.lock();
         let mut heads: BinaryHeap<Reverse<(u64, Lane, u64)>> = BinaryHeap::new();
         let head = |lane: &Lane, sequence: u64| {
-            inner.lanes.get(lane).and_then(|l| l.get(&sequence)).map(|w| Reverse((w.arrival, *lane, sequence)))
+            inner
+                .lanes
+                .get(lane)
+                .and_then(|l| l.get(&sequence))
+                .map(|w| Reverse((w.arrival, *lane, sequence)))
         };
         heads.extend(next.iter().filter_map(|(lane, sequence)| head(lane, *sequence)));
         let (mut chosen, mut bytes, mut items) = (Vec::new(), 0, 0);
@@ -355,7 +357,13 @@ impl Mempool {
     }
 
     /// An envelope that waits here, whose signature need not be checked again.
-    pub(crate) fn find(&self, member: PartyId, lane: u16, sequence: u64, digest: &Digest) -> Option<CheckedEnvelope> {
+    pub(crate) fn find(
+        &self,
+        member: PartyId,
+        lane: u16,
+        sequence: u64,
+        digest: &Digest,
+    ) -> Option<CheckedEnvelope> {
         let inner = self.lock();
         let waiting = inner.lanes.get(&(member, lane))?.get(&sequence)?;
         (waiting.digest == *digest).then(|| waiting.envelope.clone())
@@ -385,9 +393,8 @@ impl Mempool {
         for (lane, sequence, digest, items) in included {
             let receipt = Receipt { envelope: digest, height: Some(height), items: items.to_vec() };
             inner.answer(&digest, &receipt);
-            if let Some(mark) = inner.marks.get_mut(&lane) {
-                mark.next = mark.next.max(sequence.saturating_add(1));
-            }
+            let mark = inner.marks.entry(lane).or_default();
+            mark.next = mark.next.max(sequence.saturating_add(1));
             let used: Vec<u64> = inner
                 .lanes
                 .get(&lane)
@@ -426,10 +433,10 @@ impl Mempool {
         again
     }
 
-    /// The node has stopped: nobody waits any longer.
+    /// The node has stopped: nobody waits any longer. The first reason stays.
     pub(crate) fn stop(&self, reason: &str) {
         let mut inner = self.lock();
-        inner.stopped = Some(reason.to_owned());
+        inner.stopped.get_or_insert_with(|| reason.to_owned());
         for ticket in inner.tickets.values().flatten() {
             ticket.stop(reason);
         }
@@ -461,7 +468,6 @@ impl Inner {
         let Some(gone) = entries.remove(&sequence) else { return };
         if entries.is_empty() {
             self.lanes.remove(&lane);
-            self.marks.remove(&lane);
         }
         let size = gone.envelope.signed().bytes().len();
         self.bytes = self.bytes.saturating_sub(size);

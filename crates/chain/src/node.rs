@@ -1,13 +1,15 @@
 //! One validator in a thread of its own.
 
 use crate::assembly::{self, Network, Parts, message_bytes_max};
-use crate::beginning::Beginning;
+use crate::beginning::{Beginning, BeginningError, validator_set};
 use crate::block::engine_key;
 use crate::client::Client;
 use crate::directory::{Directory, DirectoryError};
 use crate::epochs::Timing;
+use crate::failure::explain;
 use crate::machine::StateMachine;
 use crate::mempool::{Mempool, PoolLimits};
+use crate::panics::Quiet;
 use crate::read_model::{ReadModel, ReadModelError};
 use crate::requests::{Questions, Request};
 use crate::tip::{StatedTime, Tip};
@@ -21,11 +23,8 @@ use commonware_stream::sake::{self, Sake};
 use commonware_utils::ordered::Set;
 use commonware_utils::{NZU32, NZUsize};
 use ed25519_dalek::SigningKey;
-use eroam_ledger::genesis::{Genesis, GenesisError};
 use eroam_domain::codec::Digest;
-use eroam_domain::time::UnixMillis;
-use eroam_ledger::snapshot::{Decoder, Entry, Part, SnapshotError};
-use eroam_ledger::state::Writes;
+use eroam_ledger::genesis::Genesis;
 use eroam_ledger::tx::PublicKey;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -70,10 +69,8 @@ pub struct NodeConfig {
 pub enum StartError {
     #[error("the directory cannot be used")]
     Directory(#[from] DirectoryError),
-    #[error("the genesis is refused")]
-    Genesis(#[from] GenesisError),
-    #[error("the imported state is refused")]
-    Snapshot(#[from] SnapshotError),
+    #[error("the network cannot begin")]
+    Beginning(#[from] BeginningError),
     #[error("the read model cannot be opened")]
     ReadModel(#[from] ReadModelError),
     #[error("the key is no validator's of this network: use the key whose public half the genesis names")]
@@ -81,7 +78,11 @@ pub enum StartError {
     #[error("a validator's key in the genesis is no Ed25519 public key: {0:?}")]
     MalformedKey(PublicKey),
     #[error("cannot listen at {address}: choose another port, or stop the program that uses it")]
-    Listen { address: SocketAddr, #[source] source: std::io::Error },
+    Listen {
+        address: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
     #[error("no thread can be started")]
     Thread(#[source] std::io::Error),
     #[error("the ledger's node stopped: {0}")]
@@ -156,18 +157,16 @@ impl Node {
     }
 
     fn run(directory: Directory, config: NodeConfig, votes: bool) -> Result<Starting, StartError> {
-        let (entries, time) = initial_entries(&directory, &config.genesis)?;
+        let imported = config.genesis.imported.is_some();
+        let snapshot = if imported { directory.snapshot()? } else { None };
+        let beginning = Arc::new(Beginning::of(config.genesis.clone(), snapshot.as_deref())?);
+        drop(snapshot);
         let validators = validator_set(&config.genesis)?;
         let own = PublicKey::of(&config.key);
         // Said before the engine tries, which would only say that it failed.
         let listen = TcpListener::bind(config.listen)
             .map_err(|source| StartError::Listen { address: config.listen, source })?;
         drop(listen);
-        let imported = config.genesis.imported.is_some().then(|| {
-            entries.iter().map(|(key, value)| (key.clone(), Some(value.clone()))).collect::<Writes>()
-        });
-        let beginning =
-            Arc::new(Beginning::new::<runtime::Context>(config.genesis.clone(), entries, time, &validators));
         let now: crate::tip::Now = Arc::new(SystemTime::now);
         let tip = Arc::new(Tip::new(*beginning.block.header(), config.stated.clone(), Arc::clone(&now)));
         let mempool = Mempool::new(config.pool, now);
@@ -175,8 +174,8 @@ impl Node {
         let (submitted, outgoing) = mpsc::unbounded_channel();
         let questions = Questions(asked);
         let (read_model, feed) = ReadModel::open(&directory.index(), beginning.network)?;
-        if let Some(entries) = &imported {
-            feed.imported(entries);
+        if imported {
+            feed.imported(&beginning.entries());
         }
         let client = Client {
             beginning: Arc::clone(&beginning),
@@ -185,6 +184,7 @@ impl Node {
             questions: questions.clone(),
             submitted,
             read_model,
+            decided_within: config.timing.decided_within,
         };
         let parts = Parts {
             key: engine_signer(&config.key),
@@ -202,22 +202,25 @@ impl Node {
             outgoing,
             indexed: feed.indexed(),
             pass_on: Box::new(move |block| feed.block(block)),
+            #[cfg(test)]
+            dishonest: None,
             beginning,
         };
         let peers = config.peers.iter().filter(|(key, _)| *key != own);
         let peers: Vec<_> = peers
             .map(|(key, at)| Ok((engine_key(key).ok_or(StartError::MalformedKey(*key))?, (*at).into())))
             .collect::<Result<_, StartError>>()?;
-        let listen = config.listen;
+        let (listen, alone) = (config.listen, validators.len() == 1);
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
             .spawn(move || {
+                let quiet = Quiet::begin();
                 let ran = catch_unwind(AssertUnwindSafe(|| {
-                    run_on_runtime(&directory, parts, validators, peers, listen);
+                    run_on_runtime(&directory, parts, validators, peers, listen, &quiet);
                 }));
                 let reason = match ran {
-                    Ok(()) => "it was told to, or its engine ended".to_owned(),
-                    Err(panic) => crate::panics::message(&*panic),
+                    Ok(()) => "it was told to".to_owned(),
+                    Err(panic) => explain(directory.path(), tip.phase(), alone, &quiet.first(&*panic)),
                 };
                 mempool.stop(&reason);
                 tip.stop();
@@ -252,34 +255,9 @@ impl Drop for Node {
     }
 }
 
-/// What the network begins with, and when.
-fn initial_entries(
-    directory: &Directory,
-    genesis: &Genesis,
-) -> Result<(Vec<Entry>, UnixMillis), StartError> {
-    let kept = if genesis.imported.is_some() { directory.snapshot()? } else { None };
-    let Some(bytes) = kept else { return Ok((genesis.initial_entries(None)?, UnixMillis::EPOCH)) };
-    let mut decoder = Decoder::new();
-    let mut entries = Vec::new();
-    for part in decoder.push(&bytes)? {
-        if let Part::Entry(entry) = part {
-            entries.push(entry);
-        }
-    }
-    let header = decoder.finish()?;
-    Ok((genesis.initial_entries(Some(entries))?, header.time))
-}
-
-/// The validators' keys as the engine wants them.
-fn validator_set(genesis: &Genesis) -> Result<Set<ed25519::PublicKey>, StartError> {
-    let key = |key: &PublicKey| engine_key(key).ok_or(StartError::MalformedKey(*key));
-    let keys: Vec<ed25519::PublicKey> =
-        genesis.consensus.validators.iter().map(|v| key(&v.key)).collect::<Result<_, _>>()?;
-    Ok(Set::from_iter_dedup(keys))
-}
-
 fn engine_signer(key: &SigningKey) -> ed25519::PrivateKey {
-    ed25519::PrivateKey::decode(bytes::Bytes::copy_from_slice(&key.to_bytes())).expect("32 bytes are an Ed25519 seed")
+    ed25519::PrivateKey::decode(bytes::Bytes::copy_from_slice(&key.to_bytes()))
+        .expect("32 bytes are an Ed25519 seed")
 }
 
 fn run_on_runtime(
@@ -288,8 +266,8 @@ fn run_on_runtime(
     validators: Set<ed25519::PublicKey>,
     peers: Vec<(ed25519::PublicKey, commonware_p2p::Ingress)>,
     listen: SocketAddr,
+    quiet: &Quiet,
 ) {
-    crate::panics::keep_quiet();
     let signer = parts.key.clone();
     let count = u32::try_from(validators.len()).unwrap_or(u32::MAX);
     let handshake = Cups::<_, ChaCha20Poly1305>::new(
@@ -319,6 +297,7 @@ fn run_on_runtime(
         runtime::Config::new().with_storage_directory(directory.engine()).with_worker_threads(2),
     );
     runner.start(async move |context| {
+        quiet.extend();
         let (mut network, mut oracle) = discovery::Network::new(context.child("network"), config);
         oracle.track(0, validators);
         let channels = Network {

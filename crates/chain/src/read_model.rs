@@ -72,7 +72,9 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadModelError {
     /// The file is there and cannot be used, or cannot be made.
-    #[error("the read model {path} cannot be opened: stop the program that has it open, or make its directory writable")]
+    #[error(
+        "the read model {path} cannot be opened: stop the program that has it open, or make its directory writable"
+    )]
     Open {
         /// Where it is.
         path: PathBuf,
@@ -113,7 +115,9 @@ pub enum ReadModelError {
     )]
     UnknownTerms(AgreementRef),
     /// The file cannot be read.
-    #[error("the read model cannot be read: if that lasts, stop the node and delete the file, it is made again")]
+    #[error(
+        "the read model cannot be read: if that lasts, stop the node and delete the file, it is made again"
+    )]
     Read(#[source] Source),
     /// The file holds something else than was written.
     #[error("the read model's {0} are damaged: stop the node and delete the file, it is made again")]
@@ -135,7 +139,9 @@ pub enum Failure {
         reason: String,
     },
     /// The file knows another block of this height.
-    #[error("{path} holds another history, which differs at block {height}: stop the node and delete the file")]
+    #[error(
+        "{path} holds another history, which differs at block {height}: stop the node and delete the file"
+    )]
     OtherHistory {
         /// Where it is.
         path: PathBuf,

@@ -107,7 +107,9 @@ pub(crate) async fn answer<E: Spawner + StorageContext + Clock>(
         }
         Request::Entries(parts, answer) => entries(&context, &databases, &tip, &parts, answer).await,
         Request::Prove(key, answer) => drop(answer.send(prove(&context, &databases, &tip, &key).await)),
-        Request::Block(height, answer) => drop(answer.send(marshal.get_block(Height::new(height)).await.map(inner))),
+        Request::Block(height, answer) => {
+            drop(answer.send(marshal.get_block(Height::new(height)).await.map(inner)))
+        }
         Request::Certificate(height, answer) => {
             let found = marshal.get_finalization(Height::new(height)).await;
             drop(answer.send(found.map(|f| f.encode())));

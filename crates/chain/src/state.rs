@@ -26,9 +26,6 @@ pub(crate) type StateOperation = Operation<Family, Key, Bytes>;
 
 type Range = commonware_codec::RangeCfg<usize>;
 
-/// What decoding an operation may allocate: for a key a range of its length and nothing of its bytes, for a value the
-/// same.
-pub(crate) type OperationCfg = ((Range, ()), (Range));
 
 /// The limits of keys and values.
 pub(crate) fn operation_cfg() -> ((Range, ()), Range) {

@@ -1,6 +1,7 @@
 //! The latest finalized block, for those who ask and those who wait; and the clock that blocks are dated by.
 
 use crate::cache::Cache;
+use crate::failure::Phase;
 use crate::state::StateOperation;
 use eroam_domain::codec::Digest;
 use eroam_domain::time::UnixMillis;
@@ -38,12 +39,15 @@ struct Inner {
     last_block: SystemTime,
     /// The node is ready when the block at this height is final; unknown until the directory is open.
     ready_at: Option<u64>,
+    phase: Phase,
     stopped: bool,
 }
 
 impl Inner {
     fn header(&self) -> &Header {
-        self.headers.back().expect("the genesis header is there from the start, and the last is never removed")
+        self.headers
+            .back()
+            .expect("the genesis header is there from the start, and the last is never removed")
     }
 }
 
@@ -59,7 +63,13 @@ pub(crate) struct Tip {
 impl Tip {
     pub(crate) fn new(header: Header, stated: StatedTime, now: Now) -> Self {
         stated.advance(header.time);
-        let inner = Inner { headers: VecDeque::from([header]), last_block: now(), ready_at: None, stopped: false };
+        let inner = Inner {
+            headers: VecDeque::from([header]),
+            last_block: now(),
+            ready_at: None,
+            phase: Phase::Archives,
+            stopped: false,
+        };
         Self { inner: Mutex::new(inner), changed: Condvar::new(), cache: Cache::default(), stated, now }
     }
 
@@ -118,6 +128,16 @@ impl Tip {
     pub(crate) fn stop(&self) {
         self.lock().stopped = true;
         self.changed.notify_all();
+    }
+
+    /// The archives are open and whole.
+    pub(crate) fn archives_are_open(&self) {
+        self.lock().phase = Phase::Rest;
+    }
+
+    /// How far the node came.
+    pub(crate) fn phase(&self) -> Phase {
+        self.lock().phase
     }
 
     /// The node is ready when the block at `height` is final.

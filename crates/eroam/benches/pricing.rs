@@ -12,8 +12,10 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use eroam::bench::Workload;
 use eroam::consortium::{Seed, founders};
+use eroam::ledger::LedgerSetup;
 use eroam_domain::agreement::PriceRule;
 use eroam_domain::cdr::{Cdr, SessionId};
+use eroam_domain::ids::PartyId;
 use eroam_domain::money::{Rounding, RoundingMode};
 use eroam_domain::pricing::{self, PricingInputs};
 use eroam_domain::quantity::BasisPoints;
@@ -154,7 +156,9 @@ fn bench_price(c: &mut Criterion) {
 fn batch(workload: &Workload) -> (MemoryState, SignedEnvelope, Header) {
     let seed = Seed(1);
     let founders = founders::founders();
-    let genesis = founders::genesis(&founders, |party| PublicKey::of(&seed.signing_key(party)));
+    let parties: Vec<PartyId> = founders.iter().map(|founder| founder.party).collect();
+    let consensus = LedgerSetup::default().consensus(seed, &parties);
+    let genesis = founders::genesis(&founders, consensus, |party| PublicKey::of(&seed.signing_key(party)));
     let network = genesis.network();
     let mut state = MemoryState::default();
     state.apply(genesis.state().unwrap());
@@ -165,7 +169,8 @@ fn batch(workload: &Workload) -> (MemoryState, SignedEnvelope, Header) {
             .sign(&seed.signing_key(member))
     };
     let mut sequences = BTreeMap::new();
-    for (party, tx) in founders::founding_transactions(&founders) {
+    let (first, then) = founders::founding_transactions(&founders);
+    for (party, tx) in first.into_iter().chain(then) {
         let sequence: &mut u64 = sequences.entry(party).or_default();
         let outcome = execute(&state, &sign(party, *sequence, 1, tx), &header).unwrap();
         *sequence += 1;

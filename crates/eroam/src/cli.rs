@@ -1,24 +1,35 @@
 //! The command line. Part of the program, not of the library: errors end here, with their causes in one line.
 
+mod ledger;
+
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use eroam::bench;
 use eroam::consortium::{Seed, Setup};
 use eroam::demo;
-use eroam::ledger::LedgerSetup;
+use eroam::ledger::{EPOCH_BLOCKS, LedgerSetup};
 use eroam::replay::assign::RoamingShare;
 use eroam::replay::{self, Progress, TICK_EVENTS};
+use eroam_ledger::genesis::EPOCH_BLOCKS_MIN;
 use eroam_store::StoreUrl;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// The seed when none is given: printed, so that a run can be repeated.
 const SEED: u64 = 1;
 
-const AFTER_HELP: &str = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but an input file could not be used or \
-only in part.\nSet EROAM_LOG=debug (or a tracing filter) to see what happens inside; it goes to standard error.";
+/// What is logged when nothing is asked for. The engine warns of what is as it should be: a new directory is empty, a
+/// node that is stopped closes its mailboxes.
+const LOG: &str = "warn,commonware_storage=error,commonware_resolver=off";
+
+/// What is logged unless EROAM_LOG says otherwise. The engine warns of every new file, and that its parts end one after
+/// another.
+const LOG_FILTER: &str = "warn,commonware_storage::qmdb=error,commonware_resolver::p2p::engine=off";
+
+const AFTER_HELP: &str = "Exit codes: 0 done; 1 failed, or what was to be verified is not so; 2 wrong usage; 3 done, \
+but an input file could not be used or only in part.\nSet EROAM_LOG=debug (or a tracing filter) to see what happens inside; it goes to standard error.";
 
 /// Roaming for electric cars: one credential, one bill, any operator, no hub company.
 #[derive(Debug, Parser)]
@@ -34,6 +45,11 @@ enum Command {
     Demo(DemoArgs),
     /// Real charging sessions from files go through a whole consortium
     Replay(ReplayArgs),
+    /// Look at a ledger that no program runs, check it, take it elsewhere
+    #[command(subcommand)]
+    Ledger(ledger::LedgerCommand),
+    /// Check a receipt or a state proof with nothing but the genesis of its network: offline, without any ledger
+    Verify(ledger::VerifyArgs),
     /// Measure
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -85,6 +101,9 @@ struct ReplayArgs {
     /// Items in a block at most; what is booked does not depend on it
     #[arg(long, value_name = "N", default_value_t = 4096, hide_short_help = true, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     block_items: u32,
+    /// Blocks in an epoch; another number makes another network, what is booked is the same
+    #[arg(long, value_name = "N", default_value_t = EPOCH_BLOCKS, hide_short_help = true, value_parser = clap::value_parser!(u32).range(i64::from(EPOCH_BLOCKS_MIN)..))]
+    epoch_blocks: u32,
     /// Use the earliest N sessions only
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
@@ -173,8 +192,14 @@ struct BenchArgs {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("EROAM_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(LOG));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        // A reader of the log who goes away (`| head`) must not end the program.
+        .log_internal_errors(false)
+        .init();
     match run(cli.command) {
         Ok(code) => code,
         Err(error) => {
@@ -189,6 +214,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Demo(args) => run_demo(&args),
         Command::Replay(args) => run_replay(args),
+        Command::Ledger(command) => ledger::run(command),
+        Command::Verify(args) => ledger::verify(&args),
         Command::Bench(BenchCommand::Price(args)) => show_bench("price", &args, bench::price(args.records)?),
         Command::Bench(BenchCommand::Execute(args)) => {
             show_bench("execute", &args, bench::execute(args.records)?)
@@ -234,11 +261,15 @@ fn print_line(line: &str) -> anyhow::Result<()> {
 fn run_replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let mut ledger = LedgerSetup { validators: usize::from(args.validators), ..LedgerSetup::default() };
     ledger.block_items = usize::try_from(args.block_items)?;
+    ledger.epoch_blocks = args.epoch_blocks;
     ledger.directory = match (&args.ledger, &args.data) {
         (Some(directory), _) => Some(directory.clone()),
         (None, Some(data)) => match data.as_directory() {
             Some(directory) => Some(directory.join("ledger")),
-            None => anyhow::bail!("the ledger is kept in files: name a directory for it with --ledger"),
+            None => {
+                let what = "the ledger is kept in files: name a directory for it with --ledger";
+                Cli::command().error(clap::error::ErrorKind::MissingRequiredArgument, what).exit()
+            }
         },
         (None, None) => None,
     };

@@ -78,6 +78,14 @@ pub enum ConsortiumError {
     /// The ledger could not be opened.
     #[error("the ledger cannot be opened")]
     Ledger(#[from] OpenLedgerError),
+    /// The ledger is a new one, and somebody's records are older.
+    #[error(
+        "{party} has recorded sessions, but the ledger is a new one: name the ledger that goes with these records, or restore it from a backup"
+    )]
+    OtherLedger {
+        /// Whose records.
+        party: PartyId,
+    },
     /// The ledger failed while running.
     #[error("the ledger failed")]
     Submit(#[from] LedgerError),
@@ -183,7 +191,8 @@ impl Consortium {
         for founder in &founders {
             let party = founder.party;
             let open = |source| ConsortiumError::Open { who: party.to_string(), source };
-            let store = OrgStore::open(setup.stores.as_ref().unwrap_or(&in_memory), party, &network).map_err(open)?;
+            let store =
+                OrgStore::open(setup.stores.as_ref().unwrap_or(&in_memory), party, &network).map_err(open)?;
             let salt = seed.derive("salt", &[&to_bytes(&party)]);
             let secrets = Secrets { signing: seed.signing_key(party), key: 0, salt };
             let entropy = Box::new(SeededEntropy(seed.derive("entropy", &[&to_bytes(&party)])));
@@ -220,7 +229,19 @@ impl Consortium {
                 }
             }
             if !missing.is_empty() {
+                self.check_new()?;
                 self.submit_office(UnixMillis::EPOCH, missing)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody has records of sessions: these come after the founding.
+    fn check_new(&mut self) -> Result<(), ConsortiumError> {
+        for (party, gateway) in &mut self.gateways {
+            let failed = |source| GatewayError::Store { party: *party, source };
+            if gateway.store_mut().session_counts().map_err(failed)?.total > 0 {
+                return Err(ConsortiumError::OtherLedger { party: *party });
             }
         }
         Ok(())
@@ -573,17 +594,21 @@ impl Consortium {
             .take(usize::from(TREASURERS_REQUIRED))
             .collect();
         let closer = treasurers.first().copied().ok_or(ConsortiumError::Overflow)?;
-        let booked: Option<PeriodPairs> = read(self.ledger.client(), &StateKey::PeriodPairs(period, currency))?;
+        let booked: Option<PeriodPairs> =
+            read(self.ledger.client(), &StateKey::PeriodPairs(period, currency))?;
         if booked.is_some() {
             let close = Tx::Settlement(SettlementTx::ClosePeriod { period, currency });
             self.submit_office(at, vec![(closer, close)])?;
         }
-        let Some(closed) = query::closed_period(self.ledger.client(), period, currency)? else { return Ok(()) };
+        let Some(closed) = query::closed_period(self.ledger.client(), period, currency)? else {
+            return Ok(());
+        };
         let mut deposits = Vec::new();
         for position in &closed.net {
             let account = Account::Net(period, position.party, currency);
-            let owed =
-                query::balance(self.ledger.client(), account)?.checked_neg().ok_or(ConsortiumError::Overflow)?;
+            let owed = query::balance(self.ledger.client(), account)?
+                .checked_neg()
+                .ok_or(ConsortiumError::Overflow)?;
             if owed > 0 {
                 deposits.push((position.party, owed));
             }

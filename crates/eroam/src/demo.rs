@@ -191,8 +191,10 @@ pub struct Story {
     pub visits: Vec<Visit>,
     /// Letters between organisations, by kind.
     pub letters: BTreeMap<String, u64>,
-    /// Blocks on the ledger.
+    /// Blocks on the ledger. How the transactions are packed into them differs from run to run.
     pub ledger_height: u64,
+    /// How many validators agreed on them.
+    pub validators: usize,
     /// The settlement period.
     pub period: String,
     /// Before netting.
@@ -547,6 +549,7 @@ fn tell(
         visits,
         letters: consortium.carried().iter().map(|(k, v)| ((*k).to_owned(), *v)).collect(),
         ledger_height: latest.height,
+        validators: consortium.validators().nodes().len(),
         period: period.to_string(),
         gross: closed
             .gross
@@ -595,7 +598,14 @@ impl fmt::Display for Story {
         for (contract, charges, total) in &self.bills {
             writeln!(f, "  {contract}  {charges} charges {:>16}", euro(*total))?;
         }
-        writeln!(f, "\nThe ledger: {} blocks, state {}", self.ledger_height, &self.state_digest[..16])?;
+        let validators = if self.validators == 1 { "validator" } else { "validators" };
+        writeln!(
+            f,
+            "\nThe ledger: {} blocks, agreed on by {} {validators}, state {}",
+            self.ledger_height,
+            self.validators,
+            &self.state_digest[..16]
+        )?;
         for (currency, sum) in &self.ledger_balance_micros {
             writeln!(
                 f,

@@ -1,5 +1,19 @@
 //! The ledger of a consortium that lives in one process: one embedded validator, or several that talk over loopback
 //! sockets. The blocks, the engine and the files are those of a node that stands alone.
+//!
+//! The modules below look at a ledger that nobody runs: what it holds, proofs of it, its export, the check from the
+//! genesis, and a new network with its state.
+
+pub mod blocks_file;
+pub mod export;
+pub mod import;
+pub mod keys;
+pub mod proofs;
+pub mod reader;
+pub mod recheck;
+pub mod show;
+mod staging;
+pub mod status;
 
 use crate::consortium::Seed;
 use ed25519_dalek::SigningKey;
@@ -12,13 +26,15 @@ use eroam_chain::{StatedTime, Timing};
 use eroam_domain::ids::PartyId;
 use eroam_ledger::genesis::{BlockTime, Consensus, Genesis, Validator};
 use eroam_ledger::tx::PublicKey;
+use std::fs::{self, File};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tempfile::TempDir;
 
 /// The blocks of an epoch: about a day of full blocks, or a week of quiet ones.
-const EPOCH_BLOCKS: u32 = 10_000;
+pub const EPOCH_BLOCKS: u32 = 10_000;
 /// The greatest body of a block in bytes.
 const BLOCK_BYTES_MAX: u32 = 4 << 20;
 /// Pages of files that each validator keeps in memory.
@@ -59,10 +75,10 @@ pub enum OpenLedgerError {
     },
     /// No temporary directory can be made.
     #[error("no temporary directory can be made for the ledger; name one with --data, or set TMPDIR")]
-    Temporary(#[source] std::io::Error),
+    Temporary(#[source] io::Error),
     /// No port can be had.
     #[error("no port of the loopback interface is free for a validator")]
-    Port(#[source] std::io::Error),
+    Port(#[source] io::Error),
     /// The directory cannot be used.
     #[error("the ledger's directory cannot be used")]
     Directory(#[from] DirectoryError),
@@ -73,7 +89,7 @@ pub struct Ledger {
     nodes: Vec<Node>,
     client: Client,
     /// Removed when the ledger is dropped, after the nodes.
-    _temporary: Option<TempDir>,
+    _temporary: Option<Temporary>,
 }
 
 impl Seed {
@@ -110,6 +126,48 @@ pub fn validator_directory(ledger: &Path, index: usize) -> PathBuf {
     ledger.join(format!("validator-{index}"))
 }
 
+/// What the names of temporary directories begin with.
+const TEMPORARY: &str = "eroam-ledger-";
+/// Held in a temporary directory for as long as it is in use.
+const LOCK: &str = "lock";
+
+/// A directory that is removed when it is dropped. A process that is killed leaves its own behind; whoever makes the
+/// next one removes it.
+struct Temporary {
+    directory: TempDir,
+    /// Locked. The last field: nobody removes the directory while this process does.
+    _lock: File,
+}
+
+impl Temporary {
+    fn new() -> io::Result<Self> {
+        remove_abandoned(&std::env::temp_dir());
+        let directory = tempfile::Builder::new().prefix(TEMPORARY).tempdir()?;
+        // Under another name until it is locked: without a lock, a directory is left alone.
+        let partial = directory.path().join("lock.partial");
+        let lock = File::create(&partial)?;
+        lock.lock()?;
+        fs::rename(&partial, directory.path().join(LOCK))?;
+        Ok(Self { directory, _lock: lock })
+    }
+}
+
+/// Removes temporary directories that no process uses any more, as far as that is permitted.
+fn remove_abandoned(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let lock = entry.path().join(LOCK);
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY)
+            && entry.file_type().is_ok_and(|kind| kind.is_dir())
+            && fs::symlink_metadata(&lock).is_ok_and(|found| found.is_file())
+            && let Ok(lock) = File::open(&lock)
+            && lock.try_lock().is_ok()
+        {
+            tracing::info!(directory = %entry.path().display(), "ledger.abandoned");
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 impl Ledger {
     /// Opens the ledger of `genesis`, whose validators' keys follow from `seed`, and begins it if it is new.
     ///
@@ -132,9 +190,8 @@ impl Ledger {
         let (directory, temporary) = match &setup.directory {
             Some(directory) => (directory.clone(), None),
             None => {
-                let made = tempfile::Builder::new().prefix("eroam-ledger-").tempdir();
-                let temporary = made.map_err(OpenLedgerError::Temporary)?;
-                (temporary.path().to_owned(), Some(temporary))
+                let temporary = Temporary::new().map_err(OpenLedgerError::Temporary)?;
+                (temporary.directory.path().to_owned(), Some(temporary))
             }
         };
         let mut tries = 0;
@@ -224,7 +281,7 @@ fn start(
 }
 
 /// An address on loopback for each validator; one on its own needs no fixed port.
-fn addresses(count: usize) -> std::io::Result<Vec<SocketAddr>> {
+fn addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     if count == 1 {
         return Ok(vec![any]);

@@ -13,7 +13,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self { dir: tempdir() }
     }
 
     fn path(&self) -> &Path {

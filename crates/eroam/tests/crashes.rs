@@ -89,7 +89,7 @@ fn but_for_caches(summary: &Value) -> Value {
 
 /// Compares an interrupted run with an undisturbed one, and with one more start after the end.
 fn survives_kills(input: &Path, options: &[(&str, &str)], kills: u32) {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let replay = |out: &str, data: Option<&str>| {
         let mut replay = Replay::new(&[input], &dir.path().join(out));
         for (option, value) in options {
@@ -128,7 +128,7 @@ fn a_replay_killed_at_random_moments_ends_as_if_undisturbed() {
 /// The usual ticks hold many sessions: more is lost by each kill.
 #[test]
 fn a_replay_with_large_ticks_killed_at_random_moments_ends_as_if_undisturbed() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let input = file(dir.path(), "sessions.csv", workplace_csv(300));
     survives_kills(&input, &[("--roaming-share", "1")], 10);
 }

@@ -94,7 +94,7 @@ fn the_same_seed_tells_the_same_story() {
 
 #[test]
 fn the_storys_bills_and_records_are_written_on_request() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let out = |name: &str| dir.path().join(name);
     for name in ["one", "two"] {
         let path = out(name).display().to_string();
@@ -112,7 +112,7 @@ fn the_storys_bills_and_records_are_written_on_request() {
 
 #[test]
 fn the_story_leaves_other_peoples_files_alone() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     file(dir.path(), "thesis.txt", "years of work");
     let path = dir.path().display().to_string();
     let ended = eroam(["demo", "--once", "--out", &path]).expect(1);
@@ -145,7 +145,7 @@ fn measurements_are_one_json_object_each() {
 /// Whoever reads a line and goes away (`| head -1`) sees no panic.
 #[test]
 fn a_closed_pipe_is_no_failure() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let input = file(dir.path(), "sessions.csv", support::workplace_csv(6)).display().to_string();
     let out = dir.path().join("out").display().to_string();
     for args in [

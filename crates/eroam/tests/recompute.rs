@@ -890,7 +890,7 @@ fn assert_page(path: &Path, id: &str, micros: i128) {
 /// Replays a file and recomputes everything.
 fn recomputed(name: &str, limit: u64, skipped_max: usize) {
     let Some(input) = real(name) else { return };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let out = dir.path().join("out");
     let summary = Replay::new(&[&input], &out).with("--limit", limit).done();
     let (output, skipped) = Output::read(&out);

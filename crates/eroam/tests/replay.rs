@@ -47,7 +47,7 @@ fn milli_wh(kwh: &Value) -> u64 {
 /// Replays a file, and asserts what holds for each.
 fn replay_adds_up(name: &str, limit: Option<u64>) {
     let Some(input) = real(name) else { return };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let out = dir.path().join("out");
     let mut replay = Replay::new(&[&input], &out);
     if let Some(limit) = limit {
@@ -124,7 +124,7 @@ fn the_boulder_file_is_replayed_and_adds_up() {
 #[test]
 fn the_energy_of_the_output_is_the_energy_of_the_file() {
     let Some(input) = real(ACN) else { return };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let summary = Replay::new(&[&input], &dir.path().join("out")).done();
     let file = json(&input);
     let items = file.as_array().or_else(|| file["_items"].as_array()).unwrap();
@@ -143,7 +143,7 @@ struct Runs {
 
 impl Runs {
     fn new(limit: u64) -> Option<Self> {
-        Some(Self { dir: tempfile::tempdir().unwrap(), input: real(ACN)?, limit })
+        Some(Self { dir: tempdir(), input: real(ACN)?, limit })
     }
 
     fn out(&self, name: &str) -> PathBuf {
@@ -271,7 +271,7 @@ fn with_a_roaming_share_of_1_nobody_is_at_home_where_they_mostly_charge() {
 
 #[test]
 fn drivers_who_never_leave_their_operator_make_bills_but_no_records() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let mut csv = String::from("sessionId,kwhTotal,created,ended,userId,stationId\n");
     for n in 0..60 {
         let (station, day) = (n % 12, 1 + n / 12);

@@ -21,7 +21,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = tempdir();
         let input = file(dir.path(), "sessions.csv", workplace_csv(60));
         Self { dir, input }
     }
@@ -61,7 +61,7 @@ fn databases(data: &Path) -> BTreeMap<String, Vec<u8>> {
 fn postgresql_gives_the_same_state_and_files_as_sqlite() {
     let Some(input) = real(ACN) else { return };
     let Some(url) = postgres::new_database() else { return };
-    let dir = tempfile::tempdir().unwrap();
+    let dir = tempdir();
     let out = |name: &str| dir.path().join(name);
     let run = |name: &str, data: &str| Replay::new(&[&input], &out(name)).with("--data", data).done();
     let sqlite = run("sqlite", &dir.path().join("data").display().to_string());

@@ -118,6 +118,8 @@ pub struct Envelope {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedEnvelope {
     bytes: Vec<u8>,
+    /// Of the bytes; asked for again and again.
+    digest: Digest,
     envelope: Envelope,
     signature: [u8; 64],
 }
@@ -148,7 +150,7 @@ impl Envelope {
         let mut bytes = codec::to_bytes(&self);
         let signature = key.sign(&signing_digest(&bytes).0).to_bytes();
         bytes.extend_from_slice(&signature);
-        SignedEnvelope { bytes, envelope: self, signature }
+        SignedEnvelope { digest: Digest::of(&bytes), bytes, envelope: self, signature }
     }
 }
 
@@ -164,7 +166,7 @@ impl SignedEnvelope {
         let (body, signature) = bytes.split_last_chunk::<64>().ok_or(DecodeError::TooShort(bytes.len()))?;
         let envelope = codec::from_bytes(body).map_err(DecodeError::Malformed)?;
         let signature = *signature;
-        Ok(Self { envelope, signature, bytes })
+        Ok(Self { envelope, signature, digest: Digest::of(&bytes), bytes })
     }
 
     /// The bytes that travel and are archived.
@@ -181,8 +183,8 @@ impl SignedEnvelope {
 
     /// SHA-256 of the bytes.
     #[must_use]
-    pub fn digest(&self) -> Digest {
-        Digest::of(&self.bytes)
+    pub const fn digest(&self) -> Digest {
+        self.digest
     }
 
     /// As [`Self::verify`], for an envelope that waits: its signature need not be checked again.

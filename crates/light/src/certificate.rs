@@ -177,6 +177,12 @@ impl Certificate {
         self.finalized.epoch
     }
 
+    /// How many validators it says voted.
+    #[must_use]
+    pub fn votes(&self) -> usize {
+        self.votes.signers.count()
+    }
+
     /// Checks the votes.
     ///
     /// # Errors

@@ -108,6 +108,16 @@ pub enum FinalityError {
         /// Its version.
         found: u8,
     },
+    /// The epoch does not follow from the height: validators of one epoch have no say about the blocks of another.
+    #[error("header {height} says epoch {found}, its height gives {expected}")]
+    WrongEpoch {
+        /// The header.
+        height: u64,
+        /// By the height.
+        expected: u64,
+        /// In the header.
+        found: u64,
+    },
     /// The certificate is none.
     #[error("the certificate proves nothing")]
     Certificate(#[from] CertificateError),
@@ -177,8 +187,8 @@ impl Trust {
     /// Checks that `header` is finalized: by the certificate, or because it is an ancestor of the block that the
     /// certificate names. `descendants` are the headers after it, up to that block; mostly there are none.
     ///
-    /// Checks: number of descendants, certificate, last header is the certified one, its epoch and view, versions,
-    /// parents.
+    /// Checks: number of descendants, certificate, last header is the certified one, its epoch and view; then for each
+    /// header version, epoch, parent.
     ///
     /// # Errors
     /// [`FinalityError`].
@@ -215,6 +225,10 @@ impl Trust {
             if next.version != VERSION {
                 return Err(FinalityError::WrongVersion { height: next.height, found: next.version });
             }
+            let (height, found, expected) = (next.height, next.epoch, self.epoch_of(next.height));
+            if found != expected {
+                return Err(FinalityError::WrongEpoch { height, expected, found });
+            }
             if let Some(parent) = parent {
                 let is_next = parent.height.checked_add(1) == Some(next.height);
                 if !is_next || next.parent != parent.digest() {
@@ -226,9 +240,14 @@ impl Trust {
         Ok(FinalizedHeader { header })
     }
 
-    /// Source: `commonware-consensus` 2026.10.0, `types::FixedEpocher`.
+    /// Source: `commonware-consensus` 2026.10.0, `types::FixedEpocher`: the genesis block counts.
+    fn epoch_of(&self, height: u64) -> u64 {
+        // Never zero, see `new`.
+        height.checked_div(self.epoch_blocks).unwrap_or_default()
+    }
+
     fn is_last_of_epoch(&self, height: u64) -> bool {
-        height.checked_add(1).is_some_and(|next| next.is_multiple_of(self.epoch_blocks))
+        height.checked_add(1).is_some_and(|next| self.epoch_of(next) != self.epoch_of(height))
     }
 }
 

@@ -11,7 +11,7 @@ mod records;
 use eroam_domain::ids::ContractId;
 use eroam_gateway::billing::Charge;
 use eroam_gateway::ports::Store;
-use eroam_store::{EnvelopeLog, OrgStore, StoreUrl};
+use eroam_store::{OrgStore, StoreUrl};
 use std::time::Instant;
 
 fn main() {
@@ -105,16 +105,6 @@ fn main() {
     measure("counts", 1, &mut || println!("{:?}", store.session_counts().expect("counts").total));
     drop(store);
     measure("opening", 1, &mut || drop(open()));
-
-    let mut log = EnvelopeLog::open(&url, &records::network()).expect("a log");
-    let envelopes: Vec<(u64, i64, Vec<u8>)> =
-        numbers.iter().map(|n| (u64::from(*n), 0, vec![7; 1_500])).collect();
-    measure("envelopes of 1,500 bytes, appended", sessions, &mut || {
-        envelopes.chunks(batch).for_each(|batch| log.append(batch).expect("append"));
-    });
-    measure("envelopes, read and checked", sessions, &mut || {
-        log.each::<eroam_store::LogError>(&mut |_, _, _| Ok(())).expect("read");
-    });
 }
 
 fn serde_json_size<T: serde::Serialize>(value: &T) -> usize {

@@ -18,7 +18,6 @@ use eroam_gateway::ports::StoreError;
 use sqlx::any::{AnyConnectOptions, AnyRow};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AnyConnection, AssertSqlSafe, ConnectOptions, Connection, Row, SqlSafeStr};
-use std::fmt;
 use std::fs::{OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
@@ -38,36 +37,6 @@ const STATEMENT_SIZE: usize = 4 << 20;
 
 /// Whose the store is, and what is counted only once.
 pub(crate) const META: Table = Table { name: "meta", keys: &["key"], columns: &["value"], sticky: None };
-
-/// Whose records.
-#[derive(Clone, Copy)]
-pub(crate) enum Owner {
-    /// An organisation's.
-    Party(PartyId),
-    /// The in-memory ledger's.
-    Ledger,
-}
-
-impl Owner {
-    /// A name for files and schemas: `pt-edp`.
-    pub(crate) fn slug(self, separator: char) -> String {
-        match self {
-            Self::Party(party) => {
-                format!("{}{separator}{}", party.country(), party.id()).to_ascii_lowercase()
-            }
-            Self::Ledger => "ledger".into(),
-        }
-    }
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Party(party) => fmt::Display::fmt(party, f),
-            Self::Ledger => f.write_str("ledger"),
-        }
-    }
-}
 
 /// The connection, and what has to live and die with it.
 pub(crate) struct Database {
@@ -100,7 +69,7 @@ impl Kind {
 
 impl Database {
     /// Opens the owner's records, or makes them.
-    pub(crate) fn open(url: &StoreUrl, owner: Owner, network: &Digest) -> Result<Self, OpenError> {
+    pub(crate) fn open(url: &StoreUrl, owner: PartyId, network: &Digest) -> Result<Self, OpenError> {
         sqlx::any::install_default_drivers();
         let place = url.describe(owner);
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -123,7 +92,7 @@ impl Database {
         runtime: Runtime,
         place: String,
         file: Option<SqliteFile>,
-        owner: Owner,
+        owner: PartyId,
         network: &Digest,
     ) -> Result<Self, OpenError> {
         let (url, lock) = match file {
@@ -161,7 +130,7 @@ impl Database {
         place: String,
         url: &str,
         schema: &str,
-        owner: Owner,
+        owner: PartyId,
         network: &Digest,
     ) -> Result<Self, OpenError> {
         let connection = runtime.block_on(async {
@@ -440,7 +409,7 @@ async fn identify(
     place: &str,
     kind: Kind,
     tables: &AnyRow,
-    owner: Owner,
+    owner: PartyId,
     network: &Digest,
 ) -> Result<Identity, OpenError> {
     let error = |e| open_error(place, kind, e);
@@ -472,17 +441,16 @@ async fn adopt(
     place: &str,
     kind: Kind,
     known: Identity,
-    owner: Owner,
+    owner: PartyId,
     network: &Digest,
 ) -> Result<(), OpenError> {
-    let records = Migration::new(
-        1,
-        "records".into(),
-        MigrationType::Simple,
-        include_str!("../migrations/0001_records.sql").into_sql_str(),
-        false,
-    );
-    let mut migrator = Migrator::with_migrations(vec![records]);
+    let migration = |version, name: &'static str, sql: &'static str| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    let mut migrator = Migrator::with_migrations(vec![
+        migration(1, "records", include_str!("../migrations/0001_records.sql")),
+        migration(2, "no envelopes", include_str!("../migrations/0002_no_envelopes.sql")),
+    ]);
     // The lock that we hold is enough, and sqlx's own would make the organisations of one server wait for each other.
     migrator.set_locking(false);
     let migrated = migrator.run(&mut *connection).await;
@@ -508,7 +476,7 @@ struct Identity {
 
 impl Identity {
     /// The format first: a newer one may mean anything else by the rest.
-    fn check(&self, place: &str, owner: Owner, network: &Digest) -> Result<(), OpenError> {
+    fn check(&self, place: &str, owner: PartyId, network: &Digest) -> Result<(), OpenError> {
         let place = || place.to_owned();
         if let Some(found) = self.format.filter(|found| *found > FORMAT) {
             return Err(OpenError::NewerFormat { place: place(), found, supported: FORMAT });

@@ -1,8 +1,8 @@
-//! The records of one organisation, and the envelope log of the in-memory ledger, in SQLite or PostgreSQL.
+//! The records of one organisation, in SQLite or PostgreSQL.
 //!
 //! One code and one set of migrations serve both: the SQL is the part that both understand, and a [`StoreUrl`] chooses.
-//! Every organisation has its own SQLite file, or its own PostgreSQL schema (`eroam_pt_edp`), and so has the ledger;
-//! a store belongs to one network and one organisation, and one process uses it at a time.
+//! Every organisation has its own SQLite file, or its own PostgreSQL schema (`eroam_pt_edp`); a store belongs to one
+//! network and one organisation, and one process uses it at a time.
 //!
 //! Calls block, because the gateway's port does: each store owns a small runtime of its own. Do not call one on a
 //! thread that runs asynchronous tasks; give it a thread, or use `spawn_blocking`.
@@ -19,7 +19,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 
 mod database;
-mod envelope_log;
 mod file_lock;
 mod open_error;
 mod org_store;
@@ -27,11 +26,10 @@ mod rows;
 mod session_counts;
 mod store_url;
 
-pub use envelope_log::{EnvelopeLog, LogError};
 pub use open_error::OpenError;
 pub use org_store::OrgStore;
 pub use session_counts::SessionCounts;
 pub use store_url::{StoreUrl, StoreUrlError};
 
 /// The format of a store that this version writes; it counts the migrations.
-pub const FORMAT: i64 = 1;
+pub const FORMAT: i64 = 2;

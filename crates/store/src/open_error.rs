@@ -66,7 +66,7 @@ pub enum OpenError {
     },
     /// Made for another network.
     #[error(
-        "the store {place} belongs to network {found}, not to {expected}: use it with the genesis or the seed that it was made with, or choose another place"
+        "the store {place} belongs to network {found}, not to {expected}: use it with the genesis that it was made with (in a replay: with the same seed and validators), or choose another place"
     )]
     OtherNetwork {
         /// The store.
@@ -83,7 +83,7 @@ pub enum OpenError {
     OtherOwner {
         /// The store.
         place: String,
-        /// Whose it is: an organisation, or `ledger`.
+        /// Whose it is.
         found: String,
         /// Who asked for it.
         expected: String,

@@ -18,7 +18,7 @@ mod sessions;
 mod visitors;
 mod wholesale;
 
-use crate::database::{Database, META, Owner};
+use crate::database::{Database, META};
 use crate::open_error::OpenError;
 use crate::rows::Value;
 use crate::session_counts::SessionCounts;
@@ -66,7 +66,7 @@ impl OrgStore {
     /// # Errors
     /// [`OpenError`].
     pub fn open(url: &StoreUrl, party: PartyId, network: &Digest) -> Result<Self, OpenError> {
-        let mut database = Database::open(url, Owner::Party(party), network)?;
+        let mut database = Database::open(url, party, network)?;
         let place = database.place().to_owned();
         let load = |database: &mut Database| {
             Ok(Loaded {

@@ -40,7 +40,6 @@ pub(crate) enum Value {
     OptionalText(Option<String>),
     Int(i64),
     OptionalInt(Option<i64>),
-    Bytes(Vec<u8>),
 }
 
 impl Value {
@@ -48,7 +47,6 @@ impl Value {
     pub(crate) fn size(&self) -> usize {
         match self {
             Self::Text(text) | Self::OptionalText(Some(text)) => text.len(),
-            Self::Bytes(bytes) => bytes.len(),
             Self::Int(_) | Self::OptionalInt(_) | Self::OptionalText(None) => 8,
         }
     }
@@ -108,7 +106,6 @@ pub(crate) fn bind(query: Query<'_, Any, AnyArguments>, value: Value) -> Query<'
         Value::OptionalText(text) => query.bind(text),
         Value::Int(int) => query.bind(int),
         Value::OptionalInt(int) => query.bind(int),
-        Value::Bytes(bytes) => query.bind(bytes),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where a store is kept.
 
-use crate::database::Owner;
+use eroam_domain::ids::PartyId;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 ///
 /// | text | means |
 /// |---|---|
-/// | `data/`, `data`, or any directory that exists | SQLite files in it, one for each organisation: `pt-edp.sqlite`, `ledger.sqlite` |
+/// | `data/`, `data`, or any directory that exists | SQLite files in it, one for each organisation: `pt-edp.sqlite` |
 /// | `edp.sqlite`, or any other path with an extension | this SQLite file, for one organisation |
 /// | `sqlite:` before either | the same |
 /// | `sqlite::memory:` | SQLite in memory; every opening starts empty |
-/// | `postgres://user@host:port/database`, or `postgresql://` | PostgreSQL, a schema for each organisation: `eroam_pt_edp`, `eroam_ledger` |
+/// | `postgres://user@host:port/database`, or `postgresql://` | PostgreSQL, a schema for each organisation: `eroam_pt_edp` |
 ///
 /// A Unix socket is `postgres://user@%2Frun%2Fpostgresql/database`. There is no TLS yet: stay on loopback or on a
 /// socket. The user needs the right to create a schema (`GRANT CREATE ON DATABASE`), once. A password may stand in
@@ -87,19 +87,19 @@ impl StoreUrl {
         }
     }
 
-    pub(crate) fn place(&self, owner: Owner) -> Place {
+    pub(crate) fn place(&self, owner: PartyId) -> Place {
         match &self.0 {
             Location::Memory => Place::Memory,
             Location::File(path) => Place::File(path.clone()),
-            Location::Directory(path) => Place::File(path.join(format!("{}.sqlite", owner.slug('-')))),
+            Location::Directory(path) => Place::File(path.join(format!("{}.sqlite", slug(owner, '-')))),
             Location::Postgres(url) => {
-                Place::Schema { url: url.clone(), schema: format!("eroam_{}", owner.slug('_')) }
+                Place::Schema { url: url.clone(), schema: format!("eroam_{}", slug(owner, '_')) }
             }
         }
     }
 
     /// Where one owner's records are, for messages.
-    pub(crate) fn describe(&self, owner: Owner) -> String {
+    pub(crate) fn describe(&self, owner: PartyId) -> String {
         match self.place(owner) {
             Place::Memory => "sqlite::memory:".into(),
             Place::File(path) => path.display().to_string(),
@@ -148,6 +148,11 @@ impl fmt::Debug for StoreUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// An organisation's name for files and schemas: `pt-edp`.
+fn slug(party: PartyId, separator: char) -> String {
+    format!("{}{separator}{}", party.country(), party.id()).to_ascii_lowercase()
 }
 
 /// User, host and database. Passwords with characters that should have been escaped must not slip through either,

@@ -8,8 +8,10 @@ const EVERY_KIND: [DependencyKind; 3] =
     [DependencyKind::Normal, DependencyKind::Development, DependencyKind::Build];
 
 /// A crate and the crates of this workspace that it may use. `testkit` may use any.
-const EDGES: [(&str, &[&str]); 6] = [
-    ("eroam", &["domain", "ledger", "wire", "gateway", "store"]),
+const EDGES: [(&str, &[&str]); 8] = [
+    ("eroam", &["chain", "domain", "gateway", "ledger", "light", "store", "wire"]),
+    ("chain", &["domain", "ledger", "light"]),
+    ("light", &["domain", "ledger"]),
     ("store", &["domain", "gateway"]),
     ("gateway", &["domain", "ledger", "wire"]),
     ("wire", &["domain"]),

@@ -188,15 +188,15 @@ mod tests {
     #[test]
     fn many_small_runs_become_few() {
         let database = database();
-        for n in 0..1_000 {
-            add_all(&database, vec![entry(&hash(n * 7 % 1_000), n)]);
+        for n in 0..200 {
+            add_all(&database, vec![entry(&hash(n * 7 % 200), n)]);
         }
         assert!(runs(&database) < 8, "{} runs", runs(&database));
         let txn = database.begin_read().unwrap();
-        for n in 0..1_000 {
-            assert_eq!(find(&txn, &hash(n * 7 % 1_000)).unwrap(), [n]);
+        for n in 0..200 {
+            assert_eq!(find(&txn, &hash(n * 7 % 200)).unwrap(), [n]);
         }
-        assert_eq!(find(&txn, &hash(1_000)).unwrap(), []);
+        assert!(find(&txn, &hash(1_000)).unwrap().is_empty());
     }
 
     #[test]
@@ -218,11 +218,14 @@ mod tests {
         let others = (0..100).map(|n| entry(&hash(n), 1));
         add_all(&database, places().map(|p| entry(&hash(50), p)).chain(others).collect());
         let found = find(&database.begin_read().unwrap(), &hash(50)).unwrap();
-        assert_eq!(found, places().collect::<std::collections::BTreeSet<_>>().into_iter().rev().collect::<Vec<_>>());
+        assert_eq!(
+            found,
+            places().collect::<std::collections::BTreeSet<_>>().into_iter().rev().collect::<Vec<_>>()
+        );
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(ProptestConfig::with_cases(12))]
         #[test]
         fn everything_that_was_added_is_found(
             runs in proptest::collection::vec(proptest::collection::vec((0u64..300, any::<u64>()), 0..700), 1..20)

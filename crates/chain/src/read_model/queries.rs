@@ -70,7 +70,10 @@ fn before_packed(before: Option<Place>) -> Bound<u64> {
 }
 
 /// The same for a key that ends with a place.
-fn below<const N: usize>(before: Option<Place>, key: impl Fn(u64) -> [u8; N]) -> (Bound<[u8; N]>, Bound<[u8; N]>) {
+fn below<const N: usize>(
+    before: Option<Place>,
+    key: impl Fn(u64) -> [u8; N],
+) -> (Bound<[u8; N]>, Bound<[u8; N]>) {
     let last = match before {
         Some(place) => Bound::Excluded(key(place.packed())),
         None => Bound::Included(key(u64::MAX)),
@@ -100,7 +103,12 @@ impl Records {
     }
 
     /// Those at `indexes`, which are in order.
-    fn rows(&self, envelope: Place, stored: &StoredItems, indexes: impl DoubleEndedIterator<Item = u8>) -> Vec<RecordRow> {
+    fn rows(
+        &self,
+        envelope: Place,
+        stored: &StoredItems,
+        indexes: impl DoubleEndedIterator<Item = u8>,
+    ) -> Vec<RecordRow> {
         let places = indexes.rev().map(|item| Place { item, ..envelope });
         places
             .filter(|place| self.before.is_none_or(|before| *place < before))
@@ -195,7 +203,8 @@ impl ReadModel {
             let table = txn.open_table(TRANSACTIONS).stored()?;
             for place in places::find(txn, envelope)? {
                 let place = Place::unpacked(place).of_envelope();
-                let row = table.get(place.packed()).stored()?.ok_or(ReadModelError::Damaged("transactions"))?;
+                let row =
+                    table.get(place.packed()).stored()?.ok_or(ReadModelError::Damaged("transactions"))?;
                 let row: TransactionRow = decoded(row.value(), "transactions")?;
                 if row.digest == *envelope {
                     return Ok(Some(row));
@@ -214,13 +223,15 @@ impl ReadModel {
         self.read(|txn| {
             let table = txn.open_table(ITEMS).stored()?;
             let places = places::find(txn, hash)?.into_iter().map(Place::unpacked);
-            let rows = places.filter(|place| before.is_none_or(|before| *place < before)).filter_map(|place| {
-                let found = load_items(&table, place).map(|stored| {
-                    let item = stored.items.get(usize::from(place.item)).filter(|item| item.hash == *hash);
-                    item.map(|item| ItemRow { place, outcome: item.outcome })
+            let rows =
+                places.filter(|place| before.is_none_or(|before| *place < before)).filter_map(|place| {
+                    let found = load_items(&table, place).map(|stored| {
+                        let item =
+                            stored.items.get(usize::from(place.item)).filter(|item| item.hash == *hash);
+                        item.map(|item| ItemRow { place, outcome: item.outcome })
+                    });
+                    found.transpose()
                 });
-                found.transpose()
-            });
             page(rows, limit, |row: &ItemRow| row.place)
         })
     }
@@ -376,7 +387,12 @@ impl ReadModel {
     ///
     /// # Errors
     /// As [`Self::totals`].
-    pub fn total(&self, period: SettlementPeriod, currency: Currency, (debtor, creditor): Pair) -> Result<Total> {
+    pub fn total(
+        &self,
+        period: SettlementPeriod,
+        currency: Currency,
+        (debtor, creditor): Pair,
+    ) -> Result<Total> {
         self.read(|txn| {
             all_terms_known(txn)?;
             let key = totals_key(period, currency, debtor, creditor);
@@ -393,7 +409,8 @@ impl ReadModel {
         self.read(|txn| {
             let table = txn.open_table(REJECTIONS).stored()?;
             let rows = table.iter().stored()?;
-            rows.map(|row| row.stored().map(|(name, count)| (name.value().to_owned(), count.value()))).collect()
+            rows.map(|row| row.stored().map(|(name, count)| (name.value().to_owned(), count.value())))
+                .collect()
         })
     }
 }

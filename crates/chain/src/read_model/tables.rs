@@ -83,9 +83,7 @@ pub(super) fn create_tables(database: &Database, network: Digest) -> Result<(), 
 /// Where an item stands: its block, its envelope there, and its place in the envelope. Written `height.envelope.item`.
 ///
 /// It is also what the pages of transactions, items and records go on from: the place of the last row that was seen.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Place {
     /// The block.
     pub height: u64,

@@ -7,6 +7,8 @@ use super::*;
 use eroam_domain::agreement::VatTreatment;
 use eroam_domain::cdr::{Cdr, CdrId};
 use eroam_domain::ids::PartyId;
+use eroam_domain::money::Currency;
+use eroam_domain::quantity::DurationMs;
 use eroam_domain::time::SettlementPeriod;
 use eroam_ledger::agreement::AgreementTx;
 use eroam_ledger::reject::{ItemOutcome, RejectCode};
@@ -43,7 +45,8 @@ fn world() -> World {
     // Half of the sessions of `home` are of the last two days, and so under the new version.
     let mut with_shares = home.terms.clone();
     with_shares.shares = shared();
-    let amended = network.amend(&home, &with_shares);
+    network.propose_amendment(&home, &with_shares);
+    let amended = network.accept_amendment(&home, &with_shares);
     network.seal();
     let mut booked = Vec::new();
     for block in 0..20u32 {
@@ -58,7 +61,7 @@ fn world() -> World {
             booked.extend(cdrs);
         }
         if block % 5 == 0 {
-            let reservations = vec![home.reservation(9_000 + block), home.reservation(9_000 + block)];
+            let reservations = vec![amended.reservation(9_000 + block), amended.reservation(9_000 + block)];
             network.submit(vis(), Tx::Settlement(SettlementTx::ReserveCredit(reservations)));
             network.submit(hom(), records([home.cdr(1)]));
         }
@@ -81,8 +84,6 @@ fn in_force(versions: &[&Roaming], number: u32) -> (Roaming, Cdr) {
         (versions[0].clone(), versions[0].cdr(number))
     }
 }
-
-use eroam_domain::quantity::DurationMs;
 
 /// A read model in a directory that goes away.
 struct Opened {
@@ -133,7 +134,10 @@ fn full() -> (World, Opened) {
 }
 
 /// All pages of a query.
-fn all<R, C: Clone>(limit: usize, query: impl Fn(Option<C>, usize) -> Result<Page<R, C>, ReadModelError>) -> Vec<R> {
+fn all<R, C: Clone>(
+    limit: usize,
+    query: impl Fn(Option<C>, usize) -> Result<Page<R, C>, ReadModelError>,
+) -> Vec<R> {
     let (mut rows, mut cursor) = (Vec::new(), None);
     loop {
         let page = query(cursor, limit).unwrap();
@@ -155,7 +159,8 @@ fn dump<K: Key + 'static, V: Value + 'static>(
     let database = model.shared.database.read().unwrap();
     let table = database.as_ref().unwrap().begin_read().unwrap().open_table(table).unwrap();
     let rows = table.iter().unwrap().map(Result::unwrap);
-    rows.map(|(k, v)| (K::as_bytes(&k.value()).as_ref().to_vec(), V::as_bytes(&v.value()).as_ref().to_vec())).collect()
+    rows.map(|(k, v)| (K::as_bytes(&k.value()).as_ref().to_vec(), V::as_bytes(&v.value()).as_ref().to_vec()))
+        .collect()
 }
 
 /// Everything that it holds, as far as it does not depend on which blocks were written together.
@@ -225,7 +230,10 @@ fn envelopes(world: &World) -> Vec<(Place, Arc<eroam_ledger::tx::SignedEnvelope>
     let of_block = |block: &Arc<Block>| {
         let height = block.header().height;
         let envelopes = block.contents().unwrap().envelopes.clone();
-        envelopes.into_iter().zip(0u16..).map(move |(signed, envelope)| (Place { height, envelope, item: 0 }, signed))
+        envelopes
+            .into_iter()
+            .zip(0u16..)
+            .map(move |(signed, envelope)| (Place { height, envelope, item: 0 }, signed))
     };
     let mut all: Vec<_> = world.network.blocks.iter().flat_map(of_block).collect();
     all.reverse();
@@ -305,7 +313,10 @@ fn an_item_is_found_wherever_it_was_tried() {
     // The first record was booked, and refused as a duplicate at the end.
     let first = &expected[&world.booked[0].1.digest()];
     let outcomes: Vec<_> = first.iter().map(|row| (row.place.to_string(), row.outcome.rejection())).collect();
-    assert_eq!(outcomes, [("24.0.0".to_owned(), Some(RejectCode::DuplicateRecord)), ("3.0.0".to_owned(), None)]);
+    assert_eq!(
+        outcomes,
+        [("24.0.0".to_owned(), Some(RejectCode::DuplicateRecord)), ("3.0.0".to_owned(), None)]
+    );
     assert_eq!(all(9, |before, limit| opened.model.item(&Digest::of(b"another"), before, limit)), []);
 }
 
@@ -338,7 +349,8 @@ fn assert_is(row: &RecordRow, roaming: &Roaming, cdr: &Cdr) {
 #[test]
 fn records_are_listed_by_their_operator() {
     let (world, opened) = full();
-    for (operator, limit) in [(vis(), 1), (vis(), 3), (vis(), 50), (uti(), 7), (uti(), PAGE_MAX), (hom(), 5)] {
+    for (operator, limit) in [(vis(), 1), (vis(), 3), (vis(), 50), (uti(), 7), (uti(), PAGE_MAX), (hom(), 5)]
+    {
         let rows = all(limit, |before, limit| opened.model.records_of(operator, before, limit));
         let expected: Vec<_> = world.booked.iter().rev().filter(|(r, _)| r.terms.cpo == operator).collect();
         assert_eq!(rows.len(), expected.len());
@@ -361,7 +373,8 @@ fn records_are_listed_by_debtor_operator_and_period() {
     assert!(expected.len() > 10, "several periods of three pairs");
     for ((emsp, cpo, period), records) in expected {
         for limit in [1, 3, PAGE_MAX] {
-            let rows = all(limit, |before, limit| opened.model.records_between(emsp, cpo, period, before, limit));
+            let rows =
+                all(limit, |before, limit| opened.model.records_between(emsp, cpo, period, before, limit));
             assert_eq!(rows.len(), records.len());
             for (row, (roaming, cdr)) in rows.iter().zip(&records) {
                 assert_is(row, roaming, cdr);
@@ -414,8 +427,6 @@ fn the_totals_are_what_the_ledger_has_booked() {
     let nothing = opened.model.total(period_of(&world.booked[0].1), other, (hom(), vis())).unwrap();
     assert_eq!(nothing, Total { records: 0, micros: 0 });
 }
-
-use eroam_domain::money::Currency;
 
 #[test]
 fn refusals_are_counted_by_their_names() {
@@ -490,7 +501,13 @@ fn a_damaged_file_is_put_aside_and_made_again() {
     no_header[..512].fill(0xff);
     let mut no_pages = whole.clone();
     no_pages[4096..].fill(0xff);
-    let damaged = [b"no database".to_vec(), whole[..whole.len() / 2].to_vec(), whole[..100].to_vec(), no_header, no_pages];
+    let damaged = [
+        b"no database".to_vec(),
+        whole[..whole.len() / 2].to_vec(),
+        whole[..100].to_vec(),
+        no_header,
+        no_pages,
+    ];
     for bytes in damaged {
         let directory = tempfile::tempdir().unwrap();
         fs::write(path(&directory), &bytes).unwrap();
@@ -667,55 +684,82 @@ fn a_closed_one_says_so_and_frees_its_file() {
     assert_eq!(again.feed().indexed(), 24);
 }
 
-/// The blocks of a world whose agreements are from before its first block, and what was there before.
+/// A network that begins with an agreement, and an amendment of it that it accepts in its first block; the entries that
+/// it begins with; and the records under both versions, in its second block.
 fn imported() -> (World, Writes) {
-    let mut world = world();
-    let entries = world.network.state.iter().map(|(k, v)| (k.to_vec(), Some(v.to_vec()))).collect();
-    world.network.blocks.clear();
-    let booked: Vec<_> = (0..40u32).map(|n| (world.booked[0].0.clone(), world.booked[0].0.cdr(50_000 + n))).collect();
-    world.booked = booked.into_iter().filter(|(roaming, cdr)| roaming.at.version == 1 || period_of(cdr) == period_of(cdr)).collect();
-    (world, entries)
+    let mut network = Network::new();
+    let home = network.agree(&terms(hom(), vis()));
+    let mut with_shares = home.terms.clone();
+    with_shares.shares = shared();
+    network.propose_amendment(&home, &with_shares);
+    network.seal();
+    let entries = network.import();
+    let amended = network.accept_amendment(&home, &with_shares);
+    network.seal();
+    let booked: Vec<_> = (0..90).map(|n| in_force(&[&home, &amended], n)).collect();
+    network.submit(vis(), records(booked.iter().map(|(_, cdr)| cdr.clone())));
+    network.seal();
+    (World { network, booked }, entries)
 }
 
 #[test]
 fn agreements_of_an_imported_state_are_known_once_they_are_given() {
-    let (mut world, entries) = imported();
-    let roaming = world.booked[0].0.clone();
-    // Amended after the import: the version that follows is that of a block.
-    let cdrs: Vec<Cdr> = world.booked.iter().map(|(_, cdr)| cdr.clone()).collect();
-    world.network.submit(vis(), records(cdrs));
-    let height = world.network.seal();
+    let (world, entries) = imported();
     let opened = empty();
     opened.feed().imported(&entries);
     opened.give(&world.network.blocks);
     let rows = all(7, |before, limit| opened.model.records_of(vis(), before, limit));
-    assert!(!rows.is_empty());
-    assert!(rows.iter().all(|row| row.debt.is_some_and(|debt| debt.emsp == roaming.terms.emsp)));
-    let periods = all(9, |before, limit| opened.model.periods(before, limit));
-    assert!(periods.iter().all(|(p, c)| opened.model.totals(*p, *c, None, 9).is_ok()));
-    // Again after a restart, when it is too late.
+    assert_eq!(rows.len(), world.booked.len());
+    for (row, (roaming, cdr)) in rows.iter().rev().zip(&world.booked) {
+        assert_is(row, roaming, cdr);
+    }
+    for (period, currency) in all(9, |before, limit| opened.model.periods(before, limit)) {
+        for row in opened.model.totals(period, currency, None, 9).unwrap().rows {
+            assert_eq!(row.total.micros, world.network.owed(period, row.debtor, row.creditor));
+        }
+    }
+}
+
+#[test]
+fn the_entries_of_the_beginning_are_of_no_effect_once_there_are_blocks() {
+    let (world, entries) = imported();
+    let opened = empty();
+    opened.feed().imported(&entries);
+    opened.give(&world.network.blocks);
     let before = contents(&opened.model);
     let opened = opened.reopen();
-    opened.feed().imported(&Writes::new());
-    opened.give(&world.network.blocks);
-    assert!(opened.model.wait_for(height, SOON));
+    // What it holds of the second version was replaced by what the first block accepted, had that been another.
+    let stale = entries.into_iter().map(|(key, value)| {
+        let terms = key.first() == StateKey::AgreementTerms(Digest::ZERO, 0).to_bytes().first();
+        (key, if terms { Some(eroam_domain::codec::to_bytes(&terms_of_nobody())) } else { value })
+    });
+    opened.feed().imported(&stale.collect());
+    let opened = opened.reopen();
     assert!(contents(&opened.model) == before);
+}
+
+fn terms_of_nobody() -> RoamingAgreement {
+    terms(party("XX-XXX"), party("YY-YYY"))
 }
 
 #[test]
 fn without_the_terms_records_are_listed_and_debts_are_an_error() {
-    let (mut world, _) = imported();
-    let cdrs: Vec<Cdr> = world.booked.iter().map(|(_, cdr)| cdr.clone()).collect();
-    world.network.submit(vis(), records(cdrs));
-    world.network.seal();
+    let (world, _) = imported();
     let opened = empty();
     opened.give(&world.network.blocks);
     let rows = all(7, |before, limit| opened.model.records_of(vis(), before, limit));
-    assert!(!rows.is_empty() && rows.iter().all(|row| row.debt.is_none()));
+    assert_eq!(rows.len(), world.booked.len());
+    assert!(rows.iter().all(|row| row.debt.is_none()));
+    let opened = opened.reopen();
     let period = rows[0].period;
-    let error = opened.model.totals(period, eur(), None, 9).unwrap_err();
-    assert!(matches!(error, ReadModelError::UnknownTerms(_)), "{error}");
-    assert!(opened.model.records_between(hom(), vis(), period, None, 9).is_err());
+    for error in [
+        opened.model.totals(period, eur(), None, 9).unwrap_err(),
+        opened.model.total(period, eur(), (hom(), vis())).unwrap_err(),
+        opened.model.periods(None, 9).unwrap_err(),
+        opened.model.records_between(hom(), vis(), period, None, 9).unwrap_err(),
+    ] {
+        assert!(matches!(error, ReadModelError::UnknownTerms(_)), "{error}");
+    }
 }
 
 #[test]

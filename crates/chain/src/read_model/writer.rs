@@ -17,7 +17,9 @@ use eroam_ledger::agreement::{AgreementTx, agreement_id};
 use eroam_ledger::cdr::CdrTx;
 use eroam_ledger::reject::{Item, ItemOutcome, RejectCode};
 use eroam_ledger::tx::{SignedEnvelope, Tx};
-use redb::{Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
+use redb::{
+    Database, Durability, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction,
+};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Bound;
@@ -114,10 +116,7 @@ impl Writer<'_> {
     }
 
     /// Uses the database, which is open as long as the writer is at work.
-    fn database<T>(
-        &self,
-        act: impl FnOnce(&Database) -> Result<T, redb::Error>,
-    ) -> Result<T, Failure> {
+    fn database<T>(&self, act: impl FnOnce(&Database) -> Result<T, redb::Error>) -> Result<T, Failure> {
         let database = self.shared.database.read().unwrap_or_else(PoisonError::into_inner);
         let acted = database.as_ref().ok_or(redb::Error::DatabaseClosed).and_then(act);
         acted.map_err(|error| self.storage(error))
@@ -161,7 +160,11 @@ impl Writer<'_> {
         if height < next {
             // Not yet written: then it came from the same hands a moment ago.
             let known = self.digest_at(height)?;
-            return if known.is_some_and(|known| known != own_digest(block.digest())) { Err(other()) } else { Ok(()) };
+            return if known.is_some_and(|known| known != own_digest(block.digest())) {
+                Err(other())
+            } else {
+                Ok(())
+            };
         }
         let parent = match batch.blocks.last() {
             Some((_, row)) => from_bytes::<BlockRow>(row).ok().map(|row| row.digest),
@@ -371,12 +374,7 @@ fn count(things: usize) -> u32 {
 }
 
 /// Adds a record to the totals as the ledger books it ([`eroam_ledger::settlement`]); gives what is owed in all.
-fn debts(
-    batch: &mut Batch,
-    terms: &RoamingAgreement,
-    cdr: &Cdr,
-    period: SettlementPeriod,
-) -> Option<i64> {
+fn debts(batch: &mut Batch, terms: &RoamingAgreement, cdr: &Cdr, period: SettlementPeriod) -> Option<i64> {
     let due = terms.due(cdr.price);
     let mut owed = 0i64;
     for (creditor, amount) in terms.shares.split(due, cdr.energy, terms.cpo)? {

@@ -21,9 +21,7 @@ use crate::tip::{Now, StatedTime, Tip};
 use commonware_actor::Feedback;
 use commonware_cryptography::{Digestible as _, Signer as _, ed25519};
 use commonware_p2p::simulated::{self, Control, Link, Manager, Oracle};
-use commonware_p2p::{
-    BlockedSubscription, Blocker, Manager as _, PeerSetSubscription, Provider, TrackedPeers,
-};
+use commonware_p2p::{BlockedSubscription, Blocker, PeerSetSubscription, Provider, TrackedPeers};
 use commonware_runtime::deterministic::{self, Checkpoint, Context};
 use commonware_runtime::{Clock as _, Handle, Quota, Spawner as _, Supervisor as _};
 use commonware_utils::ordered::Set;
@@ -33,7 +31,7 @@ use eroam_domain::time::UnixMillis;
 use eroam_ledger::execute::{Header, execute};
 use eroam_ledger::genesis::{BlockTime, Genesis};
 use eroam_ledger::port::Receipt;
-use eroam_ledger::reject::RejectCode;
+use eroam_ledger::reject::{Item, ItemOutcome, RejectCode};
 use eroam_ledger::state::{MemoryState, state_digest};
 use eroam_ledger::tx::{CheckedEnvelope, SignedEnvelope};
 use rand::RngExt as _;
@@ -135,28 +133,18 @@ impl Drop for Failing {
 #[derive(Default)]
 struct Chain {
     blocks: BTreeMap<u64, Arc<Block>>,
-    /// The first height that the running validator delivered, and the last.
-    delivered: Option<(u64, u64)>,
+    /// The last height that the running validator delivered.
+    delivered: u64,
 }
 
 impl Chain {
     fn note(&mut self, block: Arc<Block>) {
         let height = block.header().height;
-        if let Some((first, last)) = self.delivered {
-            assert_eq!(height, last + 1, "blocks are delivered in order");
-            self.delivered = Some((first, height));
-        } else {
-            let known = self.blocks.keys().next_back().copied().unwrap_or(0);
-            assert!(height <= known + 1, "no block is left out after a restart");
-            self.delivered = Some((height, height));
-        }
+        assert_eq!(height, self.delivered + 1, "blocks are delivered in order");
+        self.delivered = height;
         if let Some(before) = self.blocks.insert(height, Arc::clone(&block)) {
             assert_eq!(before.digest(), block.digest(), "a final block at {height} has changed");
         }
-    }
-
-    fn height(&self) -> u64 {
-        self.blocks.keys().next_back().copied().unwrap_or(0)
     }
 
     fn find(&self, envelope: &Digest) -> Option<u64> {
@@ -203,7 +191,12 @@ impl Simulation {
         let lanes = (0..settings.lanes).flat_map(|l| ledger::members().into_iter().map(move |m| (m, l)));
         let knowledge = Knowledge { next: lanes.map(|lane| (lane, 0)).collect(), ..Knowledge::default() };
         let world = World {
-            genesis: genesis(settings.validators, settings.epoch_blocks, settings.block_bytes_max, settings.time),
+            genesis: genesis(
+                settings.validators,
+                settings.epoch_blocks,
+                settings.block_bytes_max,
+                settings.time,
+            ),
             keys: (0..settings.validators).map(validator_key).collect(),
             chains: (0..settings.validators).map(|_| Mutex::default()).collect(),
             knowledge: Mutex::new(knowledge),
@@ -342,6 +335,7 @@ impl Cluster {
         for index in 0..count {
             cluster.start_one(index).await;
         }
+        cluster.load();
         cluster
     }
 
@@ -367,7 +361,7 @@ impl Cluster {
     /// Starts a validator on what its disk holds.
     pub(super) async fn start_one(&mut self, index: usize) {
         assert!(self.running[index].is_none(), "validator {index} runs");
-        lock(&self.world.chains[index]).delivered = None;
+        lock(&self.world.chains[index]).delivered = 0;
         let settings = self.settings();
         let ahead = millis(settings.clocks_ahead.get(index).copied().unwrap_or(0));
         let clock = self.context.child("clock");
@@ -384,6 +378,7 @@ impl Cluster {
         let parts = Parts {
             beginning: Arc::clone(&self.beginning),
             key: self.world.keys[index].clone(),
+            votes: true,
             validators: self.validators.clone(),
             machine: Arc::new(Rules),
             mempool: mempool.clone(),
@@ -395,6 +390,8 @@ impl Cluster {
             questions: questions.clone(),
             requests,
             outgoing,
+            // After each restart the whole archive is compared with what was delivered before.
+            indexed: 0,
             pass_on: Box::new(move |block| lock(&world.chains[index]).note(block)),
             dishonest: dishonest.map(|(_, how)| Arc::clone(how)),
         };
@@ -457,9 +454,9 @@ impl Cluster {
         self.context.sleep(duration).await;
     }
 
-    /// The height of the latest block that a validator delivered.
+    /// The height of the latest block that a validator has delivered since it was started.
     pub(super) fn height(&self, index: usize) -> u64 {
-        lock(&self.world.chains[index]).height()
+        lock(&self.world.chains[index]).delivered
     }
 
     /// The height of the latest block that any validator delivered.
@@ -467,13 +464,41 @@ impl Cluster {
         self.all().map(|index| self.height(index)).max().unwrap()
     }
 
+    /// The heights of all validators.
+    pub(super) fn heights(&self) -> Vec<u64> {
+        self.all().map(|index| self.height(index)).collect()
+    }
+
+    /// The greatest height that was delivered, in this runtime or before.
+    pub(super) fn archived_max(&self) -> u64 {
+        let last = |chain: &Mutex<Chain>| lock(chain).blocks.keys().next_back().copied().unwrap_or(0);
+        self.world.chains.iter().map(last).max().unwrap()
+    }
+
+    /// The latest epoch that has a block.
+    pub(super) fn epoch(&self) -> u64 {
+        let last = |index: usize| {
+            lock(&self.world.chains[index]).blocks.values().next_back().map_or(0, |b| b.header().epoch)
+        };
+        self.all().map(last).max().unwrap()
+    }
+
+    /// Waits until the block at `height` is final somewhere, and not longer.
+    pub(super) async fn until_exactly(&self, height: u64) {
+        let since = self.context.current();
+        while self.height_max() < height && !self.is_done() {
+            let waited = self.context.current().duration_since(since).unwrap();
+            assert!(waited < PATIENCE, "waited too long for {height}: heights {:?}", self.heights());
+            self.sleep(millis(1)).await;
+        }
+    }
+
     /// Waits until `done`, but not for ever.
     pub(super) async fn until(&self, what: &str, done: impl Fn(&Self) -> bool) {
         let since = self.context.current();
         while !done(self) {
             let waited = self.context.current().duration_since(since).unwrap();
-            let heights: Vec<u64> = self.all().map(|i| self.height(i)).collect();
-            assert!(waited < PATIENCE, "waited too long until {what}: heights {heights:?}");
+            assert!(waited < PATIENCE, "waited too long until {what}: heights {:?}", self.heights());
             self.sleep(LOOK_EVERY).await;
         }
     }
@@ -483,8 +508,8 @@ impl Cluster {
         self.until(&format!("block {height} is final at {index}"), |c| c.height(index) >= height).await;
     }
 
-    /// Begins to submit.
-    pub(super) fn load(&self) {
+    /// Goes on submitting where the clients were before.
+    fn load(&self) {
         let lanes: Vec<Lane> = lock(&self.world.knowledge).next.keys().copied().collect();
         for lane in lanes {
             let (world, doors) = (Arc::clone(&self.world), Arc::clone(&self.doors));
@@ -549,6 +574,13 @@ impl Cluster {
 
     /// Checks chains, states and acknowledgements of all running validators.
     async fn check(&self) -> Digest {
+        let mut entries = BTreeMap::new();
+        for index in self.all().filter(|index| self.is_running(*index)) {
+            let (height, digest) = self.entries(index).await;
+            entries.insert(index, (height, digest));
+            // The state may be ahead of what was passed on.
+            self.until_height(index, height).await;
+        }
         let longest = self.all().max_by_key(|index| self.height(*index)).unwrap();
         let blocks = self.blocks(longest);
         // One chain.
@@ -584,8 +616,7 @@ impl Cluster {
         let initial = self.world.genesis.initial_entries(None).unwrap();
         state.apply(initial.into_iter().map(|(k, v)| (k, Some(v))).collect());
         for block in &blocks {
-            let Header { height, time, .. } =
-                Header { network: self.beginning.network, height: block.header().height, time: block.header().time };
+            let (height, time) = (block.header().height, block.header().time);
             let header = Header { network: self.beginning.network, height, time };
             for signed in &block.contents().unwrap().envelopes {
                 let outcome = execute(&state, signed, &header).unwrap();
@@ -594,8 +625,7 @@ impl Cluster {
             states.insert(height, state_digest(state.iter()));
         }
         let mut latest = Digest::ZERO;
-        for index in self.all().filter(|index| self.is_running(*index)) {
-            let (height, digest) = self.entries(index).await;
+        for (index, (height, digest)) in entries {
             assert_eq!(states.get(&height), Some(&digest), "validator {index} has another state at {height}");
             latest = digest;
         }
@@ -634,7 +664,8 @@ async fn client(
                 context.sleep(millis(100)).await;
                 continue;
             };
-            let left: Vec<_> = group.iter().filter(|e| !answered.contains_key(&e.digest())).cloned().collect();
+            let left: Vec<_> =
+                group.iter().filter(|e| !answered.contains_key(&e.digest())).cloned().collect();
             for receipt in ask(&context, &door, &doors, &left).await {
                 if let Some(height) = included(&context, &world, door.index, &receipt).await {
                     answered.insert(receipt.envelope, height);
@@ -694,7 +725,8 @@ async fn ask(
             Err(NotTaken::Known) => {}
             Err(NotTaken::Refused(code)) => {
                 door.mempool.unwatch(&digest, &ticket);
-                ticket.answer(crate::mempool::refused(digest, code));
+                let item = Item { hash: digest, outcome: ItemOutcome::Rejected(code) };
+                ticket.answer(Receipt { envelope: digest, height: None, items: vec![item] });
             }
             Err(NotTaken::Full) => panic!("the mempool is full"),
         }

@@ -28,14 +28,19 @@ fn validator_name(index: usize) -> String {
 /// The key that a validator votes with.
 pub(super) fn validator_key(index: usize) -> ed25519::PrivateKey {
     let bytes = key_of(&validator_name(index)).to_bytes();
-    ed25519::PrivateKey::decode(bytes.as_slice()).unwrap()
+    ed25519::PrivateKey::decode(bytes::Bytes::copy_from_slice(&bytes)).unwrap()
 }
 
 pub(super) fn members() -> Vec<PartyId> {
     ["PT-AAA", "PT-BBB", "PT-CCC", "PT-DDD"].map(|m| m.parse().unwrap()).to_vec()
 }
 
-pub(super) fn genesis(validators: usize, epoch_blocks: u32, block_bytes_max: u32, time: BlockTime) -> Genesis {
+pub(super) fn genesis(
+    validators: usize,
+    epoch_blocks: u32,
+    block_bytes_max: u32,
+    time: BlockTime,
+) -> Genesis {
     let members = members();
     Genesis {
         name: ShortText::new("simulations").unwrap(),

@@ -425,8 +425,7 @@ pub fn ledger(validators: usize, records: u64, engine_only: bool) -> Result<Netw
     let mut full = submit_all(&client, &mut batches, bare, records, None, None)?;
     let size = directory_bytes(directory.path())?.saturating_sub(size_before);
     let rate = full.records as f64 / full.wall.as_secs_f64();
-    let mut half =
-        submit_all(&client, &mut batches, bare, records, Some(rate / 2.0), Some(HALF_LOAD_FOR))?;
+    let mut half = submit_all(&client, &mut batches, bare, records, Some(rate / 2.0), Some(HALF_LOAD_FOR))?;
     let per_node = full.records.max(1) as f64 * validators as f64;
     Ok(NetworkMeasured {
         validators,
@@ -518,7 +517,8 @@ fn directory_bytes(path: &std::path::Path) -> io::Result<u64> {
 fn bytes_written() -> io::Result<u64> {
     let text = std::fs::read_to_string("/proc/self/io")?;
     let line = text.lines().find_map(|l| l.strip_prefix("write_bytes: "));
-    line.and_then(|n| n.trim().parse().ok()).ok_or_else(|| io::Error::other("/proc/self/io has no write_bytes"))
+    line.and_then(|n| n.trim().parse().ok())
+        .ok_or_else(|| io::Error::other("/proc/self/io has no write_bytes"))
 }
 
 /// The processor time of all threads of this process, those that have ended included, as Linux counts it; zero

@@ -122,11 +122,7 @@ pub fn founders() -> Vec<Founder> {
 
 /// The genesis of these organisations with these keys.
 #[must_use]
-pub fn genesis(
-    founders: &[Founder],
-    consensus: Consensus,
-    key: impl Fn(PartyId) -> PublicKey,
-) -> Genesis {
+pub fn genesis(founders: &[Founder], consensus: Consensus, key: impl Fn(PartyId) -> PublicKey) -> Genesis {
     Genesis {
         name: text("eroam demonstration"),
         parameters: Parameters { treasurers_required: TREASURERS_REQUIRED, close_grace: CLOSE_GRACE },
@@ -360,8 +356,10 @@ mod tests {
     #[test]
     fn the_founders_make_a_network_with_sound_tariffs_rules_and_terms() {
         let founders = founders();
-        let consensus = crate::ledger::LedgerSetup::default().consensus(crate::consortium::Seed(1), &[founders[0].party]);
-        let genesis = genesis(&founders, consensus, |p| PublicKey::of(&crate::consortium::Seed(1).signing_key(p)));
+        let consensus =
+            crate::ledger::LedgerSetup::default().consensus(crate::consortium::Seed(1), &[founders[0].party]);
+        let genesis =
+            genesis(&founders, consensus, |p| PublicKey::of(&crate::consortium::Seed(1).signing_key(p)));
         assert!(genesis.state().is_ok());
         for founder in &founders {
             assert_eq!(founder.retail().check(), Ok(()));

@@ -5,12 +5,13 @@ use crate::flipped;
 use commonware_codec::{Decode as _, Encode as _};
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_consensus::simplex::types::{Finalization, Finalize, Notarize, Proposal};
-use commonware_consensus::types::View;
+use commonware_consensus::types::{Epoch, Round, View};
 use commonware_cryptography::{Signer as _, ed25519, sha256};
 use commonware_parallel::Sequential;
 use eroam_domain::codec::Digest;
 use eroam_ledger::genesis::VALIDATORS_MAX;
 use eroam_ledger::tx::PublicKey;
+use eroam_light::block::Header;
 use eroam_light::certificate::{
     CERTIFICATE_BYTES_MAX, Certificate, CertificateError, Finalized, Validators, ValidatorsError,
 };
@@ -233,7 +234,7 @@ fn a_certificate_finalizes_the_ancestors_of_its_block() {
 fn a_chain_that_is_broken_anywhere_finalizes_nothing() {
     let network = Network::new("broken", 1);
     let chain = network.chain(12, 5);
-    let check = |chain: &[eroam_light::block::Header]| {
+    let check = |chain: &[Header]| {
         let certificate = network.certify(chain.last().unwrap());
         network.trust.finalized(chain[0], &chain[1..], &certificate)
     };
@@ -283,7 +284,7 @@ fn a_certificate_of_another_block_or_view_is_refused() {
         Err(FinalityError::WrongBlock { height: 14, found: header.digest(), finalized: other.digest() })
     );
     let mut later = proposal(&header);
-    later.round = commonware_consensus::types::Round::new(later.round.epoch(), View::new(99));
+    later.round = Round::new(later.round.epoch(), View::new(99));
     let bytes = network.certified_by(later, &[0, 1, 2]);
     assert_eq!(
         network.trust.finalized(header, &[], &bytes),
@@ -296,10 +297,7 @@ fn the_last_block_of_an_epoch_may_be_finalized_in_a_later_view() {
     let network = Network::new("boundary", 4);
     let again = |height: u64, parent: u64, view: u64, epoch: u64| {
         let header = network.header(height);
-        let round = commonware_consensus::types::Round::new(
-            commonware_consensus::types::Epoch::new(epoch),
-            View::new(view),
-        );
+        let round = Round::new(Epoch::new(epoch), View::new(view));
         let again = Proposal::new(round, View::new(parent), proposal(&header).payload);
         network.trust.finalized(header, &[], &network.certified_by(again, &[0, 1, 2]))
     };
@@ -311,6 +309,31 @@ fn the_last_block_of_an_epoch_may_be_finalized_in_a_later_view() {
         let refused = again(height, parent, view, epoch);
         assert!(matches!(refused, Err(FinalityError::WrongRound { .. })), "{height} {parent} {view} {epoch}");
     }
+}
+
+#[test]
+fn an_epoch_that_the_height_does_not_give_is_refused() {
+    let network = Network::new("epoch", 4);
+    let mut header = network.header(14);
+    header.epoch = 0;
+    assert_eq!(
+        network.trust.finalized(header, &[], &network.certify(&header)),
+        Err(FinalityError::WrongEpoch { height: 14, expected: 1, found: 0 })
+    );
+    // Over the end of an epoch: the last block of one, the first of the next.
+    let mut chain = network.chain(18, 4);
+    let certificate = network.certify(&chain[3]);
+    assert_eq!((chain[1].epoch, chain[2].epoch), (1, 2));
+    assert!(network.trust.finalized(chain[0], &chain[1..], &certificate).is_ok());
+    chain[0].epoch = 2;
+    chain[1].parent = chain[0].digest();
+    chain[2].parent = chain[1].digest();
+    chain[3].parent = chain[2].digest();
+    let certificate = network.certify(&chain[3]);
+    assert_eq!(
+        network.trust.finalized(chain[0], &chain[1..], &certificate),
+        Err(FinalityError::WrongEpoch { height: 18, expected: 1, found: 2 })
+    );
 }
 
 #[test]

@@ -138,7 +138,7 @@ impl Network {
         }
     }
 
-    /// `headers` of one epoch with their parents put right.
+    /// So many headers, each the parent of the next.
     pub(crate) fn chain(&self, first: u64, count: u64) -> Vec<Header> {
         let mut headers: Vec<Header> = Vec::new();
         for height in first..first + count {

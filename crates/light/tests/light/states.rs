@@ -5,10 +5,12 @@ use crate::flipped;
 use bytes::Bytes;
 use commonware_codec::{Decode as _, Encode as _};
 use commonware_cryptography::{Sha256, sha256};
+use commonware_storage::merkle::Unused;
 use commonware_storage::mmr;
 use commonware_storage::qmdb::any::ordered::variable::Operation;
 use commonware_storage::qmdb::any::value::VariableEncoding;
 use commonware_storage::qmdb::current::ordered::proof::constant;
+use commonware_storage::qmdb::current::proof::RangeProof;
 use commonware_storage::qmdb::current::proof::operation::Proof as OperationProof;
 use commonware_utils::NZU64;
 use eroam_domain::codec::Digest;
@@ -473,5 +475,36 @@ proptest! {
         let end = (start + bytes.len()).min(other.len());
         other.splice(start..end, bytes);
         prop_assert_eq!(excludes(&state.header, key, &other), engine_excludes(&state.header, key, &other));
+    }
+
+    /// Proofs from a log as long as can be, at its very ends, with any number of digests.
+    #[test]
+    fn proofs_of_the_strangest_logs_never_panic(
+        leaves in prop_oneof![Just(1u64 << 62), Just((1 << 62) - 1), 1u64..2_000, any::<u64>().prop_map(|n| n >> 2)],
+        location in prop_oneof![Just(0u64), Just(u64::MAX), any::<u64>()],
+        inactive_peaks in prop_oneof![0usize..70, Just(usize::MAX)],
+        last_chunk: bool,
+    ) {
+        let header = &STATES[0].header;
+        let location = if location == u64::MAX { leaves - 1 } else { location % leaves };
+        let digest = sha256::Digest([1; 32]);
+        for digests in 0..=mmr::MAX_PROOF_DIGESTS_PER_ELEMENT {
+            let path = mmr::Proof {
+                leaves: mmr::Location::new(leaves),
+                inactive_peaks,
+                digests: vec![digest; digests],
+            };
+            let range_proof = RangeProof {
+                proof: path,
+                pending_chunk_digest: Unused,
+                partial_chunk_digest: last_chunk.then_some(digest),
+                ops_root: digest,
+            };
+            let chunk = [0xff; CHUNK_BYTES];
+            let proof = OperationProof { loc: mmr::Location::new(location), chunk, range_proof };
+            let bytes = EngineInclusion { proof, next_key: vec![] }.encode();
+            prop_assert!(!includes(header, b"key", b"value", &bytes));
+            prop_assert!(!engine_includes(header, b"key", b"value", &bytes));
+        }
     }
 }

@@ -9,7 +9,7 @@ mod postgres;
 pub mod records;
 
 use eroam_domain::codec::Digest;
-use eroam_store::{EnvelopeLog, OpenError, OrgStore, StoreUrl};
+use eroam_store::{OpenError, OrgStore, StoreUrl};
 use std::path::PathBuf;
 use tempfile::TempDir;
 
@@ -54,15 +54,11 @@ impl Place {
         OrgStore::open(&self.url(), records::own(), network)
     }
 
-    pub fn open_log(&self) -> EnvelopeLog {
-        EnvelopeLog::open(&self.url(), &records::network()).unwrap()
-    }
-
     pub fn file(&self, name: &str) -> PathBuf {
         self.directory.as_ref().unwrap().path().join(name)
     }
 
-    /// Runs SQL behind the store's back, in the schema or file of `owner` (`no_lys`, `ledger`).
+    /// Runs SQL behind the store's back, in the schema or file of `owner` (`no_lys`).
     pub fn sql(&self, owner: &str, sql: &str) {
         use sqlx::Connection as _;
         let (url, sql) = match &self.directory {

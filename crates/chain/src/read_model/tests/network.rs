@@ -15,14 +15,16 @@ use eroam_domain::ids::PartyId;
 use eroam_domain::money::{Currency, Money, Price, Rounding};
 use eroam_domain::pricing::{self, PricingInputs};
 use eroam_domain::quantity::{BasisPoints, DurationMs, WattHours, Watts};
-use eroam_domain::tariff::{Dimension, PriceComponent, Restrictions, Tariff, TariffElement, TariffId, TariffParts};
+use eroam_domain::tariff::{
+    Dimension, PriceComponent, Restrictions, Tariff, TariffElement, TariffId, TariffParts, VatRate,
+};
 use eroam_domain::time::{LocalClock, PeriodKind, SettlementPeriod, UnixMillis};
 use eroam_ledger::agreement::{AgreementTx, agreement_id, terms_digest};
 use eroam_ledger::cdr::CdrTx;
 use eroam_ledger::execute::{Header as BlockHeader, execute};
+use eroam_ledger::genesis::Parameters;
 use eroam_ledger::membership::{KeyRecord, Member, Roles};
 use eroam_ledger::query;
-use eroam_ledger::genesis::Parameters;
 use eroam_ledger::reject::Item;
 use eroam_ledger::settlement::CreditReservation;
 use eroam_ledger::state::{Account, MemoryState, StateKey, Writes};
@@ -255,7 +257,8 @@ impl Network {
         };
         let signed = envelope.sign(&key_of(member));
         let height = u64::try_from(self.blocks.len()).unwrap() + 1;
-        let outcome = execute(&self.state, &signed, &BlockHeader { network: Self::NAME, height, time }).unwrap();
+        let outcome =
+            execute(&self.state, &signed, &BlockHeader { network: Self::NAME, height, time }).unwrap();
         assert!(outcome.is_admitted());
         let digest = signed.digest();
         self.state.apply(outcome.writes);
@@ -294,33 +297,54 @@ impl Network {
     pub(super) fn agree(&mut self, terms: &RoamingAgreement) -> Roaming {
         let since = earlier(noon(), 20 * DAY);
         let (id, version) = (agreement_id(terms, since), 1);
-        self.ok(noon(), terms.emsp, Tx::Agreement(AgreementTx::Propose { terms: terms.clone(), effective_from: since }));
+        self.ok(
+            noon(),
+            terms.emsp,
+            Tx::Agreement(AgreementTx::Propose { terms: terms.clone(), effective_from: since }),
+        );
         let accepted = terms_digest(terms, since);
         self.ok(noon(), terms.cpo, Tx::Agreement(AgreementTx::Accept { id, version, terms: accepted }));
         let tariff = self.tariff(terms.cpo);
         Roaming { at: AgreementRef { id, version }, terms: terms.clone(), tariff }
     }
 
-    /// Amends and accepts, for quotes of the last two days.
-    pub(super) fn amend(&mut self, roaming: &Roaming, terms: &RoamingAgreement) -> Roaming {
-        let since = earlier(noon(), 2 * DAY);
-        let AgreementRef { id, version } = roaming.at;
+    /// Proposes new terms for quotes of the last two days.
+    pub(super) fn propose_amendment(&mut self, roaming: &Roaming, terms: &RoamingAgreement) {
+        let id = roaming.at.id;
         let amend = |terms: &RoamingAgreement| {
-            Tx::Agreement(AgreementTx::Amend { id, terms: terms.clone(), effective_from: since })
+            let effective_from = earlier(noon(), 2 * DAY);
+            Tx::Agreement(AgreementTx::Amend { id, terms: terms.clone(), effective_from })
         };
-        // What nobody accepts, and what the other side does not accept, is of no effect.
-        self.ok(noon(), terms.emsp, amend(&RoamingAgreement { vat: VatTreatment::ReverseCharge, ..terms.clone() }));
+        // The second takes the place of the first.
+        self.ok(
+            noon(),
+            terms.emsp,
+            amend(&RoamingAgreement { vat: VatTreatment::ReverseCharge, ..terms.clone() }),
+        );
         self.ok(noon(), terms.emsp, amend(terms));
+    }
+
+    /// Accepts them.
+    pub(super) fn accept_amendment(&mut self, roaming: &Roaming, terms: &RoamingAgreement) -> Roaming {
+        let AgreementRef { id, version } = roaming.at;
         let version = version + 1;
-        let accepted = terms_digest(terms, since);
+        let accepted = terms_digest(terms, earlier(noon(), 2 * DAY));
         self.ok(noon(), terms.cpo, Tx::Agreement(AgreementTx::Accept { id, version, terms: accepted }));
         Roaming { at: AgreementRef { id, version }, terms: terms.clone(), tariff: roaming.tariff.clone() }
     }
 
+    /// Begins anew with the state as it is.
+    pub(super) fn import(&mut self) -> Writes {
+        assert!(self.waiting.is_empty());
+        self.blocks.clear();
+        self.state.iter().map(|(key, value)| (key.to_vec(), Some(value.to_vec()))).collect()
+    }
+
     /// 1 EUR per kWh and 20 % VAT.
     fn tariff(&mut self, cpo: PartyId) -> (TariffRef, Tariff) {
-        let vat = Some(BasisPoints::new(2_000));
-        let energy = PriceComponent { dimension: Dimension::Energy, price_micros: 1_000_000, vat, step_size: 1 };
+        let vat = VatRate::from_ppm(200_000);
+        let energy =
+            PriceComponent { dimension: Dimension::Energy, price_micros: 1_000_000, vat, step_size: 1 };
         let tariff = Tariff::new(TariffParts {
             party: cpo,
             id: TariffId::new("T1").unwrap(),

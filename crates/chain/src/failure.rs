@@ -1,0 +1,64 @@
+//! Why a node ended, said so that whoever runs it knows what to do.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+/// How far a node came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It opens its archives of blocks and of certificates, which nothing else in the directory can replace.
+    Archives,
+    /// It opens what follows from the archives, or runs.
+    Rest,
+}
+
+/// What the system says when a disk is full.
+const FULL: &str = "No space left on device";
+/// What the names of the votes' journals have in common.
+const VOTES: &str = "-epoch-";
+/// A node that cannot write so much at once cannot go on.
+const ROOM_BYTES: usize = 1 << 20;
+
+/// What happened to the node of `directory`, which said `said` at its end, and what to do about it.
+pub(crate) fn explain(directory: &Path, phase: Phase, alone: bool, said: &str) -> String {
+    let name = directory.display();
+    let unwritable = try_to_write(directory).err().map(|error| error.to_string());
+    if let Some(error) = unwritable.or_else(|| said.contains(FULL).then(|| FULL.to_owned())) {
+        return format!(
+            "{name} cannot be written ({error}): make room there, or repair the disk, and start the node again; what \
+             was acknowledged is kept"
+        );
+    }
+    let again = "Start the node again. If it stops again, keep a copy of the directory";
+    // Votes that are forgotten could be cast a second time for something else.
+    let irreplaceable = said.contains(VOTES) || (phase == Phase::Archives && alone);
+    if irreplaceable {
+        format!(
+            "{name}: {said}. Nothing can replace this file: put back a copy of the directory that was made since the \
+             node last ran, never an older one; without one, begin with an empty directory and a new key"
+        )
+    } else if phase == Phase::Archives {
+        format!(
+            "{name}: {said}. {again}, and remove all of {name}/engine but ledger-epoch-*: the blocks are fetched again \
+             from the other validators"
+        )
+    } else {
+        format!(
+            "{name}: {said}. {again}, and remove all of {name}/engine but ledger-epoch-*, ledger-blocks-*, \
+             ledger-finalizations-* and ledger-cache-*: the rest is made again from those"
+        )
+    }
+}
+
+/// Writes a file, and removes it.
+fn try_to_write(directory: &Path) -> io::Result<()> {
+    let path = directory.join("room");
+    let written = File::create(&path).and_then(|mut file| {
+        file.write_all(&vec![1; ROOM_BYTES])?;
+        file.sync_all()
+    });
+    // Whether it can be removed does not matter: the next start writes over it.
+    let _ = fs::remove_file(&path);
+    written
+}

@@ -1,0 +1,72 @@
+//! Crashes and restarts: what was acknowledged stays, in the same place.
+
+use super::cluster::{Settings, Simulation, link, millis};
+use commonware_runtime::deterministic::{FaultConfig, PartialWriteMode, WriteConfig};
+use commonware_utils::Probability;
+
+/// Of what was not synchronized when the machine crashes, the disk holds some.
+fn careless_disk(mode: PartialWriteMode) -> FaultConfig {
+    let never = Probability::new(0, 1).unwrap();
+    let half = Probability::new(1, 2).unwrap();
+    FaultConfig {
+        write_rate: Some(WriteConfig { failure_rate: never, retention_rate: half, mode }),
+        ..FaultConfig::default()
+    }
+}
+
+#[test]
+fn validators_crash_one_by_one() {
+    for seed in 0..3 {
+        let settings = Settings { envelopes: 16, link: link(20, 10, 97), ..Settings::new(seed, 4) };
+        Simulation::new(settings).run(async |cluster| {
+            while !cluster.is_done() {
+                let pause = cluster.draw(2000);
+                cluster.sleep(millis(pause)).await;
+                let index = usize::try_from(cluster.draw(4)).unwrap();
+                cluster.crash(index);
+                let pause = cluster.draw(3000);
+                cluster.sleep(millis(pause)).await;
+                cluster.start_one(index).await;
+            }
+            cluster.settle().await;
+        });
+    }
+}
+
+#[test]
+fn all_four_crash_at_once_again_and_again() {
+    for seed in 0..3 {
+        let modes = [PartialWriteMode::Prefix, PartialWriteMode::Subset];
+        let mode = modes[usize::try_from(seed).unwrap() % 2];
+        let settings = Settings { envelopes: 16, disk: careless_disk(mode), ..Settings::new(seed, 4) };
+        let mut simulation = Simulation::new(settings);
+        while !simulation.run(async |cluster| {
+            let pause = 500 + cluster.draw(2500);
+            cluster.sleep(millis(pause)).await;
+            cluster.is_done()
+        }) {}
+        simulation.run(async |cluster| cluster.settle().await);
+    }
+}
+
+#[test]
+fn a_validator_on_its_own_crashes_again_and_again() {
+    for seed in 0..4 {
+        let modes = [PartialWriteMode::Prefix, PartialWriteMode::Subset];
+        let mode = modes[usize::try_from(seed).unwrap() % 2];
+        let settings = Settings {
+            envelopes: 20,
+            epoch_blocks: 7,
+            thinking: 50,
+            disk: careless_disk(mode),
+            ..Settings::new(seed, 1)
+        };
+        let mut simulation = Simulation::new(settings);
+        while !simulation.run(async |cluster| {
+            let pause = cluster.draw(700);
+            cluster.sleep(millis(pause)).await;
+            cluster.is_done()
+        }) {}
+        simulation.run(async |cluster| cluster.settle().await);
+    }
+}

@@ -1,0 +1,1 @@
+//! Leaders that lie.
