@@ -216,7 +216,7 @@ impl Chain {
     fn block(&mut self) -> Arc<Block> {
         let mut envelopes = Vec::new();
         for envelope in 0..BLOCK / self.batch {
-            let cpo = (self.sequence as usize + envelope) % OPERATORS;
+            let cpo = envelope % OPERATORS;
             let cdrs: Vec<Cdr> = (0..self.batch).map(|_| self.cdr(cpo)).collect();
             let items = cdrs.iter().map(|cdr| {
                 let period = SettlementPeriod::containing(PeriodKind::Month, cdr.end);
@@ -236,7 +236,7 @@ impl Chain {
     fn cdr(&mut self, cpo: usize) -> Cdr {
         self.number += 1;
         let number = self.number;
-        let at = self.agreements[cpo][number % UTILITIES];
+        let at = self.agreements[cpo][number / 13 % UTILITIES];
         // As long as a UUID.
         let id = format!("{number:036}");
         let energy = WattHours::from_wh(7_000 + number as u64 % 1_000).unwrap();

@@ -1,11 +1,11 @@
-//! Whether an envelope may wait for a block, checked as the rules will check it: version, network, member, key,
+//! Whether an envelope may wait for a block: its size, then what the rules will check: version, network, member, key,
 //! signature, lane; the sequence is the mempool's.
 
 use eroam_domain::codec::{Digest, from_bytes};
 use eroam_ledger::membership::Member;
 use eroam_ledger::reject::RejectCode;
 use eroam_ledger::state::StateKey;
-use eroam_ledger::tx::{CheckedEnvelope, Envelope, LANES_MAX, SignedEnvelope, VERSION};
+use eroam_ledger::tx::{CheckedEnvelope, ENVELOPE_BYTES_MAX, Envelope, LANES_MAX, SignedEnvelope, VERSION};
 use std::sync::Arc;
 
 /// The state keys that [`admit`] wants the values of: the member, and the lane's next sequence.
@@ -21,6 +21,10 @@ pub(crate) fn admit(
     lane: Option<&[u8]>,
 ) -> Result<(CheckedEnvelope, u64), RejectCode> {
     let envelope = signed.envelope();
+    // Whoever signs an envelope can make it as large as he likes, and no validator could read the block.
+    if signed.bytes().len() > ENVELOPE_BYTES_MAX {
+        return Err(RejectCode::LimitReached);
+    }
     if envelope.version != VERSION {
         return Err(RejectCode::WrongVersion);
     }

@@ -160,16 +160,17 @@ impl Client {
         }
     }
 
-    /// Puts an envelope into the mempool, waiting for room. Gives the receipt if it is decided already.
+    /// Puts an envelope into the mempool and adds it to `taken`, waiting for room; or answers the ticket, if it is
+    /// decided already.
     fn offer(
         &self,
         signed: &Arc<SignedEnvelope>,
         ticket: &Arc<Ticket>,
         until: Instant,
-    ) -> Result<Option<CheckedEnvelope>, LedgerError> {
+        taken: &mut Vec<CheckedEnvelope>,
+    ) -> Result<(), LedgerError> {
         let [member, lane] = wanted(signed.envelope());
         let digest = signed.digest();
-        let refuse = |code| ticket.answer(refused(digest, code));
         let member = self.value(&member)?;
         let admitted = admit(
             Arc::clone(signed),
@@ -179,35 +180,48 @@ impl Client {
         );
         let (checked, _) = match admitted {
             Ok(admitted) => admitted,
-            Err(code) => {
-                refuse(code);
-                return Ok(None);
-            }
+            Err(code) => return self.refuse(digest, code, ticket),
         };
         self.mempool.watch(digest, ticket);
         loop {
             // Read again each time: meanwhile the lane may have moved on.
             let next = self.value(&lane)?.and_then(|l| eroam_domain::codec::from_bytes(&l).ok()).unwrap_or(0);
             match self.mempool.insert(&checked, next, self.latest().time, true) {
-                Ok(()) => return Ok(Some(checked)),
-                Err(NotTaken::Known) => return Ok(None),
-                Err(NotTaken::Full) => self.mempool.wait_for_room(until).map_err(|e| self.waited(e))?,
+                Ok(()) => {
+                    taken.push(checked);
+                    return Ok(());
+                }
+                Err(NotTaken::Known) => return Ok(()),
+                Err(NotTaken::Full) => {
+                    // What others do not know of, only this node could make room of.
+                    self.tell(taken);
+                    self.mempool.wait_for_room(until).map_err(|e| self.waited(e))?;
+                }
                 Err(NotTaken::Refused(code)) => {
                     self.mempool.unwatch(&digest, ticket);
-                    // Included before, perhaps before a restart: then its receipt stands.
-                    match self.included(&digest, code)? {
-                        Some(receipt) => ticket.answer(receipt),
-                        None => refuse(code),
-                    }
-                    return Ok(None);
+                    return self.refuse(digest, code, ticket);
                 }
             }
         }
     }
 
-    /// The receipt of an envelope whose sequence is used, if it was this very envelope that used it.
+    /// Answers for an envelope that is not taken. If it was included before, perhaps before a restart, that stands.
+    fn refuse(&self, envelope: Digest, code: RejectCode, ticket: &Ticket) -> Result<(), LedgerError> {
+        ticket.answer(self.included(&envelope, code)?.unwrap_or_else(|| refused(envelope, code)));
+        Ok(())
+    }
+
+    /// Lets the other validators know of envelopes.
+    fn tell(&self, taken: &mut Vec<CheckedEnvelope>) {
+        if !taken.is_empty() {
+            // Nobody listens only when the node has stopped, which whoever waits finds out.
+            let _ = self.submitted.send(std::mem::take(taken));
+        }
+    }
+
+    /// The receipt of an envelope whose sequence is used, or whose key was replaced since, if it was included before.
     fn included(&self, envelope: &Digest, code: RejectCode) -> Result<Option<Receipt>, LedgerError> {
-        if code != RejectCode::SequenceUsed {
+        if !matches!(code, RejectCode::SequenceUsed | RejectCode::RotatedKey) {
             return Ok(None);
         }
         let place = self.read_model.place_of(envelope, self.latest().height);
@@ -265,10 +279,9 @@ impl LedgerPort for Client {
         let mut taken = Vec::new();
         let mut waited = || {
             for signed in &envelopes {
-                taken.extend(self.offer(signed, &ticket, until)?);
+                self.offer(signed, &ticket, until, &mut taken)?;
             }
-            // Nobody listens only when the node has stopped, which the wait finds out.
-            let _ = self.submitted.send(std::mem::take(&mut taken));
+            self.tell(&mut taken);
             let different: BTreeMap<&Digest, ()> = digests.iter().map(|d| (d, ())).collect();
             ticket.wait(different.len(), until).map_err(|e| self.waited(e))
         };

@@ -2,23 +2,24 @@
 //! epoch's engine begins on top of it.
 
 use crate::block::{Block, ConsensusContext, EngineDigest};
+use crate::channels::Channels;
 use crate::requests::Marshal;
 use commonware_actor::Feedback;
 use commonware_consensus::marshal::{Identifier, Update};
 use commonware_consensus::simplex::config::{Floor, ForwardPolicy, SkipPolicy};
 use commonware_consensus::simplex::elector::RoundRobin;
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
-use commonware_consensus::simplex::types::Activity;
+use commonware_consensus::simplex::types::{Activity, Nullify, Vote};
 use commonware_consensus::simplex::{self, Plan, SkipBudget};
-use commonware_consensus::types::{Epoch, Epocher as _, FixedEpocher, Height, ViewDelta};
+use commonware_codec::Encode as _;
+use commonware_consensus::types::{Epoch, Epocher as _, FixedEpocher, Height, Round, View, ViewDelta};
 use commonware_consensus::{CertifiableAutomaton, Heightable as _, Relay, Reporter};
+use commonware_cryptography::certificate::Scheme as _;
 use commonware_cryptography::{Digestible as _, Sha256, ed25519};
-use commonware_p2p::utils::mux::{Builder as _, MuxHandle, Muxer};
-use commonware_p2p::{Blocker, Channel, Message, Receiver, Sender};
+use commonware_p2p::{Blocker, Receiver, Recipients, Sender};
 use commonware_parallel::Sequential;
 use commonware_runtime::buffer::paged::CacheRef;
 use commonware_runtime::{Clock, Handle, Metrics, Network, Spawner, Storage};
-use commonware_utils::channel::mpsc as engine_mpsc;
 use commonware_utils::vec::NonEmptyVec;
 use commonware_utils::{Acknowledgement as _, NZDuration, NZUsize};
 use rand::{CryptoRng, Rng};
@@ -29,6 +30,12 @@ use tokio::sync::mpsc;
 
 /// How long a submission waits for its outcome, unless a node is told otherwise.
 const DECIDED_WITHIN: Duration = Duration::from_secs(60);
+
+/// A validator that starts waits so long until it reaches all others; the first leader's proposal would be lost to
+/// those who are not there yet.
+const ASSEMBLED_WITHIN: Duration = Duration::from_secs(2);
+/// How often it tries.
+const GREET_EVERY: Duration = Duration::from_millis(50);
 
 /// Patience of the validators.
 #[derive(Clone, Copy, Debug)]
@@ -101,14 +108,6 @@ pub(crate) struct Epochs<B, A, R> {
     pub(crate) finalized: mpsc::UnboundedReceiver<Height>,
 }
 
-/// The three channels that an engine talks on, split by epoch.
-struct Channels<S: Sender> {
-    votes: MuxHandle<S>,
-    votes_of_others: engine_mpsc::Receiver<(Channel, Message<S::PublicKey>)>,
-    certificates: MuxHandle<S>,
-    requests: MuxHandle<S>,
-}
-
 impl<B, A, R> Epochs<B, A, R>
 where
     B: Blocker<PublicKey = ed25519::PublicKey>,
@@ -129,23 +128,11 @@ where
         S: Sender<PublicKey = ed25519::PublicKey>,
         N: Receiver<PublicKey = ed25519::PublicKey>,
     {
-        let (mux, vote_handle, votes_of_others) =
-            Muxer::builder(context.child("votes"), votes.0, votes.1).with_backup().build();
-        mux.start();
-        let (mux, certificate_handle) =
-            Muxer::new(context.child("certificates"), certificates.0, certificates.1);
-        mux.start();
-        let (mux, request_handle) = Muxer::new(context.child("requests"), requests.0, requests.1);
-        mux.start();
-        let mut channels = Channels {
-            votes: vote_handle,
-            votes_of_others,
-            certificates: certificate_handle,
-            requests: request_handle,
-        };
+        let mut channels = Channels::new(&context, votes, certificates, requests);
         let processed = self.marshal.get_processed().await.map_or(Height::zero(), |p| p.height());
         let mut epoch = self.epoch_after(processed);
-        let Some(mut engine) = self.enter(&context, epoch, &mut channels).await else { return };
+        let first = self.enter(&context, epoch, &mut channels, ASSEMBLED_WITHIN).await;
+        let Some(mut engine) = first else { return };
         loop {
             commonware_macros::select! {
                 height = self.finalized.recv() => {
@@ -155,16 +142,16 @@ where
                         epoch = next;
                         // The old engine would only propose the last block again and again.
                         engine.abort();
-                        match self.enter(&context, epoch, &mut channels).await {
+                        match self.enter(&context, epoch, &mut channels, Duration::ZERO).await {
                             Some(entered) => engine = entered,
                             None => break,
                         }
                     }
                 },
-                vote = channels.votes_of_others.recv() => {
-                    let Some((theirs, (from, _))) = vote else { break };
-                    // Somebody is an epoch ahead: ask for the block that ends ours.
-                    if Epoch::new(theirs) > epoch && let Some(last) = self.epocher.last(epoch) {
+                from = channels.somebody_ahead(epoch) => {
+                    let Some(from) = from else { break };
+                    // Ask for the block that ends our epoch.
+                    if let Some(last) = self.epocher.last(epoch) {
                         self.marshal.hint_finalized(last, NonEmptyVec::new(from));
                     }
                 },
@@ -197,8 +184,36 @@ where
         }))
     }
 
+    /// Tells the others that this validator is there, for as long as `patience` until all can be reached.
+    ///
+    /// An engine passes a leader over at once from whom it has heard nothing in the epoch while it has heard from
+    /// others: without this, that would often be the leader of the second view, only because its first vote is the
+    /// last to arrive; and where half of the validators pass it over, the view lasts until the longest timeout. What is
+    /// sent is a vote that counts for nothing: against the view before the first.
+    async fn greet(&self, clock: &impl Clock, epoch: Epoch, votes: &mut impl Sender, patience: Duration) {
+        let round = Round::new(epoch, View::zero());
+        let Some(nullify) = Nullify::<Scheme>::sign::<EngineDigest>(&self.scheme, round) else { return };
+        let greeting = Vote::<Scheme, EngineDigest>::Nullify(nullify).encode();
+        let others = self.scheme.participants().len().saturating_sub(1);
+        let mut left = patience;
+        loop {
+            let reached = votes.send(Recipients::All, greeting.clone(), false).len();
+            if reached >= others || left.is_zero() {
+                return;
+            }
+            clock.sleep(GREET_EVERY).await;
+            left = left.saturating_sub(GREET_EVERY);
+        }
+    }
+
     /// Starts the engine of `epoch`; `None` if the node is stopping.
-    async fn enter<E, S>(&self, context: &E, epoch: Epoch, channels: &mut Channels<S>) -> Option<Handle<()>>
+    async fn enter<E, S>(
+        &self,
+        context: &E,
+        epoch: Epoch,
+        channels: &mut Channels<S>,
+        patience: Duration,
+    ) -> Option<Handle<()>>
     where
         E: Spawner + Metrics + CryptoRng + Rng + Clock + Storage + Network,
         S: Sender<PublicKey = ed25519::PublicKey>,
@@ -239,10 +254,9 @@ where
                 track_historical_votes: false,
             },
         );
-        let votes = channels.votes.register(epoch.get()).await.ok()?;
-        let certificates = channels.certificates.register(epoch.get()).await.ok()?;
-        let requests = channels.requests.register(epoch.get()).await.ok()?;
+        let mut channels = channels.enter(epoch).await.ok()?;
+        self.greet(context, epoch, &mut channels.votes.0, patience).await;
         tracing::info!(epoch = epoch.get(), "chain.epoch");
-        Some(engine.start(votes, certificates, requests))
+        Some(engine.start(channels.votes, channels.certificates, channels.requests))
     }
 }

@@ -30,23 +30,26 @@ pub(crate) fn explain(directory: &Path, phase: Phase, alone: bool, said: &str) -
              was acknowledged is kept"
         );
     }
+    let engine = format!("{name}/engine");
     let again = "Start the node again. If it stops again, keep a copy of the directory";
     // Votes that are forgotten could be cast a second time for something else.
     let irreplaceable = said.contains(VOTES) || (phase == Phase::Archives && alone);
     if irreplaceable {
         format!(
-            "{name}: {said}. Nothing can replace this file: put back a copy of the directory that was made since the \
-             node last ran, never an older one; without one, begin with an empty directory and a new key"
+            "{name}: {said}. A directory of {engine} whose name ends in -metadata can be removed and is made again; \
+             nothing replaces another: put back a copy of {name} that was made since the node last ran, never an \
+             older one, or begin with an empty directory and a new key"
         )
     } else if phase == Phase::Archives {
         format!(
-            "{name}: {said}. {again}, and remove all of {name}/engine but ledger-epoch-*: the blocks are fetched again \
-             from the other validators"
+            "{name}: {said}. {again}, and remove all of {engine} but ledger-epoch-*: the blocks are fetched again from \
+             the other validators"
         )
     } else {
         format!(
-            "{name}: {said}. {again}, and remove all of {name}/engine but ledger-epoch-*, ledger-blocks-*, \
-             ledger-finalizations-* and ledger-cache-*: the rest is made again from those"
+            "{name}: {said}. {again}, and remove all of {engine} but ledger-epoch-*, ledger-blocks-*, \
+             ledger-finalizations-* and ledger-cache-*, and if that does not help, ledger-cache-* too: what is removed \
+             is made again from the rest"
         )
     }
 }

@@ -8,6 +8,7 @@ mod assembly;
 pub mod beginning;
 pub mod block;
 mod cache;
+mod channels;
 pub mod client;
 pub mod directory;
 mod epochs;

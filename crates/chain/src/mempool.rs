@@ -9,7 +9,7 @@ use eroam_domain::ids::PartyId;
 use eroam_domain::time::UnixMillis;
 use eroam_ledger::port::Receipt;
 use eroam_ledger::reject::{Item, ItemOutcome, RejectCode};
-use eroam_ledger::tx::CheckedEnvelope;
+use eroam_ledger::tx::{BATCH_MAX, CheckedEnvelope, item_count};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -341,7 +341,8 @@ impl Mempool {
         while let Some(Reverse((_, lane, sequence))) = heads.pop() {
             let Some(waiting) = inner.lanes.get(&lane).and_then(|l| l.get(&sequence)) else { continue };
             let signed = waiting.envelope.signed();
-            let count = eroam_ledger::tx::item_count(&signed.envelope().tx);
+            // A batch with too many items is refused as a whole.
+            let count = item_count(&signed.envelope().tx).min(BATCH_MAX);
             // Each item's outcome takes up to 64 bytes of the body as well.
             let size = signed.bytes().len() + 16 + 64 * count;
             if bytes + size > bytes_max || (items > 0 && items + count > items_max) {

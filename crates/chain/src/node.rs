@@ -34,7 +34,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::mpsc;
 
-/// How long a node may take to open its directory and to begin the network.
+/// How long a node may take for its next block while it opens its directory or begins the network.
 const OPEN_WITHIN: Duration = Duration::from_secs(120);
 /// How often a channel may carry a message from one peer.
 const MESSAGES_PER_SECOND: Quota = Quota::per_second(NZU32!(4096));
@@ -87,8 +87,8 @@ pub enum StartError {
     Thread(#[source] std::io::Error),
     #[error("the ledger's node stopped: {0}")]
     Stopped(String),
-    #[error("the ledger did not open within {0} seconds: too few validators answer")]
-    TooSlow(u64),
+    #[error("the ledger waits for block {height} for {seconds} seconds: too few validators answer")]
+    TooSlow { height: u64, seconds: u64 },
 }
 
 /// A running validator. Dropping it stops it.
@@ -108,13 +108,19 @@ impl Starting {
     /// [`StartError`].
     pub fn ready(self) -> Result<Node, StartError> {
         let Self(node) = self;
-        if node.client.tip.wait_until_ready(Instant::now() + OPEN_WITHIN) {
-            return Ok(node);
+        let tip = &node.client.tip;
+        let mut height = tip.header().height;
+        while !tip.wait_until_ready(Instant::now() + OPEN_WITHIN) {
+            if let Some(reason) = node.client.mempool.stopped() {
+                return Err(StartError::Stopped(reason));
+            }
+            let before = std::mem::replace(&mut height, tip.header().height);
+            if height == before {
+                let height = height.saturating_add(1);
+                return Err(StartError::TooSlow { height, seconds: OPEN_WITHIN.as_secs() });
+            }
         }
-        Err(match node.client.mempool.stopped() {
-            Some(reason) => StartError::Stopped(reason),
-            None => StartError::TooSlow(OPEN_WITHIN.as_secs()),
-        })
+        Ok(node)
     }
 }
 

@@ -20,13 +20,9 @@ use std::process::ExitCode;
 /// The seed when none is given: printed, so that a run can be repeated.
 const SEED: u64 = 1;
 
-/// What is logged when nothing is asked for. The engine warns of what is as it should be: a new directory is empty, a
-/// node that is stopped closes its mailboxes.
-const LOG: &str = "warn,commonware_storage=error,commonware_resolver=off";
-
-/// What is logged unless EROAM_LOG says otherwise. The engine warns of every new file, and that its parts end one after
-/// another.
-const LOG_FILTER: &str = "warn,commonware_storage::qmdb=error,commonware_resolver::p2p::engine=off";
+/// What is logged unless EROAM_LOG says otherwise. Nothing of the engine: it warns of every new file, and that its parts
+/// end one after another. When it fails, `chain` says so.
+const LOG_FILTER: &str = "warn,commonware=off";
 
 const AFTER_HELP: &str = "Exit codes: 0 done; 1 failed, or what was to be verified is not so; 2 wrong usage; 3 done, \
 but an input file could not be used or only in part.\nSet EROAM_LOG=debug (or a tracing filter) to see what happens inside; it goes to standard error.";
@@ -192,7 +188,7 @@ struct BenchArgs {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("EROAM_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(LOG));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(LOG_FILTER));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -5,7 +5,7 @@ mod support;
 use serde_json::Value;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use support::{DAILY_TOTALS, Ended, Replay, count, eroam, file, lines, real, workplace_csv};
+use support::{DAILY_TOTALS, Ended, Replay, count, eroam, file, lines, real, tempdir, workplace_csv};
 
 struct Place {
     dir: tempfile::TempDir,
@@ -368,6 +368,13 @@ fn wrong_usage_ends_with_2_and_says_what_is_expected() {
         (&["--repeat", "0"], "--repeat"),
         (&["--repeat", "1001"], "1..=1000"),
         (&["--seed", "x"], "--seed"),
+        (&["--validators", "0"], "1..=16"),
+        (&["--validators", "17"], "1..=16"),
+        (&["--block-items", "0"], "--block-items"),
+        (&["--epoch-blocks", "3"], "4.."),
+        (&["--ledger", "somewhere"], "--data"),
+        (&["--data", "postgres://nobody@localhost/eroam"], "name a directory for it with --ledger"),
+        (&["--data", "one.sqlite"], "name a directory for it with --ledger"),
         (&["--out-of-this-world"], "--out-of-this-world"),
     ] {
         let ended = eroam(replay.iter().chain(more)).expect(2);

@@ -1,6 +1,9 @@
 //! The consortium as a library: outages, quotes that come to nothing, and one session at four tiers.
 
+mod support;
+
 use eroam::consortium::{AtStation, Consortium, Seed, Setup, founders};
+use eroam::ledger::LedgerSetup;
 use eroam_domain::cdr::SessionId;
 use eroam_domain::charge::{AllowedZones, ChargeRequest, Denial, PresentedCredential, Quote};
 use eroam_domain::codec::ShortText;
@@ -20,6 +23,8 @@ use eroam_gateway::sessions::{AuthorizedBy, Consumption, Phase};
 use eroam_ledger::query;
 use eroam_ledger::settlement::PeriodPairs;
 use eroam_ledger::state::{StateKey, read};
+use support::tempdir;
+use tempfile::TempDir;
 
 fn party(text: &str) -> PartyId {
     text.parse().unwrap()
@@ -29,6 +34,8 @@ fn party(text: &str) -> PartyId {
 struct World {
     consortium: Consortium,
     now: UnixMillis,
+    /// The ledger's, unless it is somebody else's.
+    _directory: Option<TempDir>,
 }
 
 /// 2026-03-02, a Monday, 08:00 UTC.
@@ -41,7 +48,9 @@ fn minutes(n: u64) -> DurationMs {
 
 impl World {
     fn new() -> Self {
-        Self::at(&Setup::default())
+        let directory = tempdir();
+        let ledger = LedgerSetup { directory: Some(directory.path().into()), ..LedgerSetup::default() };
+        Self { _directory: Some(directory), ..Self::at(&Setup { stores: None, ledger }) }
     }
 
     /// With the records of an earlier one, if there are any.
@@ -61,7 +70,7 @@ impl World {
             }
         }
         consortium.resume().unwrap();
-        Self { consortium, now: UnixMillis::new(MONDAY_MS).unwrap() }
+        Self { consortium, now: UnixMillis::new(MONDAY_MS).unwrap(), _directory: None }
     }
 
     /// A customer of a utility.

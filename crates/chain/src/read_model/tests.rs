@@ -519,6 +519,40 @@ fn a_damaged_file_is_put_aside_and_made_again() {
     }
 }
 
+/// Asks everything; errors are answers too.
+fn ask(opened: &Opened, world: &World) {
+    let model = &opened.model;
+    let (roaming, cdr) = &world.booked[0];
+    let (operator, period) = (roaming.terms.cpo, period_of(cdr));
+    let _ = (model.blocks(None, PAGE_MAX), model.block(3), model.transactions(None, None, PAGE_MAX));
+    let _ =
+        (model.transactions(Some(operator), None, PAGE_MAX), model.place_of(&cdr.digest(), model.indexed()));
+    let _ = (model.item(&cdr.digest(), None, PAGE_MAX), model.record(operator, &cdr.id));
+    let _ = (model.records_of(operator, None, PAGE_MAX), model.periods(None, PAGE_MAX));
+    let _ = model.records_between(roaming.terms.emsp, operator, period, None, PAGE_MAX);
+    let _ = (model.totals(period, eur(), None, PAGE_MAX), model.rejections());
+}
+
+#[test]
+fn damage_inside_a_file_ends_nothing_but_the_read_model() {
+    let (world, mut opened) = full();
+    drop(opened.feed.take());
+    let whole = fs::read(path(&opened.directory)).unwrap();
+    let pages =
+        (1..whole.len() / 4096).filter(|page| whole[page * 4096..][..4096].iter().any(|byte| *byte != 0));
+    for page in pages.step_by(3) {
+        let mut damaged = whole.clone();
+        damaged[page * 4096..][..4096].fill(0xff);
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(path(&directory), &damaged).unwrap();
+        let again = open_in(directory);
+        for block in &world.network.blocks {
+            again.feed().block(Arc::clone(block));
+        }
+        ask(&again, &world);
+    }
+}
+
 #[test]
 fn a_file_of_another_network_or_format_is_made_again() {
     let (world, mut opened) = full();
@@ -858,7 +892,6 @@ proptest! {
     }
 }
 
-/// Every outcome that an item can have is stored as it is.
 #[test]
 fn the_outcome_of_a_record_names_its_period() {
     let (world, opened) = full();

@@ -37,7 +37,7 @@ use eroam_ledger::tx::{CheckedEnvelope, SignedEnvelope};
 use rand::RngExt as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::{mpsc, oneshot};
 
 type Key = ed25519::PublicKey;
@@ -133,13 +133,16 @@ impl Drop for Failing {
 #[derive(Default)]
 struct Chain {
     blocks: BTreeMap<u64, Arc<Block>>,
+    /// When each was first delivered.
+    at: BTreeMap<u64, SystemTime>,
     /// The last height that the running validator delivered.
     delivered: u64,
 }
 
 impl Chain {
-    fn note(&mut self, block: Arc<Block>) {
+    fn note(&mut self, block: Arc<Block>, now: SystemTime) {
         let height = block.header().height;
+        self.at.entry(height).or_insert(now);
         assert_eq!(height, self.delivered + 1, "blocks are delivered in order");
         self.delivered = height;
         if let Some(before) = self.blocks.insert(height, Arc::clone(&block)) {
@@ -372,6 +375,7 @@ impl Cluster {
         let (asked, requests) = mpsc::unbounded_channel();
         let (submitted, outgoing) = mpsc::unbounded_channel();
         let questions = Questions(asked);
+        let clock = self.context.child("clock");
         let world = Arc::clone(&self.world);
         let key = self.world.keys[index].public_key();
         let dishonest = settings.dishonest.as_ref().filter(|(who, _)| *who == index);
@@ -392,7 +396,7 @@ impl Cluster {
             outgoing,
             // After each restart the whole archive is compared with what was delivered before.
             indexed: 0,
-            pass_on: Box::new(move |block| lock(&world.chains[index]).note(block)),
+            pass_on: Box::new(move |block| lock(&world.chains[index]).note(block, clock.current())),
             dishonest: dishonest.map(|(_, how)| Arc::clone(how)),
         };
         let network = Network {
@@ -535,6 +539,13 @@ impl Cluster {
     /// The digests of a validator's blocks.
     pub(super) fn digests(&self, index: usize) -> Vec<EngineDigest> {
         lock(&self.world.chains[index]).blocks.values().map(|b| b.digest()).collect()
+    }
+
+    /// When a validator delivered its blocks, each after the one before.
+    pub(super) fn gaps(&self, index: usize) -> BTreeMap<u64, Duration> {
+        let at = lock(&self.world.chains[index]).at.clone();
+        let pairs = at.values().zip(at.iter().skip(1));
+        pairs.map(|(before, (height, at))| (*height, at.duration_since(*before).unwrap())).collect()
     }
 
     /// A validator's blocks.

@@ -2,7 +2,7 @@
 
 use super::{Bar, SEED, print_line};
 use clap::error::ErrorKind;
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use eroam::consortium::Seed;
 use eroam::ledger::export::{self, Export};
 use eroam::ledger::import::{self, Import};
@@ -79,7 +79,10 @@ impl FromStr for Height {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "latest" => Ok(Self::Latest),
-            number => number.parse().map(Self::At).map_err(|_| "a height from 0, or `latest`, is expected".to_owned()),
+            number => number
+                .parse()
+                .map(Self::At)
+                .map_err(|_| "a height from 0, or `latest`, is expected".to_owned()),
         }
     }
 }
@@ -141,7 +144,7 @@ pub(super) struct ExportArgs {
 }
 
 #[derive(Debug, Args)]
-#[group(id = "source", required = true, multiple = false, args = ["from", "data"])]
+#[command(group(ArgGroup::new("source").required(true).args(["from", "data"])))]
 pub(super) struct VerifyLedgerArgs {
     /// Check this export
     #[arg(long, value_name = "EXPORT")]

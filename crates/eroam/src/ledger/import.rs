@@ -75,8 +75,6 @@ pub struct Imported {
     pub name: String,
     /// How many validators it has.
     pub validators: usize,
-    /// The height of its latest block.
-    pub height: u64,
     /// The state that was exported: [`eroam_ledger::state::state_digest`].
     pub exported_state_digest: Digest,
     /// The state that the new network has; the same.
@@ -89,7 +87,6 @@ impl fmt::Display for Imported {
         writeln!(f, "from network   {}, after block {}", self.from_network, self.from_height)?;
         writeln!(f, "new network    {} ({})", self.network, self.name)?;
         writeln!(f, "validators     {}", self.validators)?;
-        writeln!(f, "blocks         up to height {}", self.height)?;
         writeln!(f, "exported state {}", self.exported_state_digest)?;
         write!(f, "new state      {}, the same", self.state_digest)
     }
@@ -128,7 +125,7 @@ pub fn run(import: &Import<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<Im
         Directory::keep_snapshot(&validator_directory(&staging.path().join("ledger"), index), &snapshot)?;
     }
     drop(snapshot);
-    let (height, found) = first_state(import.seed, &genesis, &setup)?;
+    let found = first_state(import.seed, &genesis, &setup)?;
     let expected = header.contents.state;
     if found != expected {
         return Err(ImportError::OtherState { expected, found });
@@ -141,7 +138,6 @@ pub fn run(import: &Import<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<Im
         network: genesis.network(),
         name: genesis.name.as_str().to_owned(),
         validators: import.validators,
-        height,
         exported_state_digest: expected,
         state_digest: found,
     })
@@ -154,9 +150,9 @@ fn member(key: &[u8]) -> Option<PartyId> {
     }
 }
 
-/// Starts the network, and stops it when it has begun: the height of its latest block and its state.
-fn first_state(seed: Seed, genesis: &Genesis, setup: &LedgerSetup) -> Result<(u64, Digest), ImportError> {
+/// Starts the network, and stops it when it has begun: the digest of its state.
+fn first_state(seed: Seed, genesis: &Genesis, setup: &LedgerSetup) -> Result<Digest, ImportError> {
     let ledger = Ledger::open(seed, genesis, setup)?;
-    let (header, entries) = ledger.client().entries()?;
-    Ok((header.height, state_digest(entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice())))))
+    let (_, entries) = ledger.client().entries()?;
+    Ok(state_digest(entries.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))))
 }

@@ -204,12 +204,16 @@ fn agreement(record: AgreementRecord) -> Value {
     })
 }
 
-fn record(record: CdrRecord) -> Value {
-    let status = match &record.status {
+/// Where a record stands, in words.
+pub(crate) fn status_in_words(status: &CdrStatus) -> String {
+    match status {
         CdrStatus::Provisional { contest_until } => format!("provisional until {contest_until}"),
         CdrStatus::Contested { resolve_until, .. } => format!("contested until {resolve_until}"),
         CdrStatus::Final => "final".to_owned(),
-    };
+    }
+}
+
+fn record(record: CdrRecord) -> Value {
     json!({
         "record": record.digest,
         "agreement": record.agreement.id,
@@ -218,7 +222,7 @@ fn record(record: CdrRecord) -> Value {
         "booked_micros": record.amount,
         "owed_micros": record.balance(),
         "period": record.period,
-        "status": status,
+        "status": status_in_words(&record.status),
         "adjustments": record.adjustments,
     })
 }
@@ -235,7 +239,13 @@ pub fn in_a_line(value: &Value) -> String {
                 .collect();
             parts.join("; ")
         }
-        Value::Array(items) => items.iter().map(in_a_line).collect::<Vec<_>>().join(", "),
+        Value::Array(items) => {
+            let item = |item: &Value| {
+                let text = in_a_line(item);
+                if item.is_object() { format!("({text})") } else { text }
+            };
+            items.iter().map(item).collect::<Vec<_>>().join(", ")
+        }
         other => other.to_string(),
     }
 }

@@ -222,14 +222,17 @@ pub fn check(text: &[u8], trust: &Trust) -> Result<Proved, DocumentError> {
                 outcome: item.outcome,
                 content,
             };
-            let about = format!(
-                "{what} was {}. It is item {} of envelope {} (number {} of the block)",
+            let header = receipt.header().header();
+            let text = format!(
+                "{what} was {}. It is item {} of envelope {}, which is number {} in block {} of {}.",
                 outcome_in_words(item.outcome),
                 receipt.item_index(),
                 receipt.envelope(),
-                receipt.envelope_index()
+                receipt.envelope_index(),
+                header.height,
+                header.time
             );
-            proved("receipt", finality, trust, says, &about)
+            proved("receipt", finality, trust, says, &text)
         }
         Verified::State(entry) => {
             let key = keys::bytes_in_words(entry.key());
@@ -237,12 +240,14 @@ pub fn check(text: &[u8], trust: &Trust) -> Result<Proved, DocumentError> {
                 Ok(key) => keys::value(&key, value),
                 Err(_) => json!(keys::hex(value)),
             });
-            let about = match &value {
-                Some(value) => format!("The state had `{key}`: {}", keys::in_a_line(value)),
-                None => format!("The state had nothing under `{key}`"),
+            let header = entry.header().header();
+            let has = match &value {
+                Some(value) => format!("has `{key}`: {}", keys::in_a_line(value)),
+                None => format!("has nothing under `{key}`"),
             };
+            let text = format!("After block {} of {} the state {has}.", header.height, header.time);
             let says = Says::State { key, present: value.is_some(), value };
-            proved("state", finality, trust, says, &about)
+            proved("state", finality, trust, says, &text)
         }
     })
 }
@@ -253,14 +258,13 @@ fn proved(proves: &'static str, finality: &FinalityProof, trust: &Trust, says: S
     // It was verified, so it can be read.
     let votes = Certificate::decode(&finality.certificate).map_or(0, |certificate| certificate.votes());
     let validators = trust.validators().validators_at(certified.epoch).count();
-    let after = if proves == "state" { " after" } else { ", in" };
     let with = match finality.descendants.last() {
-        Some(last) => format!(" with block {}", last.height),
+        Some(last) => format!(", with block {}", last.height),
         None => String::new(),
     };
+    let network = finality.network;
     let text = format!(
-        "{about}{after} block {} of {}. {votes} of {validators} validators of network {} finalized that block{with}.",
-        header.height, header.time, finality.network
+        "{about} {votes} of {validators} validators of network {network} finalized that block{with}."
     );
     Proved {
         verified: true,

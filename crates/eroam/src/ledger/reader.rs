@@ -50,6 +50,9 @@ pub enum ReaderError {
         #[source]
         source: StartError,
     },
+    /// Not even the first block is final.
+    #[error("the ledger in {} has not begun: start it once with the program that made it", .0.display())]
+    NotBegun(PathBuf),
     /// The engine does not answer.
     #[error("the ledger cannot be read")]
     Ledger(#[from] LedgerError),
@@ -130,6 +133,7 @@ impl Reader {
         let directory = locate(data, validator)?;
         let node = Node::read(&directory, Arc::new(Rules)).and_then(|starting| starting.ready());
         match node {
+            Ok(node) if node.client().latest().height == 0 => Err(ReaderError::NotBegun(directory)),
             Ok(node) => Ok(Self { node, directory }),
             Err(source) => Err(ReaderError::Open { directory, source }),
         }

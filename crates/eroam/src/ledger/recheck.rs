@@ -6,8 +6,9 @@
 //! genesis (and snapshot) -> genesis block -> beginning -> block -> .. -> block -> state at the end = state that is kept
 //!                              ^ linked, certified, executed again ---------^
 //! ```
-//! The roots of the state in headers are not computed again: they are roots of the engine's own database. What the
-//! validators signed is compared with what the rules give, by outcomes and by the state at the end.
+//! A network that took up an earlier one's state begins with that state, as its genesis names it: the earlier network is
+//! checked by itself. The roots of the state in headers are not computed again: they are roots of the engine's own
+//! database. What the validators signed is compared with what the rules give, by outcomes and by the state at the end.
 
 use super::blocks_file::{BlocksFileError, RecordedBlock};
 use super::export::{Export, ExportError, contents};
@@ -392,6 +393,8 @@ pub struct Report {
     pub name: String,
     /// Whether the network is the one of a genesis that was given to compare with.
     pub trusted: bool,
+    /// The state that it took up from an earlier network, if it did. Where that came from is not checked.
+    pub imported: Option<Digest>,
     /// The height of the last block.
     pub height: u64,
     /// Its time.
@@ -420,6 +423,7 @@ impl Report {
             network: genesis.network(),
             name: genesis.name.as_str().to_owned(),
             trusted,
+            imported: genesis.imported,
             height: found.header.height,
             time: found.header.time.to_string(),
             block: found.header.digest(),
@@ -437,6 +441,9 @@ impl fmt::Display for Report {
         let Counts { blocks, certificates, envelopes, items, refused } = self.counts;
         writeln!(f, "verified       {}", self.source.display())?;
         writeln!(f, "network        {} ({})", self.network, self.name)?;
+        if let Some(state) = self.imported {
+            writeln!(f, "began with     the state {state}, as its genesis says: check the earlier network by itself")?;
+        }
         writeln!(
             f,
             "blocks         {blocks}, up to height {} ({}); {certificates} certificates",

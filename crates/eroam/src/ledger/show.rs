@@ -1,6 +1,6 @@
 //! `eroam ledger block` and `eroam ledger tx`: blocks and envelopes for people.
 
-use super::keys::in_a_line;
+use super::keys::{in_a_line, status_in_words};
 use super::reader::{Reader, ReaderError};
 use super::recheck::outcome_in_words;
 use eroam_chain::block::Block;
@@ -370,12 +370,13 @@ fn record(
 ) -> Result<(Option<Value>, String), ShowError> {
     let emsp = sides(reader, cdr.agreement.id)?.map(|(emsp, _)| emsp);
     let booked = query::cdr(reader.client(), operator, &cdr.id)?.filter(|booked| booked.digest == item.hash);
-    let status = booked.as_ref().map(|booked| booked.status_at(reader.client().latest().time));
+    let now = reader.client().latest().time;
+    let status = booked.as_ref().map(|booked| status_in_words(&booked.status_at(now)));
     let [excl, incl] =
         [cdr.price.excl_vat, cdr.price.incl_vat].map(|m| Money::new(m, cdr.currency).to_string());
     let owes = match (emsp, &booked) {
         (Some(emsp), Some(booked)) => {
-            format!("{emsp} owes {operator} {}", Money::new(booked.amount, cdr.currency))
+            format!("{emsp} owes {operator} {} for it", Money::new(booked.amount, cdr.currency))
         }
         (Some(emsp), None) => format!("of {emsp}'s driver at {operator}"),
         (None, _) => format!("at {operator}"),
@@ -392,8 +393,9 @@ fn record(
         "tariff": cdr.tariff,
         "start": cdr.start.to_string(),
         "end": cdr.end.to_string(),
-        "energy_wh": cdr.energy,
-        "price": cdr.price,
+        "energy_milli_wh": cdr.energy.milli_wh(),
+        "price_excl_vat_micros": cdr.price.excl_vat,
+        "price_incl_vat_micros": cdr.price.incl_vat,
         "currency": cdr.currency,
         "booked_micros": booked.as_ref().map(|booked| booked.amount),
         "status": status,
@@ -471,10 +473,11 @@ impl fmt::Display for TxView {
             let text = if value.is_object() { value.to_string() } else { in_a_line(value) };
             writeln!(f, "  {}: {text}", name.replace('_', " "))?;
         }
-        write!(f, "items      {}", self.items.len())?;
-        for item in &self.items {
-            let asked = if self.item.map(usize::from) == Some(item.index) { "  <- asked for" } else { "" };
-            write!(f, "\n  {:>4}  {}  {}{asked}", item.index, item.hash, outcome_in_words(item.outcome))?;
+        let asked = self.item.map(usize::from);
+        let which = asked.map_or_else(String::new, |index| format!(", of which you named number {index}"));
+        write!(f, "items      {}{which}", self.items.len())?;
+        for item in self.items.iter().filter(|item| asked.is_none_or(|index| index == item.index)) {
+            write!(f, "\n  {:>4}  {}  {}", item.index, item.hash, outcome_in_words(item.outcome))?;
             if !item.words.is_empty() {
                 write!(f, "\n        {}", item.words)?;
             }

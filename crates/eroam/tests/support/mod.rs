@@ -25,10 +25,11 @@ pub fn scratch() -> &'static Path {
     static SCRATCH: OnceLock<PathBuf> = OnceLock::new();
     SCRATCH.get_or_init(|| {
         let memory = Path::new("/dev/shm");
-        let room = Command::new("df").arg("-Pk").arg(memory).stderr(Stdio::null()).output().ok().and_then(|df| {
-            let text = String::from_utf8(df.stdout).ok()?;
-            text.lines().last()?.split_whitespace().nth(3)?.parse::<u64>().ok()
-        });
+        let room =
+            Command::new("df").arg("-Pk").arg(memory).stderr(Stdio::null()).output().ok().and_then(|df| {
+                let text = String::from_utf8(df.stdout).ok()?;
+                text.lines().last()?.split_whitespace().nth(3)?.parse::<u64>().ok()
+            });
         // Containers often have 64 MiB there.
         if room.is_some_and(|kib| kib > 2 << 20) { memory.to_owned() } else { std::env::temp_dir() }
     })
@@ -124,9 +125,11 @@ impl Replay {
         eroam(&self.args)
     }
 
-    /// Runs to a good end and gives the summary.
+    /// Runs to a good end, about which there is nothing to say, and gives the summary.
     pub fn done(&self) -> Value {
-        self.run().expect(0).json()
+        let ended = self.run().expect(0);
+        assert_eq!(ended.stderr, "");
+        ended.json()
     }
 }
 
