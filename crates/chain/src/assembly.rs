@@ -344,7 +344,7 @@ where
                 }
             },
             _ = &mut engine => {
-                parts.mempool.stop("its consensus engine ended");
+                parts.tip.engine_ended();
                 break;
             }
         }

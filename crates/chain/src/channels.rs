@@ -27,6 +27,14 @@ pub(crate) struct Early<N> {
     inner: N,
 }
 
+impl<N> Early<N> {
+    /// Gives these before everything else.
+    pub(crate) fn prepend(&mut self, messages: Vec<Message<Key>>) {
+        let later = std::mem::replace(&mut self.early, messages.into());
+        self.early.extend(later);
+    }
+}
+
 impl<N: Receiver<PublicKey = Key>> Receiver for Early<N> {
     type Error = N::Error;
     type PublicKey = Key;

@@ -225,7 +225,7 @@ impl Client {
             return Ok(None);
         }
         let place = self.read_model.place_of(envelope, self.latest().height);
-        let place = place.map_err(|error| LedgerError::Stopped(error.to_string()))?;
+        let place = place.map_err(|error| LedgerError::State(StateError::Storage(Box::new(error))))?;
         let Some((height, index)) = place else { return Ok(None) };
         let block = self.block(height)?;
         let items = block.as_ref().and_then(Block::contents).and_then(|c| c.items.get(index));

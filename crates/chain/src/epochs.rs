@@ -16,10 +16,10 @@ use commonware_consensus::types::{Epoch, Epocher as _, FixedEpocher, Height, Rou
 use commonware_consensus::{CertifiableAutomaton, Heightable as _, Relay, Reporter};
 use commonware_cryptography::certificate::Scheme as _;
 use commonware_cryptography::{Digestible as _, Sha256, ed25519};
-use commonware_p2p::{Blocker, Receiver, Recipients, Sender};
+use commonware_p2p::{Blocker, CheckedSender as _, Message, Receiver, Recipients, Sender};
 use commonware_parallel::Sequential;
 use commonware_runtime::buffer::paged::CacheRef;
-use commonware_runtime::{Clock, Handle, Metrics, Network, Spawner, Storage};
+use commonware_runtime::{Clock, Handle, IoBuf, Metrics, Network, Spawner, Storage};
 use commonware_utils::vec::NonEmptyVec;
 use commonware_utils::{Acknowledgement as _, NZDuration, NZUsize};
 use rand::{CryptoRng, Rng};
@@ -33,9 +33,9 @@ const DECIDED_WITHIN: Duration = Duration::from_secs(60);
 
 /// A validator that starts waits so long until it reaches all others; the first leader's proposal would be lost to
 /// those who are not there yet.
-const ASSEMBLED_WITHIN: Duration = Duration::from_secs(2);
-/// How often it tries.
-const GREET_EVERY: Duration = Duration::from_millis(50);
+const REACHED_WITHIN: Duration = Duration::from_secs(2);
+/// How often it looks.
+const REACHED_EVERY: Duration = Duration::from_millis(50);
 
 /// Patience of the validators.
 #[derive(Clone, Copy, Debug)]
@@ -131,7 +131,7 @@ where
         let mut channels = Channels::new(&context, votes, certificates, requests);
         let processed = self.marshal.get_processed().await.map_or(Height::zero(), |p| p.height());
         let mut epoch = self.epoch_after(processed);
-        let first = self.enter(&context, epoch, &mut channels, ASSEMBLED_WITHIN).await;
+        let first = self.enter(&context, epoch, &mut channels, REACHED_WITHIN).await;
         let Some(mut engine) = first else { return };
         loop {
             commonware_macros::select! {
@@ -184,26 +184,43 @@ where
         }))
     }
 
-    /// Tells the others that this validator is there, for as long as `patience` until all can be reached.
-    ///
-    /// An engine passes a leader over at once from whom it has heard nothing in the epoch while it has heard from
-    /// others: without this, that would often be the leader of the second view, only because its first vote is the
-    /// last to arrive; and where half of the validators pass it over, the view lasts until the longest timeout. What is
-    /// sent is a vote that counts for nothing: against the view before the first.
-    async fn greet(&self, clock: &impl Clock, epoch: Epoch, votes: &mut impl Sender, patience: Duration) {
-        let round = Round::new(epoch, View::zero());
-        let Some(nullify) = Nullify::<Scheme>::sign::<EngineDigest>(&self.scheme, round) else { return };
-        let greeting = Vote::<Scheme, EngineDigest>::Nullify(nullify).encode();
+    /// Whom this validator reaches; waits for up to `patience` until that is everybody.
+    async fn reached<S>(&self, clock: &impl Clock, votes: &mut S, patience: Duration) -> Vec<ed25519::PublicKey>
+    where
+        S: Sender<PublicKey = ed25519::PublicKey>,
+    {
         let others = self.scheme.participants().len().saturating_sub(1);
         let mut left = patience;
         loop {
-            let reached = votes.send(Recipients::All, greeting.clone(), false).len();
-            if reached >= others || left.is_zero() {
-                return;
+            // An error: too much was sent lately, which cannot be before anything was sent.
+            let reached = votes.check(Recipients::All).map(|checked| checked.recipients()).unwrap_or_default();
+            if reached.len() >= others || left.is_zero() {
+                return reached;
             }
-            clock.sleep(GREET_EVERY).await;
-            left = left.saturating_sub(GREET_EVERY);
+            clock.sleep(REACHED_EVERY).await;
+            left = left.saturating_sub(REACHED_EVERY);
         }
+    }
+
+    /// What makes the engine of `epoch` count the validators that are `reached` as present from the start.
+    ///
+    /// It passes a leader over at once from whom it has heard nothing while it has heard from others. In a new epoch it
+    /// has heard nothing of anybody, so that it would often pass over the leader of the second view, only because that
+    /// one's first vote is the last to arrive; and where half of the validators do so, the view lasts until the longest
+    /// timeout. What it is given in their names is a vote that counts for nothing, as it is against the view before
+    /// the first.
+    fn presence(&self, epoch: Epoch, reached: Vec<ed25519::PublicKey>) -> Vec<Message<ed25519::PublicKey>> {
+        let round = Round::new(epoch, View::zero());
+        let Some(nullify) = Nullify::<Scheme>::sign::<EngineDigest>(&self.scheme, round) else { return Vec::new() };
+        let vote = IoBuf::from(Vote::<Scheme, EngineDigest>::Nullify(nullify).encode());
+        // The first leader first, should the engine look before it has read them all.
+        let validators = self.scheme.participants();
+        let count = validators.len();
+        let first = usize::try_from(epoch.next().get() % count as u64).unwrap_or(0);
+        let turn = |key: &ed25519::PublicKey| validators.position(key).map(|at| (at + count - first) % count);
+        let mut reached: Vec<_> = reached.into_iter().filter(|key| turn(key).is_some()).collect();
+        reached.sort_by_key(turn);
+        reached.into_iter().map(|key| (key, vote.clone())).collect()
     }
 
     /// Starts the engine of `epoch`; `None` if the node is stopping.
@@ -255,7 +272,8 @@ where
             },
         );
         let mut channels = channels.enter(epoch).await.ok()?;
-        self.greet(context, epoch, &mut channels.votes.0, patience).await;
+        let reached = self.reached(context, &mut channels.votes.0, patience).await;
+        channels.votes.1.prepend(self.presence(epoch, reached));
         tracing::info!(epoch = epoch.get(), "chain.epoch");
         Some(engine.start(channels.votes, channels.certificates, channels.requests))
     }

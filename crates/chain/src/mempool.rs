@@ -434,10 +434,10 @@ impl Mempool {
         again
     }
 
-    /// The node has stopped: nobody waits any longer. The first reason stays.
+    /// The node has stopped: nobody waits any longer.
     pub(crate) fn stop(&self, reason: &str) {
         let mut inner = self.lock();
-        inner.stopped.get_or_insert_with(|| reason.to_owned());
+        inner.stopped = Some(reason.to_owned());
         for ticket in inner.tickets.values().flatten() {
             ticket.stop(reason);
         }

@@ -224,9 +224,12 @@ impl Node {
                 let ran = catch_unwind(AssertUnwindSafe(|| {
                     run_on_runtime(&directory, parts, validators, peers, listen, &quiet);
                 }));
-                let reason = match ran {
-                    Ok(()) => "it was told to".to_owned(),
-                    Err(panic) => explain(directory.path(), tip.phase(), alone, &quiet.first(&*panic)),
+                let failed = ran.is_err() || tip.has_engine_ended();
+                let reason = if failed {
+                    let said = quiet.first().unwrap_or_else(|| "its consensus engine ended".to_owned());
+                    explain(directory.path(), tip.phase(), alone, &said)
+                } else {
+                    "it was told to".to_owned()
                 };
                 mempool.stop(&reason);
                 tip.stop();

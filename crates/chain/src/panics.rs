@@ -1,12 +1,12 @@
-//! The engine panics where its storage fails. Such a panic ends the node, not the process; what it said is told once,
-//! by whoever asks the node next.
+//! The engine panics where its storage fails, and the read model's database where its file is damaged. Such a panic
+//! ends the node or the query, not the process; what it said is in their errors and in the log, not on the terminal.
 
-use std::any::Any;
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use tokio::runtime::{Handle, Id};
 
-/// What the first panic of an engine said.
+/// What the first panic of an engine or a query said.
 type First = Arc<Mutex<Option<String>>>;
 
 /// The engines that run.
@@ -14,7 +14,7 @@ static ENGINES: Mutex<Vec<(Id, First)>> = Mutex::new(Vec::new());
 static HOOK: Once = Once::new();
 
 thread_local! {
-    /// The engine that a node's own thread runs.
+    /// Of what the thread runs now.
     static OWN: RefCell<Option<First>> = const { RefCell::new(None) };
 }
 
@@ -22,8 +22,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The engine that the calling thread works for.
-fn engine() -> Option<First> {
+/// Where a panic of the calling thread is told.
+fn teller() -> Option<First> {
     // A thread that ends has no such value any more.
     if let Ok(Some(own)) = OWN.try_with(|own| own.borrow().clone()) {
         return Some(own);
@@ -32,15 +32,12 @@ fn engine() -> Option<First> {
     lock(&ENGINES).iter().find(|(id, _)| *id == runtime).map(|(_, first)| Arc::clone(first))
 }
 
-/// What a panic said.
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
-        .unwrap_or_else(|| "it panicked".to_owned())
+/// Something whose panics are kept and logged instead of printed.
+pub(crate) struct Quiet {
+    first: First,
+    /// What the thread ran before.
+    outer: Option<First>,
 }
-
-/// An engine whose panics are kept and logged instead of printed.
-pub(crate) struct Quiet(First);
 
 impl Quiet {
     /// For what the calling thread does from now on.
@@ -48,7 +45,7 @@ impl Quiet {
         HOOK.call_once(|| {
             let usual = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |info| {
-                let Some(first) = engine() else {
+                let Some(first) = teller() else {
                     usual(info);
                     return;
                 };
@@ -60,24 +57,30 @@ impl Quiet {
             }));
         });
         let first = First::default();
-        OWN.with_borrow_mut(|own| *own = Some(Arc::clone(&first)));
-        Self(first)
+        let outer = OWN.with_borrow_mut(|own| own.replace(Arc::clone(&first)));
+        Self { first, outer }
     }
 
     /// From now on also for the other threads of the runtime that the calling thread is in.
     pub(crate) fn extend(&self) {
-        lock(&ENGINES).push((Handle::current().id(), Arc::clone(&self.0)));
+        lock(&ENGINES).push((Handle::current().id(), Arc::clone(&self.first)));
     }
 
-    /// What the first panic said; `panic` if none was seen.
-    pub(crate) fn first(&self, panic: &(dyn Any + Send)) -> String {
-        lock(&self.0).take().unwrap_or_else(|| message(panic))
+    /// What the first panic said, if there was any.
+    pub(crate) fn first(&self) -> Option<String> {
+        lock(&self.first).clone()
     }
 }
 
 impl Drop for Quiet {
     fn drop(&mut self) {
-        lock(&ENGINES).retain(|(_, first)| !Arc::ptr_eq(first, &self.0));
-        OWN.with_borrow_mut(|own| *own = None);
+        lock(&ENGINES).retain(|(_, first)| !Arc::ptr_eq(first, &self.first));
+        OWN.with_borrow_mut(|own| *own = self.outer.take());
     }
+}
+
+/// Runs `work`. If it panics, gives what it said.
+pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    let quiet = Quiet::begin();
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| quiet.first().unwrap_or_else(|| "it panicked".to_owned()))
 }

@@ -42,15 +42,14 @@ pub use tables::{
 };
 
 use crate::block::Block;
+use crate::panics::caught;
 use eroam_domain::agreement::{AgreementId, RoamingAgreement};
 use eroam_domain::cdr::AgreementRef;
 use eroam_domain::codec::{Digest, from_bytes};
 use eroam_ledger::state::{StateKey, Writes};
 use queue::{Job, Queue};
 use redb::{Database, ReadableDatabase as _, StorageError, TableError};
-use std::any::Any;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
@@ -116,12 +115,28 @@ pub enum ReadModelError {
     UnknownTerms(AgreementRef),
     /// The file cannot be read.
     #[error(
-        "the read model cannot be read: if that lasts, stop the node and delete the file, it is made again"
+        "the read model cannot be read: start the node again, a damaged one is then made again"
     )]
     Read(#[source] Source),
     /// The file holds something else than was written.
-    #[error("the read model's {0} are damaged: stop the node and delete the file, it is made again")]
+    #[error("the read model's {0} are damaged: start the node again, it is then made again")]
     Damaged(&'static str),
+}
+
+impl ReadModelError {
+    /// Whether the file is damaged, and not only out of reach.
+    fn is_of_damage(&self) -> bool {
+        match self {
+            Self::Damaged(_) => true,
+            Self::Read(source) => source.downcast_ref().is_some_and(is_of_damage),
+            _ => false,
+        }
+    }
+}
+
+/// Whether the file is damaged, and not only out of reach.
+const fn is_of_damage(error: &redb::Error) -> bool {
+    matches!(error, redb::Error::Corrupted(_))
 }
 
 /// Why the writer has stopped.
@@ -355,12 +370,6 @@ impl ReadModel {
     }
 }
 
-/// What a panic said.
-fn said(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked").to_owned()
-}
-
 /// Why a file is not taken as it is.
 enum Unusable {
     /// It is none, or not as it was written.
@@ -385,6 +394,15 @@ impl<E: Into<redb::Error>> From<E> for Unusable {
     }
 }
 
+/// Takes a damaged file out of the way, so that an empty one begins when it is opened next.
+fn put_aside(path: &Path, reason: &str) -> io::Result<()> {
+    let mut aside = path.as_os_str().to_owned();
+    aside.push(".damaged");
+    let aside = PathBuf::from(aside);
+    tracing::warn!(path = %path.display(), aside = %aside.display(), reason, "read_model.damaged");
+    std::fs::rename(path, &aside)
+}
+
 /// Opens the file, or begins an empty one in its place.
 fn open_or_replace(path: &Path, network: Digest) -> Result<(Database, u64), ReadModelError> {
     let refused = |source: redb::Error| ReadModelError::Open { path: path.to_owned(), source: source.into() };
@@ -396,13 +414,7 @@ fn open_or_replace(path: &Path, network: Digest) -> Result<(Database, u64), Read
             tracing::warn!(path = %path.display(), "read_model.foreign");
             std::fs::remove_file(path).map_err(in_the_way)?;
         }
-        Err(Unusable::Damaged(reason)) => {
-            let mut aside = path.as_os_str().to_owned();
-            aside.push(".damaged");
-            let aside = PathBuf::from(aside);
-            tracing::warn!(path = %path.display(), aside = %aside.display(), reason, "read_model.damaged");
-            std::fs::rename(path, &aside).map_err(in_the_way)?;
-        }
+        Err(Unusable::Damaged(reason)) => put_aside(path, &reason).map_err(in_the_way)?,
     }
     open(path, network).map_err(|unusable| match unusable {
         Unusable::Refused(error) => refused(error),
@@ -414,12 +426,12 @@ fn open_or_replace(path: &Path, network: Digest) -> Result<(Database, u64), Read
 /// Opens the file, making it if there is none; gives the height up to which it knows blocks.
 fn open(path: &Path, network: Digest) -> Result<(Database, u64), Unusable> {
     // The database trusts its file, and may panic where that is damaged.
-    let opened = catch_unwind(AssertUnwindSafe(|| {
+    let opened = caught(|| {
         let database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
         let indexed = check(&database, network)?;
         Ok((database, indexed))
-    }));
-    opened.unwrap_or_else(|panic| Err(Unusable::Damaged(said(&*panic))))
+    });
+    opened.unwrap_or_else(|said| Err(Unusable::Damaged(said)))
 }
 
 /// Whether the database is one of ours; an empty one becomes one.

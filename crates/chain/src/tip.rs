@@ -40,6 +40,7 @@ struct Inner {
     /// The node is ready when the block at this height is final; unknown until the directory is open.
     ready_at: Option<u64>,
     phase: Phase,
+    engine_ended: bool,
     stopped: bool,
 }
 
@@ -68,6 +69,7 @@ impl Tip {
             last_block: now(),
             ready_at: None,
             phase: Phase::Archives,
+            engine_ended: false,
             stopped: false,
         };
         Self { inner: Mutex::new(inner), changed: Condvar::new(), cache: Cache::default(), stated, now }
@@ -133,6 +135,15 @@ impl Tip {
     /// The archives are open and whole.
     pub(crate) fn archives_are_open(&self) {
         self.lock().phase = Phase::Rest;
+    }
+
+    /// Nobody told the node to stop, and it cannot go on.
+    pub(crate) fn engine_ended(&self) {
+        self.lock().engine_ended = true;
+    }
+
+    pub(crate) fn has_engine_ended(&self) -> bool {
+        self.lock().engine_ended
     }
 
     /// How far the node came.

@@ -4,7 +4,7 @@
 //! when it has logged some random number of lines: the engine, the gateways and the ledger log every step, so that the
 //! points are spread over the work and not over the time, which depends on the machine. Then it runs to its end.
 //!
-//! To run one seed again: `EROAM_KILL_SEED=17 cargo test -p eroam --test crashes`.
+//! To run one seed again, or others: `EROAM_KILL_SEEDS=17`, `EROAM_KILL_SEEDS=1000..1100`.
 
 mod support;
 
@@ -63,13 +63,7 @@ struct Case {
 impl Case {
     fn new(input: &Path, options: &'static [(&'static str, &'static str)]) -> Self {
         let undisturbed = tempdir();
-        let mut case = Self {
-            input: input.to_owned(),
-            options,
-            undisturbed,
-            summary: Value::Null,
-            lines: 0,
-        };
+        let mut case = Self { input: input.to_owned(), options, undisturbed, summary: Value::Null, lines: 0 };
         let lines = case.replay(case.undisturbed.path(), "logged").killed_after(u64::MAX).unwrap_err();
         case.lines = lines;
         let replay = Replay::new(&[input], &case.undisturbed.path().join("out"));
@@ -81,7 +75,8 @@ impl Case {
 
     /// A replay that keeps its records in `folder`.
     fn replay(&self, folder: &Path, out: &str) -> Replay {
-        let replay = Replay::new(&[&self.input], &folder.join(out)).with("--data", folder.join("data").display());
+        let replay =
+            Replay::new(&[&self.input], &folder.join(out)).with("--data", folder.join("data").display());
         self.options.iter().fold(replay, |replay, (option, value)| replay.with(option, value))
     }
 
@@ -217,11 +212,18 @@ fn assert_each_record_is_there_once(data: &Path, records: u64) {
     assert_eq!(taken.len() as u64, records);
 }
 
-/// Runs the histories of all seeds, or of the one that the environment names.
+/// Runs the histories of all seeds, or of those that the environment names.
 fn survives(input: &Path, options: &'static [(&'static str, &'static str)], seeds: Range<u64>) {
     let case = Case::new(input, options);
-    let given = std::env::var("EROAM_KILL_SEED").ok().map(|seed| seed.parse::<u64>().unwrap());
-    let seeds = given.map_or(seeds, |seed| seed..seed + 1);
+    let number =
+        |text: &str| text.parse::<u64>().expect("EROAM_KILL_SEEDS is a number or two with .. between them");
+    let seeds = match std::env::var("EROAM_KILL_SEEDS") {
+        Ok(given) => match given.split_once("..") {
+            Some((first, end)) => number(first)..number(end),
+            None => number(&given)..number(&given) + 1,
+        },
+        Err(_) => seeds,
+    };
     let next = AtomicU64::new(seeds.start);
     let work = || {
         loop {
@@ -230,7 +232,7 @@ fn survives(input: &Path, options: &'static [(&'static str, &'static str)], seed
                 return;
             }
             if let Err(panic) = catch_unwind(AssertUnwindSafe(|| case.history(seed))) {
-                eprintln!("to run this history again: EROAM_KILL_SEED={seed}");
+                eprintln!("to run this history again: EROAM_KILL_SEEDS={seed}");
                 next.store(seeds.end, Ordering::SeqCst);
                 resume_unwind(panic);
             }

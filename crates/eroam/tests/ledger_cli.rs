@@ -206,6 +206,8 @@ fn an_envelope_and_its_items_are_found_by_their_digests() {
         assert!(words.contains(text), "`{text}` is not in: {words}");
     }
     assert!(!words.contains(&view.items[1].hash.to_string()), "{words}");
+    let by_record = place.json(&["ledger", "tx", &format!("{}/{record}", tx["member"].as_str().unwrap())]);
+    assert_eq!(by_record, by_item);
     // The read model is made again where it was deleted.
     fs::remove_file(place.path("data/ledger/validator-0/index.redb")).unwrap();
     assert_eq!(place.json(&["ledger", "tx", &hash]), by_item);
@@ -226,6 +228,7 @@ fn what_cannot_be_done_is_said_with_its_remedy() {
         own(&["ledger", "tx", &unknown]),
         &["no envelope and no item has the digest abab", "eroam ledger block"],
     );
+    refused(own(&["ledger", "tx", "ES-SLV/4711"]), &["ES-SLV has booked no record 4711", "own utility"]);
     refused(own(&["ledger", "tx", &digest, "--receipt", &receipt]), &["items: choose", "--item 0 to --item"]);
     refused(own(&["ledger", "tx", &digest, "--receipt", &receipt, "--item", "999"]), &["has no item 999"]);
     let nowhere = format!("{empty}/nowhere/r.json");
@@ -265,7 +268,8 @@ fn what_cannot_be_done_is_said_with_its_remedy() {
     );
     for (args, says) in [
         (&["ledger", "block", "tomorrow"][..], "a height from 0, or `latest`, is expected"),
-        (&["ledger", "tx", "12"], "digest"),
+        (&["ledger", "tx", "12"], "64 hexadecimal digits are expected, or OPERATOR/ID"),
+        (&["ledger", "tx", "Lisbon/12"], "Lisbon"),
         (
             &["ledger", "prove", "wallet", "PT-LUZ", "--out", &receipt],
             "write one of: parameters; member PARTY",
@@ -717,6 +721,7 @@ fn a_forged_history_is_found_by_links_certificates_and_execution() {
     few[1..last].iter_mut().for_each(|block| block.certificate = None);
     assert_eq!(run(&few).unwrap().contents, run(&blocks).unwrap().contents);
     assert!(matches!(run(&[]), Err(RecheckError::Empty)));
+    assert!(matches!(run(&blocks[..1]), Err(RecheckError::NotBegun { found: 0, begun: 1 })));
     let file = export.directory().join("blocks");
     let mut shorter = fs::read(&file).unwrap();
     let gone = to_bytes(&blocks[last]).len() + 4;

@@ -6,7 +6,8 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use support::{
-    ACN, BOULDER, Replay, TRONDHEIM, WORKPLACE, assert_same_output, count, file, json, lasting, lines, real, tempdir,
+    ACN, BOULDER, Replay, TRONDHEIM, WORKPLACE, assert_same_output, count, file, json, lasting, lines, real,
+    tempdir,
 };
 
 /// The keys of `--json` that others rely on.
@@ -203,36 +204,35 @@ fn what_is_booked_and_billed_does_not_depend_on_the_size_of_ticks() {
 fn what_is_booked_and_billed_does_not_depend_on_blocks_epochs_and_validators() {
     let Some(runs) = Runs::new(150) else { return };
     let usual = runs.run("usual", &[("--tick-events", "60")]);
-    let heights = [
-        ("1", "1", "10000"),
-        ("1", "7", "4"),
-        ("1", "100", "5"),
-        ("4", "4096", "10000"),
-        ("4", "7", "4"),
-    ]
-    .map(|(validators, items, epoch)| {
-        let name = format!("{validators} validators, {items} items in a block, {epoch} blocks in an epoch");
-        let other = runs.run(
-            &name,
-            &[
-                ("--tick-events", "60"),
-                ("--validators", validators),
-                ("--block-items", items),
-                ("--epoch-blocks", epoch),
-            ],
-        );
-        assert_eq!(other["state_digest"], usual["state_digest"], "{name}");
-        assert_eq!(other["validators"].to_string(), validators);
-        let without_validators = |summary: &Value| {
-            let mut summary = lasting(summary);
-            assert!(summary.as_object_mut().unwrap().remove("validators").is_some());
-            summary
-        };
-        assert_eq!(without_validators(&other), without_validators(&usual), "{name}");
-        assert_same_output(&runs.out("usual"), &runs.out(&name), &name);
-        count(&other, "ledger_height")
-    });
-    assert!(heights[0] > heights[1] && heights[1] > heights[3], "smaller blocks are more blocks: {heights:?}");
+    let heights =
+        [("1", "1", "10000"), ("1", "7", "4"), ("1", "100", "5"), ("4", "4096", "10000"), ("4", "7", "4")]
+            .map(|(validators, items, epoch)| {
+                let name =
+                    format!("{validators} validators, {items} items in a block, {epoch} blocks in an epoch");
+                let other = runs.run(
+                    &name,
+                    &[
+                        ("--tick-events", "60"),
+                        ("--validators", validators),
+                        ("--block-items", items),
+                        ("--epoch-blocks", epoch),
+                    ],
+                );
+                assert_eq!(other["state_digest"], usual["state_digest"], "{name}");
+                assert_eq!(other["validators"].to_string(), validators);
+                let without_validators = |summary: &Value| {
+                    let mut summary = lasting(summary);
+                    assert!(summary.as_object_mut().unwrap().remove("validators").is_some());
+                    summary
+                };
+                assert_eq!(without_validators(&other), without_validators(&usual), "{name}");
+                assert_same_output(&runs.out("usual"), &runs.out(&name), &name);
+                count(&other, "ledger_height")
+            });
+    assert!(
+        heights[0] > heights[1] && heights[1] > heights[3],
+        "smaller blocks are more blocks: {heights:?}"
+    );
 }
 
 #[test]

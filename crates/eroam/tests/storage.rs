@@ -311,8 +311,10 @@ fn a_temporary_ledger_is_removed_at_the_end() {
     let (place, temporary) = (Place::new(), tempdir());
     let out = place.out().display().to_string();
     let input = place.input.display().to_string();
-    for args in [&["demo", "--once"][..], &["replay", "--input", &input, "--out", &out, "--validators", "4"]] {
-        let status = command().args(args).env("TMPDIR", temporary.path()).stdout(Stdio::null()).status().unwrap();
+    for args in [&["demo", "--once"][..], &["replay", "--input", &input, "--out", &out, "--validators", "4"]]
+    {
+        let status =
+            command().args(args).env("TMPDIR", temporary.path()).stdout(Stdio::null()).status().unwrap();
         assert!(status.success());
         assert_eq!(left_in(temporary.path()), [""; 0], "{args:?}");
     }

@@ -289,13 +289,16 @@ impl Drop for Database {
     /// Closes in order: what was not committed is rolled back, then the lock is released.
     fn drop(&mut self) {
         let (Some(runtime), Some(connection)) = (self.runtime.take(), self.connection.take()) else { return };
-        let kind = self.kind;
+        let (kind, in_transaction) = (self.kind, self.in_transaction);
         let close = move || {
             runtime.block_on(async {
                 let mut connection = connection;
                 if kind == Kind::Postgres {
                     // The server would release it too, but only after it has noticed that we are gone.
-                    let unlock = "ROLLBACK; SELECT pg_advisory_unlock_all()";
+                    if in_transaction {
+                        let _ = sqlx::raw_sql("ROLLBACK").execute(&mut connection).await;
+                    }
+                    let unlock = "SELECT pg_advisory_unlock_all()";
                     let _ = sqlx::raw_sql(unlock).execute(&mut connection).await;
                 }
                 let _ = connection.close().await;

@@ -5,8 +5,8 @@ mod support;
 use eroam_gateway::ports::Store;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
-use support::records::{self, session_id};
 use support::Place;
+use support::records::{self, session_id};
 
 const PLACE: &str = "EROAM_STORE_TEST_PLACE";
 

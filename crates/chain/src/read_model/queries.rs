@@ -5,7 +5,8 @@ use super::tables::{
     RecordRow, StoredItems, TOTALS, TRANSACTIONS, Total, TotalRow, TransactionRow, by_member, by_pair,
     first_totals_key, place_in, totals_key, totals_pair, totals_period,
 };
-use super::{PAGE_MAX, ReadModel, ReadModelError, places, said};
+use super::{PAGE_MAX, ReadModel, ReadModelError, places, put_aside};
+use crate::panics::caught;
 use borsh::BorshDeserialize;
 use eroam_domain::cdr::{AgreementRef, CdrId, SessionId, session_digest};
 use eroam_domain::codec::{Digest, from_bytes};
@@ -14,7 +15,6 @@ use eroam_domain::money::Currency;
 use eroam_domain::time::SettlementPeriod;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase as _, ReadableTable as _};
 use std::ops::Bound;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 
 /// Some rows, and where to go on.
@@ -81,12 +81,6 @@ fn below<const N: usize>(
     (Bound::Included(key(0)), last)
 }
 
-/// A damaged page may make the database panic.
-fn guarded<T>(query: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(query))
-        .unwrap_or_else(|panic| Err(redb::Error::Corrupted(said(&*panic)).into()))
-}
-
 /// The records of some envelopes that come before a place, the newest first.
 struct Records {
     items: ReadOnlyTable<u64, &'static [u8]>,
@@ -135,7 +129,16 @@ impl ReadModel {
         self.usable()?;
         let database = self.shared.database.read().unwrap_or_else(PoisonError::into_inner);
         let database = database.as_ref().ok_or(ReadModelError::Closed)?;
-        guarded(|| query(&database.begin_read().stored()?))
+        // A damaged page may make the database panic.
+        let answer = caught(|| query(&database.begin_read().stored()?))
+            .unwrap_or_else(|said| Err(redb::Error::Corrupted(said).into()));
+        if let Err(error) = &answer
+            && error.is_of_damage()
+        {
+            // Until the node starts again, other pages can still be read.
+            let _ = put_aside(&self.shared.path, &error.to_string());
+        }
+        answer
     }
 
     /// Blocks below the height `before`, or the latest ones. The genesis block holds nothing and is not among them.

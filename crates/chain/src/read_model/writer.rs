@@ -6,8 +6,9 @@ use super::tables::{
     REJECTIONS, StoredItem, StoredItems, StoredRecord, TERMS, TOTALS, TRANSACTIONS, TransactionRow, TxKind,
     by_member, by_pair, terms_key, totals_key,
 };
-use super::{End, Failure, Shared, places, said};
+use super::{End, Failure, Shared, is_of_damage, places, put_aside};
 use crate::block::{Block, own_digest};
+use crate::panics::caught;
 use commonware_cryptography::Digestible as _;
 use eroam_domain::agreement::{AgreementId, RoamingAgreement};
 use eroam_domain::cdr::{AgreementRef, Cdr};
@@ -23,7 +24,6 @@ use redb::{
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Bound;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -43,11 +43,11 @@ pub(super) fn run(shared: &Shared, durable_every: Duration) {
         durable_by: None,
     };
     // The database may panic where its file is damaged.
-    let ran = catch_unwind(AssertUnwindSafe(|| writer.run()));
+    let ran = caught(|| writer.run());
     let failure = match ran {
         Ok(Ok(())) => None,
         Ok(Err(failure)) => Some(failure),
-        Err(panic) => Some(Failure::Storage { path: shared.path.clone(), reason: said(&*panic) }),
+        Err(said) => Some(shared.failed(redb::Error::Corrupted(said))),
     };
     let end = match failure {
         None => End::Closed,
@@ -63,6 +63,18 @@ pub(super) fn run(shared: &Shared, durable_every: Duration) {
         && let Err(error) = database.close()
     {
         tracing::warn!(%error, path = %shared.path.display(), "read_model.close");
+    }
+}
+
+impl Shared {
+    /// What becomes of an error of the database.
+    fn failed(&self, error: redb::Error) -> Failure {
+        let reason = error.to_string();
+        if is_of_damage(&error) {
+            // Then it is said again at the next start.
+            let _ = put_aside(&self.path, &reason);
+        }
+        Failure::Storage { path: self.path.clone(), reason }
     }
 }
 
@@ -112,7 +124,7 @@ impl Writer<'_> {
     }
 
     fn storage(&self, error: impl Into<redb::Error>) -> Failure {
-        Failure::Storage { path: self.shared.path.clone(), reason: error.into().to_string() }
+        self.shared.failed(error.into())
     }
 
     /// Uses the database, which is open as long as the writer is at work.

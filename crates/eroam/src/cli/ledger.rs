@@ -11,7 +11,9 @@ use eroam::ledger::reader::Reader;
 use eroam::ledger::recheck::{self, RecheckError};
 use eroam::ledger::{keys, show, status};
 use eroam::replay::{Progress as _, chain};
+use eroam_domain::cdr::CdrId;
 use eroam_domain::codec::{Digest, ShortText};
+use eroam_domain::ids::{PartyId, PartyIdError};
 use eroam_ledger::genesis::Genesis;
 use eroam_ledger::state::StateKey;
 use serde::Serialize;
@@ -99,10 +101,28 @@ pub(super) struct BlockArgs {
     json: bool,
 }
 
+/// What a transaction is found by.
+#[derive(Clone, Debug)]
+enum Wanted {
+    Digest(Digest),
+    Record(PartyId, CdrId),
+}
+
+impl FromStr for Wanted {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some((operator, id)) = text.split_once('/') else {
+            return text.parse().map(Self::Digest).map_err(|error| format!("{error}, or OPERATOR/ID"));
+        };
+        Ok(Self::Record(operator.parse().map_err(|e: PartyIdError| e.to_string())?, id.parse()?))
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct TxArgs {
-    /// The digest of an envelope, or the hash of an item: 64 hexadecimal digits
-    digest: Digest,
+    /// The digest of an envelope or the hash of an item (64 hexadecimal digits), or a record as OPERATOR/ID
+    #[arg(value_name = "DIGEST|OPERATOR/ID")]
+    wanted: Wanted,
     #[command(flatten)]
     place: Place,
     /// Write a receipt to this file, which `eroam verify` checks
@@ -268,7 +288,10 @@ pub(super) fn run(command: LedgerCommand) -> anyhow::Result<ExitCode> {
 
 fn tx(args: &TxArgs) -> anyhow::Result<ExitCode> {
     let reader = args.place.open()?;
-    let found = show::find(&reader, &args.digest)?;
+    let found = match &args.wanted {
+        Wanted::Digest(digest) => show::find(&reader, digest)?,
+        Wanted::Record(operator, id) => show::find_record(&reader, *operator, id)?,
+    };
     let Some(file) = &args.receipt else { return print(args.json, &show::envelope(&reader, &found)?) };
     let document = proofs::receipt(&reader, &found, args.item)?;
     print(args.json, &proofs::write(&reader, &document, file)?)

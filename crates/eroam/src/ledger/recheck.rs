@@ -61,6 +61,8 @@ pub enum RecheckError {
     },
     #[error("there is not even a genesis block")]
     Empty,
+    #[error("the blocks end with {found}, before the network has begun with block {begun}")]
+    NotBegun { found: u64, begun: u64 },
     #[error("no certificate finalizes the blocks from {from} on, up to {to}")]
     NotCertified { from: u64, to: u64 },
     #[error("the file of blocks is of network {found}, the genesis of {expected}")]
@@ -306,6 +308,10 @@ impl Recheck {
     /// [`RecheckError`].
     pub fn finish(self) -> Result<Rechecked, RecheckError> {
         let header = self.last.ok_or(RecheckError::Empty)?;
+        let begun = self.beginning.height();
+        if header.height < begun {
+            return Err(RecheckError::NotBegun { found: header.height, begun });
+        }
         if self.open_from <= header.height {
             return Err(RecheckError::NotCertified { from: self.open_from, to: header.height });
         }

@@ -5,7 +5,7 @@ use super::reader::{Reader, ReaderError};
 use super::recheck::outcome_in_words;
 use eroam_chain::block::Block;
 use eroam_chain::read_model::{PAGE_MAX, Place, TxKind};
-use eroam_domain::cdr::Cdr;
+use eroam_domain::cdr::{Cdr, CdrId};
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::Money;
@@ -45,6 +45,8 @@ pub enum ShowError {
          an envelope's items"
     )]
     Unknown(Digest),
+    #[error("{operator} has booked no record {id}; a charge at its driver's own utility is on no ledger")]
+    UnknownRecord { operator: PartyId, id: CdrId },
 }
 
 /// What proves a block final.
@@ -297,6 +299,17 @@ pub fn find(reader: &Reader, digest: &Digest) -> Result<Found, ShowError> {
     let place = accepted.or(rows.first()).ok_or(ShowError::Unknown(*digest))?.place;
     let elsewhere = rows.iter().map(|row| row.place).filter(|other| *other != place).collect();
     Ok(Found { place, is_item: true, elsewhere })
+}
+
+/// Looks for the record that an operator booked under an id.
+///
+/// # Errors
+/// [`ShowError`].
+pub fn find_record(reader: &Reader, operator: PartyId, id: &CdrId) -> Result<Found, ShowError> {
+    reader.wait_for_read_model();
+    let row = reader.client().read_model().record(operator, id).map_err(ReaderError::from)?;
+    let row = row.ok_or_else(|| ShowError::UnknownRecord { operator, id: id.clone() })?;
+    Ok(Found { place: row.place, is_item: true, elsewhere: Vec::new() })
 }
 
 /// The envelope at a place that was found.
