@@ -567,6 +567,9 @@ impl Cluster {
         for index in self.all() {
             self.until_height(index, height).await;
         }
+        // Otherwise leaders would propose one empty block after another.
+        let is_empty = |running: &Option<Running>| running.as_ref().unwrap().door.mempool.fill().envelopes == 0;
+        self.until("the mempools are empty", |c| c.running.iter().all(is_empty)).await;
         self.check().await
     }
 

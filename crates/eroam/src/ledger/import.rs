@@ -45,7 +45,7 @@ pub enum ImportError {
     #[error("the export cannot be read")]
     Export(#[from] ExportError),
     #[error("the export does not stand the check: no network begins with its state")]
-    Recheck(#[source] RecheckError),
+    Recheck(#[source] Box<RecheckError>),
     #[error("the new network's genesis is refused")]
     Genesis(#[from] GenesisError),
     #[error("the new network's directory cannot be written")]
@@ -99,7 +99,7 @@ impl fmt::Display for Imported {
 pub fn run(import: &Import<'_>, progress: &mut dyn FnMut(u64, u64)) -> Result<Imported, ImportError> {
     let staging = Staging::beside(import.data)?;
     let export = Export::open(import.from)?;
-    let report = recheck::export(&export, None, progress).map_err(ImportError::Recheck)?;
+    let report = recheck::export(&export, None, progress).map_err(|e| ImportError::Recheck(Box::new(e)))?;
     let mut entries: Vec<Entry> = Vec::new();
     let header = export.state::<ExportError>(|entry| {
         entries.push(entry);

@@ -38,9 +38,9 @@ use std::path::PathBuf;
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum RecheckError {
     #[error(transparent)]
-    Export(#[from] ExportError),
+    Export(Box<ExportError>),
     #[error(transparent)]
-    Reader(#[from] ReaderError),
+    Reader(Box<ReaderError>),
     #[error("{} cannot be read", path.display())]
     Io {
         path: PathBuf,
@@ -83,9 +83,21 @@ pub enum RecheckError {
     Money(Money),
 }
 
+impl From<ExportError> for RecheckError {
+    fn from(error: ExportError) -> Self {
+        Self::Export(Box::new(error))
+    }
+}
+
+impl From<ReaderError> for RecheckError {
+    fn from(error: ReaderError) -> Self {
+        Self::Reader(Box::new(error))
+    }
+}
+
 impl From<BlocksFileError> for RecheckError {
     fn from(error: BlocksFileError) -> Self {
-        Self::Export(error.into())
+        ExportError::from(error).into()
     }
 }
 
@@ -448,7 +460,10 @@ impl fmt::Display for Report {
         writeln!(f, "verified       {}", self.source.display())?;
         writeln!(f, "network        {} ({})", self.network, self.name)?;
         if let Some(state) = self.imported {
-            writeln!(f, "began with     the state {state}, as its genesis says: check the earlier network by itself")?;
+            writeln!(
+                f,
+                "began with     the state {state}, as its genesis says: check the earlier network by itself"
+            )?;
         }
         writeln!(
             f,
