@@ -292,7 +292,7 @@ impl Chain {
             state: Digest::ZERO,
             operations: Digest::ZERO,
             operations_start: 0,
-            operations_end: 0,
+            operations_end: 1,
         };
         let block = Arc::new(Block::new(header, bytes).unwrap());
         self.last = Some(Arc::clone(&block));

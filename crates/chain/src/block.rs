@@ -72,10 +72,14 @@ pub(crate) fn own_key(key: &ed25519::PublicKey) -> PublicKey {
 }
 
 impl Block {
-    /// Puts a block together. `None` if the leader's key is none or the body is not the header's.
+    /// Puts a block together. `None` if the leader's key is none, the body is not the header's, or the header names no
+    /// operation of the state's log, on which the engine relies before anything is executed.
     #[must_use]
     pub fn new(header: Header, body: Bytes) -> Option<Self> {
         let leader = engine_key(&header.leader)?;
+        if header.operations_start >= header.operations_end {
+            return None;
+        }
         (body.len() <= BODY_BYTES_MAX && Body::digest(&body) == header.body).then(|| Self {
             digest: engine_digest(header.digest()),
             header,
@@ -150,7 +154,7 @@ impl Read for Block {
             from_bytes(&header).map_err(|_| CodecError::Invalid("Block", "the header is malformed"))?;
         let body = Bytes::read_cfg(from, &(0..=BODY_BYTES_MAX).into())?;
         // Otherwise two different blocks could have one name.
-        Self::new(header, body).ok_or(CodecError::Invalid("Block", "the body is not the header's"))
+        Self::new(header, body).ok_or(CodecError::Invalid("Block", "the header is none, or not the body's"))
     }
 }
 

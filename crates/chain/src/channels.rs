@@ -7,7 +7,7 @@ use commonware_consensus::types::Epoch;
 use commonware_cryptography::ed25519;
 use commonware_p2p::utils::mux::{Builder as _, Error, MuxHandle, Muxer, SubReceiver, SubSender};
 use commonware_p2p::{Channel, Message, Receiver, Sender};
-use commonware_runtime::{Spawner, Supervisor as _};
+use commonware_runtime::Spawner;
 use commonware_utils::channel::mpsc;
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;

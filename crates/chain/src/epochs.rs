@@ -5,13 +5,13 @@ use crate::block::{Block, ConsensusContext, EngineDigest};
 use crate::channels::Channels;
 use crate::requests::Marshal;
 use commonware_actor::Feedback;
+use commonware_codec::Encode as _;
 use commonware_consensus::marshal::{Identifier, Update};
 use commonware_consensus::simplex::config::{Floor, ForwardPolicy, SkipPolicy};
 use commonware_consensus::simplex::elector::RoundRobin;
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_consensus::simplex::types::{Activity, Nullify, Vote};
 use commonware_consensus::simplex::{self, Plan, SkipBudget};
-use commonware_codec::Encode as _;
 use commonware_consensus::types::{Epoch, Epocher as _, FixedEpocher, Height, Round, View, ViewDelta};
 use commonware_consensus::{CertifiableAutomaton, Heightable as _, Relay, Reporter};
 use commonware_cryptography::certificate::Scheme as _;
@@ -185,7 +185,12 @@ where
     }
 
     /// Whom this validator reaches; waits for up to `patience` until that is everybody.
-    async fn reached<S>(&self, clock: &impl Clock, votes: &mut S, patience: Duration) -> Vec<ed25519::PublicKey>
+    async fn reached<S>(
+        &self,
+        clock: &impl Clock,
+        votes: &mut S,
+        patience: Duration,
+    ) -> Vec<ed25519::PublicKey>
     where
         S: Sender<PublicKey = ed25519::PublicKey>,
     {
@@ -193,7 +198,8 @@ where
         let mut left = patience;
         loop {
             // An error: too much was sent lately, which cannot be before anything was sent.
-            let reached = votes.check(Recipients::All).map(|checked| checked.recipients()).unwrap_or_default();
+            let reached =
+                votes.check(Recipients::All).map(|checked| checked.recipients()).unwrap_or_default();
             if reached.len() >= others || left.is_zero() {
                 return reached;
             }
@@ -211,7 +217,9 @@ where
     /// the first.
     fn presence(&self, epoch: Epoch, reached: Vec<ed25519::PublicKey>) -> Vec<Message<ed25519::PublicKey>> {
         let round = Round::new(epoch, View::zero());
-        let Some(nullify) = Nullify::<Scheme>::sign::<EngineDigest>(&self.scheme, round) else { return Vec::new() };
+        let Some(nullify) = Nullify::<Scheme>::sign::<EngineDigest>(&self.scheme, round) else {
+            return Vec::new();
+        };
         let vote = IoBuf::from(Vote::<Scheme, EngineDigest>::Nullify(nullify).encode());
         // The first leader first, should the engine look before it has read them all.
         let validators = self.scheme.participants();

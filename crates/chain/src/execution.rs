@@ -52,6 +52,9 @@ struct Entry {
     now: Option<Option<Bytes>>,
 }
 
+/// A write under a database key.
+type StoredWrite = (Vec<u8>, Option<Bytes>);
+
 /// The values that were loaded or written. Looked up by key and never read in the table's own order.
 #[derive(Default)]
 struct Loaded {
@@ -86,8 +89,16 @@ impl Loaded {
         }
     }
 
+    /// The keys that were written and never loaded.
+    fn unread(&self) -> Vec<Vec<u8>> {
+        let unread = self.entries.iter().filter(|(_, entry)| entry.slot.is_none());
+        let mut keys: Vec<Vec<u8>> = unread.map(|(key, _)| key.clone()).collect();
+        keys.sort_unstable();
+        keys
+    }
+
     /// What becomes of each staged key, and the writes to keys that nobody read.
-    fn into_slots(self) -> (Vec<Slot<Bytes>>, Vec<(Vec<u8>, Option<Bytes>)>) {
+    fn into_slots(self) -> (Vec<Slot<Bytes>>, Vec<StoredWrite>) {
         let mut slots: Vec<Slot<Bytes>> = Vec::new();
         slots.resize_with(self.slots, || Slot::Keep);
         let mut rest = Vec::new();
@@ -151,7 +162,9 @@ pub(crate) async fn execute<E: Spawner + StorageContext>(
     for candidate in candidates {
         keys.extend(machine.reads(candidate.signed().envelope()).iter().map(StateKey::to_bytes));
     }
-    let keys: Vec<Vec<u8>> = keys.into_iter().collect();
+    let mut keys: Vec<Vec<u8>> = keys.into_iter().collect();
+    // Not in the set's order: what a simulation reads must follow from its seed.
+    keys.sort_unstable();
     let stored: Vec<Vec<u8>> = keys.iter().map(|k| stored_key(k)).collect();
     let (values, mut staged) = batches.stage(&stored.iter().collect::<Vec<_>>()).await.map_err(storage)?;
     drop(stored);
@@ -190,6 +203,15 @@ pub(crate) async fn execute<E: Spawner + StorageContext>(
                 Err(error) => return Err(error),
             }
         }
+    }
+    // A value that is written as it was is no operation of the log. Whether it is must not depend on what a node happens
+    // to have loaded, which what it missed before and what it left out of the block have a part in.
+    let unread = if first.is_none() { loaded.unread() } else { Vec::new() };
+    if !unread.is_empty() {
+        let stored: Vec<Vec<u8>> = unread.iter().map(|k| stored_key(k)).collect();
+        let (_, values, more) = staged.expand(&stored.iter().collect::<Vec<_>>()).await.map_err(storage)?;
+        staged = more;
+        loaded.take(unread, values);
     }
     let (slots, rest) = loaded.into_slots();
     let merkleized = staged.merkleize(slots, rest).await.map_err(storage)?;

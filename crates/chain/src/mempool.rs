@@ -309,11 +309,6 @@ impl Mempool {
         self.0.arrived.notified().await;
     }
 
-    /// Wakes a leader that waits for something to propose.
-    pub(crate) fn wake(&self) {
-        self.0.arrived.notify_waiters();
-    }
-
     /// The lanes in which anything waits.
     pub(crate) fn lanes(&self) -> Vec<Lane> {
         self.lock().lanes.keys().copied().collect()

@@ -301,6 +301,8 @@ fn run_on_runtime(
         message_bytes_max(count),
         NZUsize!(1024),
     );
+    // Two who dial each other at once both give up, and try again after this.
+    config.peer_connection_cooldown = Duration::from_millis(250);
     config.dial_frequency = Duration::from_millis(250);
     let runner = runtime::Runner::new(
         runtime::Config::new().with_storage_directory(directory.engine()).with_worker_threads(2),

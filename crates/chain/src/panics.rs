@@ -82,5 +82,6 @@ impl Drop for Quiet {
 /// Runs `work`. If it panics, gives what it said.
 pub(crate) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     let quiet = Quiet::begin();
-    catch_unwind(AssertUnwindSafe(work)).map_err(|_| quiet.first().unwrap_or_else(|| "it panicked".to_owned()))
+    catch_unwind(AssertUnwindSafe(work))
+        .map_err(|_| quiet.first().unwrap_or_else(|| "it panicked".to_owned()))
 }

@@ -114,9 +114,7 @@ pub enum ReadModelError {
     )]
     UnknownTerms(AgreementRef),
     /// The file cannot be read.
-    #[error(
-        "the read model cannot be read: start the node again, a damaged one is then made again"
-    )]
+    #[error("the read model cannot be read: start the node again, a damaged one is then made again")]
     Read(#[source] Source),
     /// The file holds something else than was written.
     #[error("the read model's {0} are damaged: start the node again, it is then made again")]

@@ -26,14 +26,10 @@ pub(crate) type StateOperation = Operation<Family, Key, Bytes>;
 
 type Range = commonware_codec::RangeCfg<usize>;
 
-
 /// The limits of keys and values.
 pub(crate) fn operation_cfg() -> ((Range, ()), Range) {
     (((0..=KEY_BYTES_MAX).into(), ()), (0..=VALUE_BYTES_MAX).into())
 }
-
-/// The greatest encoded operation: tag, key, value and next key, each with its length.
-pub(crate) const OPERATION_BYTES_MAX: usize = 1 + 2 * (KEY_BYTES_MAX + 5) + VALUE_BYTES_MAX + 5;
 
 /// The state key that a database key stands for.
 pub(crate) fn state_key(stored: &[u8]) -> &[u8] {

@@ -210,7 +210,8 @@ fn one_of_four_validators_with_a_damaged_file() {
             let partition = file.parent().unwrap().to_str().unwrap();
             partition.replace(|c: char| c.is_ascii_digit(), "")
         };
-        let next = files_in_use(&directory).into_iter().find(|f| !struck.contains(&kind(f)) && kind(f) != "");
+        let next =
+            files_in_use(&directory).into_iter().find(|f| !struck.contains(&kind(f)) && !kind(f).is_empty());
         let Some(file) = next else { break };
         struck.push(kind(&file));
         let damage = [Damage::LastByteCut, Damage::HalfCut, Damage::LastPageFlipped][turn % 3];
@@ -224,9 +225,7 @@ fn one_of_four_validators_with_a_damaged_file() {
         let (way, node) = start_damaged(&directory, || network.cluster.start_one(3));
         *ways.entry(way).or_default() += 1;
         let node = node.unwrap_or_else(|| panic!("{} can be made again", file.display()));
-        until("it has caught up", || {
-            node.client().latest().height >= nodes[0].client().latest().height
-        });
+        until("it has caught up", || node.client().latest().height >= nodes[0].client().latest().height);
         network.is_all_of(&node);
         network.submit(&node, 1);
         damaged = node;

@@ -17,7 +17,8 @@ const TOGETHER: u64 = 50;
 fn mount(path: &Path, bytes: u64) {
     fs::create_dir_all(path).unwrap();
     let size = format!("size={bytes}");
-    let status = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(path).status().unwrap();
+    let status =
+        Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(path).status().unwrap();
     assert!(status.success(), "{status}");
 }
 
@@ -85,8 +86,7 @@ fn a_full_disk_stops_a_node_and_loses_nothing() {
     let root = dir.path().to_str().unwrap();
     // A mount namespace of its own; that of a user who is not root needs one of users, too.
     let output = again::command(TEST, root, &["unshare", "--mount", "--map-root-user"]).output().unwrap();
-    let (out, err) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     println!("{out}\n{err}");
     assert!(output.status.success() && out.contains("all went on"), "{}", output.status);
     assert!(!err.contains("panicked"), "a panic was printed");

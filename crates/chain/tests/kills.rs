@@ -125,7 +125,8 @@ impl Heard {
                         "begins" => began = Some(now),
                         "ready" => {
                             let took = now.duration_since(began.unwrap());
-                            println!("started in {took:?}"); self.slowest_start = self.slowest_start.max(took);
+                            println!("started in {took:?}");
+                            self.slowest_start = self.slowest_start.max(took);
                         }
                         line => self.line(line),
                     }

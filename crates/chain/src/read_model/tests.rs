@@ -364,7 +364,7 @@ fn records_are_listed_by_their_operator() {
 #[test]
 fn records_are_listed_by_debtor_operator_and_period() {
     let (world, opened) = full();
-    let mut expected: BTreeMap<(PartyId, PartyId, SettlementPeriod), Vec<&(Roaming, Cdr)>> = BTreeMap::new();
+    let mut expected: BTreeMap<_, Vec<&(Roaming, Cdr)>> = BTreeMap::new();
     for record in &world.booked {
         let (roaming, cdr) = record;
         let key = (roaming.terms.emsp, roaming.terms.cpo, period_of(cdr));
@@ -620,7 +620,7 @@ fn another_history_is_refused_and_nobody_is_kept_waiting() {
     for block in [again, Arc::clone(&forked.blocks[24])] {
         let copy = tempfile::tempdir().unwrap();
         let opened = {
-            drop(fs::copy(path(&opened.directory), path(&copy)).unwrap());
+            fs::copy(path(&opened.directory), path(&copy)).unwrap();
             let opened = open_in(copy);
             opened.give(&world.network.blocks);
             opened

@@ -527,25 +527,9 @@ impl Cluster {
         lock(&self.world.knowledge).next.values().all(|next| *next == all)
     }
 
-    pub(super) fn acknowledged(&self) -> usize {
-        lock(&self.world.knowledge).acknowledged.len()
-    }
-
-    /// How long the answers took.
-    pub(super) fn waits(&self) -> Vec<Duration> {
-        lock(&self.world.knowledge).waits.clone()
-    }
-
     /// The digests of a validator's blocks.
     pub(super) fn digests(&self, index: usize) -> Vec<EngineDigest> {
         lock(&self.world.chains[index]).blocks.values().map(|b| b.digest()).collect()
-    }
-
-    /// When a validator delivered its blocks, each after the one before.
-    pub(super) fn gaps(&self, index: usize) -> BTreeMap<u64, Duration> {
-        let at = lock(&self.world.chains[index]).at.clone();
-        let pairs = at.values().zip(at.iter().skip(1));
-        pairs.map(|(before, (height, at))| (*height, at.duration_since(*before).unwrap())).collect()
     }
 
     /// A validator's blocks.
@@ -568,7 +552,8 @@ impl Cluster {
             self.until_height(index, height).await;
         }
         // Otherwise leaders would propose one empty block after another.
-        let is_empty = |running: &Option<Running>| running.as_ref().unwrap().door.mempool.fill().envelopes == 0;
+        let is_empty =
+            |running: &Option<Running>| running.as_ref().unwrap().door.mempool.fill().envelopes == 0;
         self.until("the mempools are empty", |c| c.running.iter().all(is_empty)).await;
         self.check().await
     }

@@ -84,26 +84,3 @@ fn a_validator_that_was_away_for_several_epochs_returns() {
         });
     }
 }
-
-#[test]
-fn measure() {
-    for (latency, jitter) in [(1, 1), (10, 5), (40, 30)] {
-        let mut first = Vec::new();
-        let mut second = Vec::new();
-        let mut other = Vec::new();
-        for seed in 0..12 {
-            let settings = Settings { thinking: 0, link: link(latency, jitter, 100), ..short_epochs(seed) };
-            let _logs = super::logs();
-            Simulation::new(settings).run(async |cluster| {
-                cluster.settle().await;
-                for (height, gap) in cluster.gaps(0) {
-                    let gap = gap.as_millis();
-                    match height % 4 { 0 => first.push(gap), 1 => second.push(gap), _ if height > 4 => other.push(gap), _ => {} }
-                }
-            });
-        }
-        for list in [&mut first, &mut second, &mut other] { list.sort_unstable(); }
-        let slow = |l: &[u128]| (l.len(), l[l.len() / 2], l.iter().filter(|g| **g > 900).count(), *l.last().unwrap());
-        eprintln!("{latency}±{jitter} ms: blocks, median, slow, max: first {:?} second {:?} other {:?}", slow(&first), slow(&second), slow(&other));
-    }
-}

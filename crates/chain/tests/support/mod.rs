@@ -90,8 +90,7 @@ pub(crate) fn genesis(validators: usize, epoch_blocks: u32) -> Genesis {
 
 /// Addresses that nobody listened at a moment ago.
 pub(crate) fn free_addresses(count: usize) -> Vec<SocketAddr> {
-    let listeners: Vec<TcpListener> =
-        (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    let listeners: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     listeners.iter().map(|l| l.local_addr().unwrap()).collect()
 }
 
