@@ -474,7 +474,8 @@ fn a_leaf_that_is_not_in_the_block_is_refused_however_well_it_is_written() {
             proof.item.outcome = ItemOutcome::Rejected(RejectCode::CreditExhausted);
         });
         refused("another envelope", &|proof| proof.envelope = Digest::of(b"never sent"));
-        let paths: [(&str, fn(&mut ReceiptProof) -> &mut MerklePath); 2] =
+        type PathOf = fn(&mut ReceiptProof) -> &mut MerklePath;
+        let paths: [(&str, PathOf); 2] =
             [("envelope", |proof| &mut proof.envelope_path), ("item", |proof| &mut proof.item_path)];
         for (name, path) in paths {
             let mut proof = good.clone();

@@ -6,7 +6,6 @@ use super::tables::{BY_MEMBER, BY_PAIR, CHUNKS, ITEMS, REJECTIONS, RUNS, TERMS, 
 use super::*;
 use eroam_domain::agreement::VatTreatment;
 use eroam_domain::cdr::{Cdr, CdrId};
-use eroam_domain::ids::PartyId;
 use eroam_domain::money::Currency;
 use eroam_domain::quantity::DurationMs;
 use eroam_domain::time::SettlementPeriod;

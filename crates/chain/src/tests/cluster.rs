@@ -7,18 +7,20 @@
 //!      Cluster: the validators of one runtime, the links between them, and the clients
 //! ```
 
-use super::ledger::{self, deposit, genesis, validator_key};
+use super::equivocator::equivocate;
+use super::ledger::{self, genesis, validator_key};
 use crate::admission::{admit, wanted};
 use crate::application::Dishonest;
 use crate::assembly::{self, Network, Parts, message_bytes_max};
 use crate::beginning::Beginning;
 use crate::block::{Block, EngineDigest};
 use crate::epochs::Timing;
-use crate::machine::Rules;
+use crate::machine::{Rules, StateMachine};
 use crate::mempool::{Lane, Mempool, NotTaken, PoolLimits, Ticket};
 use crate::requests::{Questions, Request};
 use crate::tip::{Now, StatedTime, Tip};
 use commonware_actor::Feedback;
+use commonware_consensus::simplex::scheme::ed25519::Scheme;
 use commonware_cryptography::{Digestible as _, Signer as _, ed25519};
 use commonware_p2p::simulated::{self, Control, Link, Manager, Oracle};
 use commonware_p2p::{BlockedSubscription, Blocker, PeerSetSubscription, Provider, TrackedPeers};
@@ -27,11 +29,14 @@ use commonware_runtime::{Clock as _, Handle, Quota, Spawner as _, Supervisor as 
 use commonware_utils::ordered::Set;
 use commonware_utils::{NZU32, NZUsize, Probability};
 use eroam_domain::codec::{Digest, from_bytes};
+use eroam_domain::ids::PartyId;
 use eroam_domain::time::UnixMillis;
-use eroam_ledger::execute::{Header, execute};
-use eroam_ledger::genesis::{BlockTime, Genesis};
+use eroam_ledger::execute::Header;
+use eroam_ledger::genesis::{BLOCK_BYTES_MIN, BlockTime, Genesis};
 use eroam_ledger::port::Receipt;
-use eroam_ledger::reject::{Item, ItemOutcome, RejectCode};
+use eroam_ledger::reads::Attempt;
+use eroam_ledger::reject::{Item, ItemOutcome, RejectCode, outcome_root};
+use eroam_ledger::snapshot::Entry;
 use eroam_ledger::state::{MemoryState, state_digest};
 use eroam_ledger::tx::{CheckedEnvelope, SignedEnvelope};
 use rand::RngExt as _;
@@ -56,6 +61,13 @@ pub(super) const fn millis(millis: u64) -> Duration {
 
 pub(super) const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
+}
+
+/// The seeds of a test: as many as it says, or those that the environment says (`SEEDS=100..200`).
+pub(super) fn seeds(count: u64) -> std::ops::Range<u64> {
+    let Ok(text) = std::env::var("SEEDS") else { return 0..count };
+    let (from, to) = text.split_once("..").expect("SEEDS=from..to");
+    from.parse().expect("a number")..to.parse().expect("a number")
 }
 
 /// A link that delivers `percent` of the messages, after `latency` ± `jitter` milliseconds.
@@ -89,6 +101,12 @@ pub(super) struct Settings {
     pub(super) thinking: u64,
     /// This validator builds its blocks in this way.
     pub(super) dishonest: Option<(usize, Arc<dyn Dishonest>)>,
+    /// This validator does nothing but vote for everything and its opposite.
+    pub(super) equivocator: Option<usize>,
+    /// The first member replaces its key half-way.
+    pub(super) rotation: bool,
+    /// The rules of all.
+    pub(super) machine: Arc<dyn StateMachine>,
     /// So many milliseconds is each validator's clock ahead; none for the rest.
     pub(super) clocks_ahead: Vec<u64>,
     /// What the disks do with writes that were not synchronized when the machine crashes.
@@ -112,6 +130,9 @@ impl Settings {
             together: 2,
             thinking: 300,
             dishonest: None,
+            equivocator: None,
+            rotation: false,
+            machine: Arc::new(Rules),
             clocks_ahead: Vec::new(),
             disk: deterministic::FaultConfig::default(),
         }
@@ -150,11 +171,16 @@ impl Chain {
         }
     }
 
-    fn find(&self, envelope: &Digest) -> Option<u64> {
-        self.blocks
-            .iter()
-            .find(|(_, b)| b.contents().unwrap().envelopes.iter().any(|e| e.digest() == *envelope))
-            .map(|(height, _)| *height)
+    /// The envelope that used a lane's sequence, and the height of its block.
+    fn find(&self, lane: Lane, sequence: u64) -> Option<(Digest, u64)> {
+        self.blocks.iter().find_map(|(height, block)| {
+            let mut envelopes = block.contents().unwrap().envelopes.iter();
+            let found = envelopes.find(|e| {
+                let claim = e.envelope();
+                (claim.member, claim.lane, claim.sequence) == (lane.0, lane.1, sequence)
+            });
+            found.map(|e| (e.digest(), *height))
+        })
     }
 }
 
@@ -167,6 +193,8 @@ struct Knowledge {
     acknowledged: BTreeMap<Digest, u64>,
     /// How long the answers took.
     waits: Vec<Duration>,
+    /// The members whose key was replaced.
+    rotated: BTreeSet<PartyId>,
 }
 
 /// What outlives the machine.
@@ -176,6 +204,32 @@ struct World {
     keys: Vec<ed25519::PrivateKey>,
     chains: Vec<Mutex<Chain>>,
     knowledge: Mutex<Knowledge>,
+}
+
+impl World {
+    /// Whether the envelope replaces its member's key.
+    fn rotates(&self, lane: Lane, sequence: u64) -> bool {
+        let first = ledger::members()[0];
+        self.settings.rotation && lane == (first, 0) && sequence == self.settings.envelopes / 2
+    }
+
+    /// What is submitted, signed with the key that the member believes to be its own.
+    fn envelope(&self, lane: Lane, sequence: u64) -> SignedEnvelope {
+        let network = self.genesis.network();
+        let tx = match self.rotates(lane, sequence) {
+            true => ledger::rotation(network, lane.0),
+            false => ledger::deposit(lane, sequence),
+        };
+        let rotated = lock(&self.knowledge).rotated.contains(&lane.0);
+        ledger::envelope(network, lane, sequence, u32::from(rotated), tx)
+    }
+
+    /// The entries that the network begins with; here a genesis may name sizes that are too small.
+    fn entries(&self) -> Vec<Entry> {
+        let mut genesis = self.genesis.clone();
+        genesis.consensus.block_bytes_max = BLOCK_BYTES_MIN;
+        genesis.initial_entries(None).unwrap()
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -320,9 +374,8 @@ impl Cluster {
         )
         .await;
         network.start();
-        let entries = world.genesis.initial_entries(None).unwrap();
         let beginning =
-            Beginning::new::<Context>(world.genesis.clone(), entries, UnixMillis::EPOCH, &validators);
+            Beginning::new::<Context>(world.genesis.clone(), world.entries(), UnixMillis::EPOCH, &validators);
         let count = settings.validators;
         let mut cluster = Self {
             context,
@@ -335,8 +388,11 @@ impl Cluster {
             world,
         };
         cluster.heal().await;
-        for index in 0..count {
+        for index in cluster.all() {
             cluster.start_one(index).await;
+        }
+        if let Some(index) = cluster.settings().equivocator {
+            cluster.start_equivocator(index).await;
         }
         cluster.load();
         cluster
@@ -346,9 +402,10 @@ impl Cluster {
         &self.world.settings
     }
 
-    /// All validators' numbers.
-    pub(super) fn all(&self) -> std::ops::Range<usize> {
-        0..self.settings().validators
+    /// The numbers of all validators that run the whole program.
+    pub(super) fn all(&self) -> Vec<usize> {
+        let equivocator = self.settings().equivocator;
+        (0..self.settings().validators).filter(|index| Some(*index) != equivocator).collect()
     }
 
     /// A number below `below`, from the seed.
@@ -384,7 +441,7 @@ impl Cluster {
             key: self.world.keys[index].clone(),
             votes: true,
             validators: self.validators.clone(),
-            machine: Arc::new(Rules),
+            machine: Arc::clone(&settings.machine),
             mempool: mempool.clone(),
             tip: Arc::clone(&tip),
             timing: settings.timing,
@@ -415,6 +472,14 @@ impl Cluster {
         self.running[index] = Some(Running { door, task });
     }
 
+    async fn start_equivocator(&self, index: usize) {
+        let votes = self.channel(&self.world.keys[index].public_key(), 0).await;
+        let name = eroam_light::certificate::consensus_namespace(&self.beginning.network);
+        let key = self.world.keys[index].clone();
+        let scheme = Scheme::signer(&name, self.validators.clone(), key).unwrap();
+        self.context.child("equivocator").spawn(move |context| equivocate(context, scheme, votes));
+    }
+
     /// Ends a validator at once; what it has not synchronized is lost.
     pub(super) fn crash(&mut self, index: usize) {
         let running = self.running[index].take().expect("it runs");
@@ -440,8 +505,9 @@ impl Cluster {
     /// Only members of the same group reach each other.
     pub(super) async fn partition(&mut self, groups: &[&[usize]]) {
         let link = self.settings().link.clone();
-        for from in self.all() {
-            for to in self.all().filter(|to| *to != from) {
+        let count = self.settings().validators;
+        for from in 0..count {
+            for to in (0..count).filter(|to| *to != from) {
                 let together = groups.iter().any(|g| g.contains(&from) && g.contains(&to));
                 self.set_link(from, to, together.then(|| link.clone())).await;
             }
@@ -450,7 +516,7 @@ impl Cluster {
 
     /// Everybody reaches everybody.
     pub(super) async fn heal(&mut self) {
-        let all: Vec<usize> = self.all().collect();
+        let all: Vec<usize> = (0..self.settings().validators).collect();
         self.partition(&[&all]).await;
     }
 
@@ -465,12 +531,12 @@ impl Cluster {
 
     /// The height of the latest block that any validator delivered.
     pub(super) fn height_max(&self) -> u64 {
-        self.all().map(|index| self.height(index)).max().unwrap()
+        self.all().into_iter().map(|index| self.height(index)).max().unwrap()
     }
 
     /// The heights of all validators.
     pub(super) fn heights(&self) -> Vec<u64> {
-        self.all().map(|index| self.height(index)).collect()
+        self.all().into_iter().map(|index| self.height(index)).collect()
     }
 
     /// The greatest height that was delivered, in this runtime or before.
@@ -484,7 +550,7 @@ impl Cluster {
         let last = |index: usize| {
             lock(&self.world.chains[index]).blocks.values().next_back().map_or(0, |b| b.header().epoch)
         };
-        self.all().map(last).max().unwrap()
+        self.all().into_iter().map(last).max().unwrap()
     }
 
     /// Waits until the block at `height` is final somewhere, and not longer.
@@ -527,6 +593,11 @@ impl Cluster {
         lock(&self.world.knowledge).next.values().all(|next| *next == all)
     }
 
+    /// The name of a validator in the headers of the blocks that it leads.
+    pub(super) fn leader(&self, index: usize) -> eroam_ledger::tx::PublicKey {
+        crate::block::own_key(&self.world.keys[index].public_key())
+    }
+
     /// The digests of a validator's blocks.
     pub(super) fn digests(&self, index: usize) -> Vec<EngineDigest> {
         lock(&self.world.chains[index]).blocks.values().map(|b| b.digest()).collect()
@@ -553,7 +624,7 @@ impl Cluster {
         }
         // Otherwise leaders would propose one empty block after another.
         let is_empty =
-            |running: &Option<Running>| running.as_ref().unwrap().door.mempool.fill().envelopes == 0;
+            |running: &Option<Running>| running.as_ref().is_none_or(|r| r.door.mempool.fill().envelopes == 0);
         self.until("the mempools are empty", |c| c.running.iter().all(is_empty)).await;
         self.check().await
     }
@@ -574,13 +645,13 @@ impl Cluster {
     /// Checks chains, states and acknowledgements of all running validators.
     async fn check(&self) -> Digest {
         let mut entries = BTreeMap::new();
-        for index in self.all().filter(|index| self.is_running(*index)) {
+        for index in self.all().into_iter().filter(|index| self.is_running(*index)) {
             let (height, digest) = self.entries(index).await;
             entries.insert(index, (height, digest));
             // The state may be ahead of what was passed on.
             self.until_height(index, height).await;
         }
-        let longest = self.all().max_by_key(|index| self.height(*index)).unwrap();
+        let longest = self.all().into_iter().max_by_key(|index| self.height(*index)).unwrap();
         let blocks = self.blocks(longest);
         // One chain.
         let digests = self.digests(longest);
@@ -592,10 +663,15 @@ impl Cluster {
             assert_eq!(child.header().parent, crate::block::own_digest(parent.digest()));
             assert!(child.header().time >= parent.header().time);
         }
-        // Everything once, in the order of its lane, and accepted.
-        let mut next: BTreeMap<Lane, u64> = BTreeMap::new();
-        let mut places = BTreeMap::new();
+        // Everything once, in the order of its lane, with the outcome and the state that the rules make of it without an
+        // engine.
+        let (mut next, mut places) = (BTreeMap::<Lane, u64>::new(), BTreeMap::new());
+        let (mut states, mut state) = (BTreeMap::new(), MemoryState::default());
+        state.apply(self.world.entries().into_iter().map(|(k, v)| (k, Some(v))).collect());
+        let machine = &*self.settings().machine;
         for block in &blocks {
+            let (height, time) = (block.header().height, block.header().time);
+            let header = Header { network: self.beginning.network, height, time };
             let contents = block.contents().unwrap();
             for (signed, items) in contents.envelopes.iter().zip(&contents.items) {
                 let claim = signed.envelope();
@@ -603,25 +679,22 @@ impl Cluster {
                 assert_eq!(claim.sequence, *expected, "{} {}", claim.member, claim.lane);
                 *expected += 1;
                 assert!(items.iter().all(|i| i.outcome.is_accepted()), "{items:?}");
-                assert!(places.insert(signed.digest(), block.header().height).is_none());
+                assert!(places.insert(signed.digest(), height).is_none());
+                let key = machine.claimed_key(&state, claim).unwrap().unwrap();
+                let verified = signed.verify(&key);
+                let attempt = machine.attempt(&state, signed, verified.as_ref(), &header).unwrap();
+                let Attempt::Done(outcome) = attempt else { panic!("all values are there") };
+                assert_eq!(outcome.items, *items);
+                state.apply(outcome.writes);
             }
+            let leaves = contents.envelopes.iter().zip(&contents.items);
+            let leaves = leaves.map(|(e, items)| (e.digest(), outcome_root(items)));
+            assert_eq!(eroam_light::block::receipts_root(leaves), block.header().receipts);
+            assert!(block.body().len() <= self.settings().block_bytes_max as usize);
+            states.insert(height, state_digest(state.iter()));
         }
         for (digest, height) in &lock(&self.world.knowledge).acknowledged {
             assert_eq!(places.get(digest), Some(height), "an acknowledged envelope is elsewhere");
-        }
-        // The state that the rules make of it, without an engine.
-        let mut states = BTreeMap::new();
-        let mut state = MemoryState::default();
-        let initial = self.world.genesis.initial_entries(None).unwrap();
-        state.apply(initial.into_iter().map(|(k, v)| (k, Some(v))).collect());
-        for block in &blocks {
-            let (height, time) = (block.header().height, block.header().time);
-            let header = Header { network: self.beginning.network, height, time };
-            for signed in &block.contents().unwrap().envelopes {
-                let outcome = execute(&state, signed, &header).unwrap();
-                state.apply(outcome.writes);
-            }
-            states.insert(height, state_digest(state.iter()));
         }
         let mut latest = Digest::ZERO;
         for (index, (height, digest)) in entries {
@@ -640,7 +713,7 @@ async fn client(
     doors: Arc<Mutex<BTreeMap<usize, Door>>>,
     lane: Lane,
 ) {
-    let (settings, network) = (&world.settings, world.genesis.network());
+    let settings = &world.settings;
     loop {
         let first = *lock(&world.knowledge).next.get(&lane).unwrap();
         if first >= settings.envelopes {
@@ -649,11 +722,9 @@ async fn client(
         let pause = context.random_range(0..=settings.thinking);
         context.sleep(millis(pause)).await;
         let last = (first + settings.together).min(settings.envelopes);
-        let group: Vec<Arc<SignedEnvelope>> =
-            (first..last).map(|sequence| Arc::new(deposit(network, lane, sequence))).collect();
         let since = context.current();
-        let mut answered: BTreeMap<Digest, u64> = BTreeMap::new();
-        while answered.len() < group.len() {
+        let mut answered: BTreeMap<u64, (Digest, u64)> = BTreeMap::new();
+        while answered.len() < usize::try_from(last - first).unwrap() {
             let door = {
                 let doors = lock(&doors);
                 let open: Vec<&Door> = doors.values().collect();
@@ -663,41 +734,64 @@ async fn client(
                 context.sleep(millis(100)).await;
                 continue;
             };
-            let left: Vec<_> =
-                group.iter().filter(|e| !answered.contains_key(&e.digest())).cloned().collect();
-            for receipt in ask(&context, &door, &doors, &left).await {
-                if let Some(height) = included(&context, &world, door.index, &receipt).await {
-                    answered.insert(receipt.envelope, height);
+            let left: BTreeMap<Digest, (u64, Arc<SignedEnvelope>)> = (first..last)
+                .filter(|sequence| !answered.contains_key(sequence))
+                .map(|sequence| (sequence, Arc::new(world.envelope(lane, sequence))))
+                .map(|(sequence, signed)| (signed.digest(), (sequence, signed)))
+                .collect();
+            let envelopes: Vec<_> = left.values().map(|(_, signed)| Arc::clone(signed)).collect();
+            for receipt in ask(&context, &world, &door, &doors, &envelopes).await {
+                let sequence = left.get(&receipt.envelope).unwrap().0;
+                if let Some(place) = included(&context, &world, door.index, lane, sequence, &receipt).await {
+                    answered.insert(sequence, place);
                 }
             }
         }
         let mut knowledge = lock(&world.knowledge);
         knowledge.waits.push(context.current().duration_since(since).unwrap());
-        knowledge.acknowledged.append(&mut answered);
+        if answered.keys().any(|sequence| world.rotates(lane, *sequence)) {
+            knowledge.rotated.insert(lane.0);
+        }
+        knowledge.acknowledged.extend(answered.into_values());
         knowledge.next.insert(lane, last);
     }
 }
 
-/// The height of the block that includes an envelope, by its receipt or, if its sequence is used, by looking for it.
-async fn included(context: &Context, world: &World, index: usize, receipt: &Receipt) -> Option<u64> {
-    if receipt.height.is_some() {
-        return receipt.height;
+/// What a receipt says of the place of an envelope; if its sequence is used, that is looked for.
+async fn included(
+    context: &Context,
+    world: &World,
+    index: usize,
+    lane: Lane,
+    sequence: u64,
+    receipt: &Receipt,
+) -> Option<(Digest, u64)> {
+    if let Some(height) = receipt.height {
+        return Some((receipt.envelope, height));
     }
     let code = receipt.items[0].outcome.rejection().unwrap();
+    if world.settings.rotation && code == RejectCode::RotatedKey {
+        lock(&world.knowledge).rotated.insert(lane.0);
+        return None;
+    }
     assert_eq!(code, RejectCode::SequenceUsed, "{receipt:?}");
-    for _ in 0..100 {
+    for _ in 0..50 {
         // The state may be ahead of what was passed on.
-        if let Some(height) = lock(&world.chains[index]).find(&receipt.envelope) {
-            return Some(height);
+        let found = lock(&world.chains[index]).find(lane, sequence);
+        if found.is_some() {
+            return found;
         }
         context.sleep(LOOK_EVERY).await;
     }
-    panic!("the sequence of {} is used, but not by it", receipt.envelope);
+    // The same sequence, signed with the key before, may wait until its validator leads.
+    assert!(world.settings.rotation, "sequence {sequence} of {} {} is used by nobody", lane.0, lane.1);
+    None
 }
 
 /// Submits envelopes at one validator and waits for receipts, until the validator is gone or takes too long.
 async fn ask(
     context: &Context,
+    world: &World,
     door: &Door,
     doors: &Mutex<BTreeMap<usize, Door>>,
     envelopes: &[Arc<SignedEnvelope>],
@@ -714,8 +808,15 @@ async fn ask(
         let admitted = admit(Arc::clone(signed), door.network, values[0].as_deref(), values[1].as_deref());
         let (checked, _) = match admitted {
             Ok(admitted) => admitted,
-            // The state is still empty.
-            Err(RejectCode::UnknownMember) => return Vec::new(),
+            // The state is still empty, or has not got so far.
+            Err(RejectCode::UnknownMember | RejectCode::UnknownKey) => {
+                context.sleep(LOOK_EVERY).await;
+                return Vec::new();
+            }
+            Err(RejectCode::RotatedKey) if world.settings.rotation => {
+                lock(&world.knowledge).rotated.insert(signed.envelope().member);
+                return Vec::new();
+            }
             Err(code) => panic!("not admitted: {code:?}"),
         };
         door.mempool.watch(digest, &ticket);

@@ -1,6 +1,6 @@
 //! Crashes and restarts: what was acknowledged stays, in the same place.
 
-use super::cluster::{Settings, Simulation, link, millis};
+use super::cluster::{Settings, Simulation, link, millis, seeds};
 use commonware_runtime::deterministic::{FaultConfig, PartialWriteMode, WriteConfig};
 use commonware_utils::Probability;
 
@@ -16,7 +16,7 @@ fn careless_disk(mode: PartialWriteMode) -> FaultConfig {
 
 #[test]
 fn validators_crash_one_by_one() {
-    for seed in 0..3 {
+    for seed in seeds(3) {
         let settings = Settings { envelopes: 16, link: link(20, 10, 97), ..Settings::new(seed, 4) };
         Simulation::new(settings).run(async |cluster| {
             while !cluster.is_done() {
@@ -35,7 +35,7 @@ fn validators_crash_one_by_one() {
 
 #[test]
 fn all_four_crash_at_once_again_and_again() {
-    for seed in 0..3 {
+    for seed in seeds(3) {
         let modes = [PartialWriteMode::Prefix, PartialWriteMode::Subset];
         let mode = modes[usize::try_from(seed).unwrap() % 2];
         let settings = Settings { envelopes: 16, disk: careless_disk(mode), ..Settings::new(seed, 4) };
@@ -51,7 +51,7 @@ fn all_four_crash_at_once_again_and_again() {
 
 #[test]
 fn a_validator_on_its_own_crashes_again_and_again() {
-    for seed in 0..4 {
+    for seed in seeds(4) {
         let modes = [PartialWriteMode::Prefix, PartialWriteMode::Subset];
         let mode = modes[usize::try_from(seed).unwrap() % 2];
         let settings = Settings {

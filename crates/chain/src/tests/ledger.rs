@@ -10,7 +10,7 @@ use eroam_domain::money::{Currency, Money};
 use eroam_domain::quantity::DurationMs;
 use eroam_domain::time::UnixMillis;
 use eroam_ledger::genesis::{BlockTime, Consensus, Genesis, GenesisMember, Parameters, Validator};
-use eroam_ledger::membership::Roles;
+use eroam_ledger::membership::{MembershipTx, Roles};
 use eroam_ledger::settlement::SettlementTx;
 use eroam_ledger::tx::{Envelope, PublicKey, SignedEnvelope, Tx, VERSION};
 
@@ -69,27 +69,29 @@ pub(super) fn genesis(
     }
 }
 
-/// The lane's envelope of that sequence: a deposit with a reference of its own.
-pub(super) fn deposit(network: Digest, lane: Lane, sequence: u64) -> SignedEnvelope {
+/// A deposit with a reference of its own.
+pub(super) fn deposit(lane: Lane, sequence: u64) -> Tx {
     let (member, lane) = lane;
-    let tx = Tx::Settlement(SettlementTx::AttestDeposit {
+    Tx::Settlement(SettlementTx::AttestDeposit {
         party: member,
         amount: Money::new(1_000_000, Currency::new("EUR").unwrap()),
         reference: ShortText::new(&format!("{member}/{lane}/{sequence}")).unwrap(),
-    });
-    envelope(network, member, lane, sequence, tx)
+    })
 }
 
-pub(super) fn envelope(network: Digest, member: PartyId, lane: u16, sequence: u64, tx: Tx) -> SignedEnvelope {
-    Envelope {
-        version: VERSION,
-        network,
-        member,
-        key: 0,
-        lane,
-        sequence,
-        expires_at: UnixMillis::new(NOON * 2).unwrap(),
-        tx,
-    }
-    .sign(&key_of(&member.to_string()))
+fn next_key(member: PartyId) -> SigningKey {
+    key_of(&format!("{member}, the next"))
+}
+
+/// Replaces the member's first key by its next.
+pub(super) fn rotation(network: Digest, member: PartyId) -> Tx {
+    Tx::Membership(MembershipTx::rotate(network, member, &next_key(member)))
+}
+
+/// An envelope, signed with the member's first key or its next.
+pub(super) fn envelope(network: Digest, lane: Lane, sequence: u64, key: u32, tx: Tx) -> SignedEnvelope {
+    let (member, lane) = lane;
+    let signer = if key == 0 { key_of(&member.to_string()) } else { next_key(member) };
+    let expires_at = UnixMillis::new(NOON * 2).unwrap();
+    Envelope { version: VERSION, network, member, key, lane, sequence, expires_at, tx }.sign(&signer)
 }

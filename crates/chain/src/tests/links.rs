@@ -1,10 +1,10 @@
 //! Lossy and slow links, and partitions.
 
-use super::cluster::{Settings, Simulation, link, seconds};
+use super::cluster::{Settings, Simulation, link, seconds, seeds};
 
 #[test]
 fn validators_agree_over_lossy_and_slow_links() {
-    for seed in 0..3 {
+    for seed in seeds(3) {
         let settings = Settings { link: link(60, 40, 90), ..Settings::new(seed, 4) };
         Simulation::new(settings).run(async |cluster| {
             cluster.settle().await;
@@ -14,7 +14,7 @@ fn validators_agree_over_lossy_and_slow_links() {
 
 #[test]
 fn halves_stand_still_and_go_on_when_they_meet() {
-    for seed in 0..3 {
+    for seed in seeds(3) {
         let settings = Settings { envelopes: 12, ..Settings::new(seed, 4) };
         Simulation::new(settings).run(async |cluster| {
             cluster.until_height(0, 3).await;
@@ -32,12 +32,12 @@ fn halves_stand_still_and_go_on_when_they_meet() {
 
 #[test]
 fn three_go_on_without_the_fourth_which_catches_up() {
-    for seed in 0..3 {
+    for seed in seeds(3) {
         let settings = Settings { envelopes: 20, ..Settings::new(seed, 4) };
         Simulation::new(settings).run(async |cluster| {
             cluster.until_height(0, 3).await;
             let away = usize::try_from(seed).unwrap() % 4;
-            let present: Vec<usize> = cluster.all().filter(|index| *index != away).collect();
+            let present: Vec<usize> = cluster.all().into_iter().filter(|index| *index != away).collect();
             cluster.partition(&[&present, &[away]]).await;
             cluster.sleep(seconds(1)).await;
             let stale = cluster.height(away);
