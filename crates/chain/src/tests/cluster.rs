@@ -603,6 +603,13 @@ impl Cluster {
         lock(&self.world.chains[index]).blocks.values().map(|b| b.digest()).collect()
     }
 
+    /// When a validator delivered its blocks, each after the one before.
+    pub(super) fn gaps(&self, index: usize) -> BTreeMap<u64, Duration> {
+        let at = lock(&self.world.chains[index]).at.clone();
+        let pairs = at.values().zip(at.iter().skip(1));
+        pairs.map(|(before, (height, at))| (*height, at.duration_since(*before).unwrap())).collect()
+    }
+
     /// A validator's blocks.
     pub(super) fn blocks(&self, index: usize) -> Vec<Arc<Block>> {
         lock(&self.world.chains[index]).blocks.values().cloned().collect()
