@@ -249,14 +249,14 @@ fn survives(input: &Path, options: &'static [(&'static str, &'static str)], seed
 #[test]
 fn a_replay_killed_at_random_points_ends_as_if_undisturbed() {
     let Some(input) = real(ACN) else { return };
-    survives(&input, &[("--limit", "100"), ("--tick-events", "16")], 0..18);
+    survives(&input, &[("--limit", "60"), ("--tick-events", "16")], 0..18);
 }
 
 /// The usual ticks hold many sessions: more is lost by each kill.
 #[test]
 fn a_replay_with_large_ticks_killed_at_random_points_ends_as_if_undisturbed() {
     let dir = tempdir();
-    let input = file(dir.path(), "sessions.csv", workplace_csv(150));
+    let input = file(dir.path(), "sessions.csv", workplace_csv(100));
     survives(&input, &[("--roaming-share", "1")], 100..116);
 }
 
@@ -264,7 +264,7 @@ fn a_replay_with_large_ticks_killed_at_random_points_ends_as_if_undisturbed() {
 #[test]
 fn a_replay_with_short_epochs_killed_at_random_points_ends_as_if_undisturbed() {
     let dir = tempdir();
-    let input = file(dir.path(), "sessions.csv", workplace_csv(80));
+    let input = file(dir.path(), "sessions.csv", workplace_csv(60));
     let options = &[("--epoch-blocks", "4"), ("--block-items", "7"), ("--tick-events", "40")];
     survives(&input, options, 200..214);
 }

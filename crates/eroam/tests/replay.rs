@@ -189,7 +189,7 @@ fn an_output_is_replaced_by_the_next_one_in_the_same_place() {
 
 #[test]
 fn what_is_booked_and_billed_does_not_depend_on_the_size_of_ticks() {
-    let Some(runs) = Runs::new(700) else { return };
+    let Some(runs) = Runs::new(250) else { return };
     let usual = runs.run("usual", &[]);
     for size in ["1000", "64", "3"] {
         let other = runs.run(size, &[("--tick-events", size)]);

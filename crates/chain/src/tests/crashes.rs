@@ -35,13 +35,15 @@ fn validators_crash_one_by_one() {
 
 #[test]
 fn all_four_crash_at_once_again_and_again() {
-    for seed in seeds(3) {
+    for seed in seeds(2) {
         let modes = [PartialWriteMode::Prefix, PartialWriteMode::Subset];
         let mode = modes[usize::try_from(seed).unwrap() % 2];
         let settings = Settings { envelopes: 16, disk: careless_disk(mode), ..Settings::new(seed, 4) };
         let mut simulation = Simulation::new(settings);
         while !simulation.run(async |cluster| {
-            let pause = 500 + cluster.draw(2500);
+            // After a crash the interrupted view can take until its timeout: only some runs may be shorter.
+            let longest = if cluster.draw(2) == 0 { 1000 } else { 8000 };
+            let pause = cluster.draw(longest);
             cluster.sleep(millis(pause)).await;
             cluster.is_done()
         }) {}
@@ -51,7 +53,7 @@ fn all_four_crash_at_once_again_and_again() {
 
 #[test]
 fn a_validator_on_its_own_crashes_again_and_again() {
-    for seed in seeds(4) {
+    for seed in seeds(2) {
         let modes = [PartialWriteMode::Prefix, PartialWriteMode::Subset];
         let mode = modes[usize::try_from(seed).unwrap() % 2];
         let settings = Settings {

@@ -4,7 +4,7 @@ use super::cluster::{Settings, Simulation, link, seconds, seeds};
 
 #[test]
 fn validators_agree_over_lossy_and_slow_links() {
-    for seed in seeds(3) {
+    for seed in seeds(2) {
         let settings = Settings { link: link(60, 40, 90), ..Settings::new(seed, 4) };
         Simulation::new(settings).run(async |cluster| {
             cluster.settle().await;
@@ -14,7 +14,7 @@ fn validators_agree_over_lossy_and_slow_links() {
 
 #[test]
 fn halves_stand_still_and_go_on_when_they_meet() {
-    for seed in seeds(3) {
+    for seed in seeds(2) {
         let settings = Settings { envelopes: 12, ..Settings::new(seed, 4) };
         Simulation::new(settings).run(async |cluster| {
             cluster.until_height(0, 3).await;
@@ -32,7 +32,7 @@ fn halves_stand_still_and_go_on_when_they_meet() {
 
 #[test]
 fn three_go_on_without_the_fourth_which_catches_up() {
-    for seed in seeds(3) {
+    for seed in seeds(2) {
         let settings = Settings { envelopes: 20, ..Settings::new(seed, 4) };
         Simulation::new(settings).run(async |cluster| {
             cluster.until_height(0, 3).await;
