@@ -198,7 +198,7 @@ pub struct Export {
 }
 
 impl Export {
-    /// Opens what [`write`] wrote.
+    /// Opens what [`write()`] wrote.
     ///
     /// # Errors
     /// [`ExportError`].
