@@ -142,3 +142,32 @@ fn the_walk_sees_what_the_binary_reaches() {
     let package = members(&metadata).into_iter().find(|p| p.name.as_str() == "eroam").unwrap();
     assert!(below(&metadata, &package.id).contains("tokio"), "the ban would find nothing");
 }
+
+/// What `cargo tree` shows of a crate built on its own. The metadata of the whole workspace would not do: there the
+/// engine's features are switched on for everybody.
+fn tree_of(package: &str) -> BTreeSet<String> {
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"])
+        .args(["--package", package])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn light_clients_and_rules_are_built_without_the_engine() {
+    let engine = ["runtime", "consensus", "p2p", "glue", "broadcast", "resolver", "stream", "actor"];
+    let engine = engine.map(|part| format!("commonware-{part}"));
+    let shown = tree_of("eroam-chain");
+    assert!(engine.iter().all(|part| shown.contains(part)), "the names of the engine's parts have changed");
+    for package in ["eroam-domain", "eroam-ledger", "eroam-light"] {
+        let tree = tree_of(package);
+        assert!(tree.contains(package), "{package} is not in its own tree");
+        let heavy = |name: &&String| engine.contains(name) || name.starts_with("tokio") || *name == "mio";
+        let found: Vec<&String> = tree.iter().filter(heavy).collect();
+        assert!(found.is_empty(), "{package} is built with {found:?}");
+    }
+}
