@@ -36,9 +36,8 @@ pub(crate) fn explain(directory: &Path, phase: Phase, alone: bool, said: &str) -
     let irreplaceable = said.contains(VOTES) || (phase == Phase::Archives && alone);
     if irreplaceable {
         format!(
-            "{name}: {said}. A directory of {engine} whose name ends in -metadata can be removed and is made again; \
-             nothing replaces another: put back a copy of {name} that was made since the node last ran, never an \
-             older one, or begin with an empty directory and a new key"
+            "{name}: {said}. Nothing replaces this: put back a copy of {name} that was made since the node last ran, \
+             never an older one, or begin with an empty directory and a new key"
         )
     } else if phase == Phase::Archives {
         format!(

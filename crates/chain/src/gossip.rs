@@ -45,7 +45,11 @@ pub(crate) async fn tell<E: Clock + Spawner>(
     loop {
         let envelopes = commonware_macros::select! {
             submitted = outgoing.recv() => match submitted {
-                Some(envelopes) => envelopes,
+                // Under steady load the wait below never ends.
+                Some(mut envelopes) => {
+                    envelopes.extend(mempool.to_tell_again(TELL_AGAIN_AFTER));
+                    envelopes
+                }
                 None => return,
             },
             _ = context.sleep(TELL_AGAIN_AFTER) => mempool.to_tell_again(TELL_AGAIN_AFTER),

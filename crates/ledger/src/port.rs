@@ -14,7 +14,8 @@ pub struct Receipt {
     /// SHA-256 of the envelope's bytes.
     pub envelope: Digest,
     /// The block it is in; `None` if it was refused before it reached one, for a reason that
-    /// [leaves its sequence](crate::reject::RejectCode::leaves_sequence) unused or because it had expired.
+    /// [leaves its sequence](crate::reject::RejectCode::leaves_sequence) unused, because it had expired, or because no
+    /// block can hold it (`LimitReached`).
     pub height: Option<u64>,
     /// The items' outcomes, in the order of the batch; one for any other transaction.
     pub items: Vec<Item>,
