@@ -77,6 +77,8 @@ fn a_state_does_not_depend_on_what_was_loaded() {
             for index in 0..4 {
                 cluster.sleep(millis(400)).await;
                 cluster.crash(index);
+                // The last tasks of the stopped process end.
+                cluster.sleep(millis(100)).await;
                 cluster.start_one(index).await;
             }
             cluster.settle().await;
