@@ -3,7 +3,7 @@
 //!
 //! It holds nothing that the blocks do not hold, and no personal data. It can be deleted at any time: the node feeds it
 //! from its archive again, from [`Feed::indexed`] on. A file that is damaged, or of another network or format, is put
-//! aside, and an empty one begins.
+//! aside, and an empty one begins. All of it is read and compared with its checksums when it is opened.
 //!
 //! ```text
 //! engine --final blocks--> Feed --bounded queue--> writer thread --one transaction for all that wait--> redb
@@ -423,9 +423,14 @@ fn open_or_replace(path: &Path, network: Digest) -> Result<(Database, u64), Read
 
 /// Opens the file, making it if there is none; gives the height up to which it knows blocks.
 fn open(path: &Path, network: Digest) -> Result<(Database, u64), Unusable> {
-    // The database trusts its file, and may panic where that is damaged.
+    // The database may panic where its file is damaged.
     let opened = caught(|| {
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
+        let mut database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
+        // It compares no checksums when it reads: a wrong bit would be a record that is not found.
+        let whole = database.check_integrity()?;
+        if !whole {
+            tracing::warn!(path = %path.display(), "read_model.repaired");
+        }
         let indexed = check(&database, network)?;
         Ok((database, indexed))
     });
