@@ -10,10 +10,15 @@
 //! `evse_id`); Paper A, section 2 (CIN).
 
 mod contract;
+mod did;
 mod evse;
 mod party;
 
 pub use contract::{CheckDigit, ContractId, ContractIdError, ContractIdForm};
+pub use did::{
+    CredentialDefinitionId, EroamDid, IdHash, NAME_BYTES_MAX, ObjectIdError, RevocationRegistryId,
+    SCHEMA_VERSION_BYTES_MAX, SchemaId,
+};
 pub use evse::{EvseId, EvseIdError, EvseIdForm};
 pub use party::{PartyId, PartyIdError};
 

@@ -9,7 +9,7 @@ use crate::reject::{Item, ItemOutcome, Refusal, RejectCode, outcome_root};
 use crate::settlement::{self, SettlementTx};
 use crate::state::{AttestationKind, Overlay, StateError, StateKey, StateView, Writes};
 use crate::tx::{Envelope, LANES_MAX, PublicKey, SignedEnvelope, Tx, VERSION, VerifiedEnvelope};
-use crate::{agreement, cdr, tariff};
+use crate::{agreement, cdr, registry, tariff};
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;
 use eroam_domain::time::UnixMillis;
@@ -182,6 +182,7 @@ fn apply(
         Tx::Settlement(SettlementTx::AttestPayout { party, amount, reference }) => {
             settlement::attest(state, sender, AttestationKind::Payout, *party, *amount, reference)?;
         }
+        Tx::Registry(tx) => registry::apply(state, header.network, now, sender, tx)?,
     }
     Ok(vec![Item { hash: signed.digest(), outcome: ItemOutcome::ACCEPTED }])
 }

@@ -36,6 +36,7 @@ pub mod membership;
 pub mod port;
 pub mod query;
 pub mod reads;
+pub mod registry;
 pub mod reject;
 pub mod settlement;
 pub mod snapshot;

@@ -29,16 +29,19 @@ impl Roles {
     pub const TREASURER: Self = Self(4);
     /// Decides contests.
     pub const RESOLVER: Self = Self(8);
+    /// Issues credentials, also in the name of members that gave it a mandate.
+    pub const ISSUER: Self = Self(16);
 
     /// None of them.
     pub const NONE: Self = Self(0);
 
     /// Each role with its name.
-    const NAMES: [(&'static str, Self); 4] = [
+    const NAMES: [(&'static str, Self); 5] = [
         ("emsp", Self::EMSP),
         ("cpo", Self::CPO),
         ("treasurer", Self::TREASURER),
         ("resolver", Self::RESOLVER),
+        ("issuer", Self::ISSUER),
     ];
 
     /// Both sets together.

@@ -3,11 +3,14 @@
 use crate::agreement::AgreementRecord;
 use crate::cdr::CdrRecord;
 use crate::membership::Member;
+use crate::registry::{
+    DefinitionRecord, DidRecord, Mandate, RegistryRecord, RevocationChange, RevocationList, SchemaRecord,
+};
 use crate::settlement::{ClosedPeriod, Exposure};
 use crate::state::{Account, StateError, StateKey, StateView, read};
 use eroam_domain::agreement::{AgreementId, RoamingAgreement};
 use eroam_domain::cdr::{AgreementRef, CdrId};
-use eroam_domain::ids::PartyId;
+use eroam_domain::ids::{CredentialDefinitionId, EroamDid, PartyId, RevocationRegistryId, SchemaId};
 use eroam_domain::money::Currency;
 use eroam_domain::tariff::{Tariff, TariffId};
 use eroam_domain::time::{SettlementPeriod, UnixMillis};
@@ -100,4 +103,110 @@ pub fn balance(view: &(impl StateView + ?Sized), account: Account) -> Result<i64
 /// [`StateError`].
 pub fn exposure(view: &(impl StateView + ?Sized), id: AgreementId) -> Result<Exposure, StateError> {
     Ok(read(view, &StateKey::Exposure(id))?.unwrap_or_default())
+}
+
+/// A DID.
+///
+/// # Errors
+/// [`StateError`].
+pub fn did(view: &(impl StateView + ?Sized), did: EroamDid) -> Result<Option<DidRecord>, StateError> {
+    read(view, &StateKey::Did(did))
+}
+
+/// A schema.
+///
+/// # Errors
+/// [`StateError`].
+pub fn schema(view: &(impl StateView + ?Sized), id: &SchemaId) -> Result<Option<SchemaRecord>, StateError> {
+    read(view, &StateKey::Schema(id.clone()))
+}
+
+/// A credential definition.
+///
+/// # Errors
+/// [`StateError`].
+pub fn credential_definition(
+    view: &(impl StateView + ?Sized),
+    id: &CredentialDefinitionId,
+) -> Result<Option<DefinitionRecord>, StateError> {
+    read(view, &StateKey::CredentialDefinition(id.clone()))
+}
+
+/// A revocation registry.
+///
+/// # Errors
+/// [`StateError`].
+pub fn revocation_registry(
+    view: &(impl StateView + ?Sized),
+    id: &RevocationRegistryId,
+) -> Result<Option<RegistryRecord>, StateError> {
+    read(view, &StateKey::RevocationRegistry(id.clone()))
+}
+
+/// The newest list of a revocation registry; `None` before its first.
+///
+/// # Errors
+/// [`StateError`].
+pub fn revocation_list(
+    view: &(impl StateView + ?Sized),
+    id: &RevocationRegistryId,
+) -> Result<Option<RevocationList>, StateError> {
+    read(view, &StateKey::RevocationList(id.clone()))
+}
+
+/// What a version of a revocation registry's list changed.
+///
+/// # Errors
+/// [`StateError`].
+pub fn revocation_change(
+    view: &(impl StateView + ?Sized),
+    id: &RevocationRegistryId,
+    version: u32,
+) -> Result<Option<RevocationChange>, StateError> {
+    read(view, &StateKey::RevocationChange(id.clone(), version))
+}
+
+/// The list of a revocation registry that held at `instant`; `None` before its first. Goes back update by update, so
+/// that an old list costs a read for each update since.
+///
+/// # Errors
+/// [`StateError`].
+pub fn revocation_list_at(
+    view: &(impl StateView + ?Sized),
+    id: &RevocationRegistryId,
+    instant: UnixMillis,
+) -> Result<Option<RevocationList>, StateError> {
+    let Some(mut list) = revocation_list(view, id)? else { return Ok(None) };
+    let change = |version| {
+        let key = StateKey::RevocationChange(id.clone(), version);
+        let missing = || StateError::Corrupt { key: key.to_bytes(), reason: "it is missing".to_owned() };
+        read::<RevocationChange>(view, &key)?.ok_or_else(missing)
+    };
+    while list.time > instant {
+        let Some(previous) = list.version.checked_sub(1).filter(|version| *version > 0) else {
+            return Ok(None);
+        };
+        let last = change(list.version)?;
+        list = list.before(&last, &change(previous)?);
+    }
+    Ok(Some(list))
+}
+
+/// Whether `agent` may issue credentials of a schema in the name of `party` at `instant`: because it is the same
+/// member, or has a mandate.
+///
+/// # Errors
+/// [`StateError`].
+pub fn may_issue(
+    view: &(impl StateView + ?Sized),
+    party: PartyId,
+    agent: PartyId,
+    schema: &SchemaId,
+    instant: UnixMillis,
+) -> Result<bool, StateError> {
+    if party == agent {
+        return Ok(true);
+    }
+    let mandate: Option<Mandate> = read(view, &StateKey::Mandate(party, agent, schema.clone()))?;
+    Ok(mandate.is_some_and(|mandate| mandate.from <= instant && instant < mandate.until))
 }

@@ -8,7 +8,7 @@
 use crate::execute::{Header, Outcome, execute_verified};
 use crate::state::{StateError, StateKey, StateView};
 use crate::tx::{Envelope, SignedEnvelope, Tx, VerifiedEnvelope};
-use crate::{agreement, cdr, membership, settlement, tariff};
+use crate::{agreement, cdr, membership, registry, settlement, tariff};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -25,6 +25,7 @@ pub fn reads(envelope: &Envelope) -> Vec<StateKey> {
         Tx::Tariff(tx) => tariff::reads(&mut keys, sender, tx),
         Tx::Cdr(tx) => cdr::reads(&mut keys, sender, tx),
         Tx::Settlement(tx) => settlement::reads(&mut keys, tx),
+        Tx::Registry(tx) => registry::reads(&mut keys, sender, tx),
     }
     keys
 }

@@ -157,6 +157,49 @@ pub enum RejectCode {
     LimitReached,
     #[error("an amount would not fit into 64 bits of millionths")]
     Overflow,
+    // Registry.
+    #[error(
+        "the DID's document has no usable keys, or too many, or repeats itself, or the DID is not of this network and key"
+    )]
+    BadDid,
+    #[error("the DID is another member's")]
+    NotDidOwner,
+    #[error("the version is not the next one of the DID's document")]
+    WrongDidVersion,
+    #[error("the proof that the document's first key is in the sender's hands is wrong")]
+    BadDidProof,
+    #[error("no such DID: publish it first")]
+    UnknownDid,
+    #[error("an object with this id is published already; objects never change")]
+    ObjectExists,
+    #[error("the object's id does not name what it builds on")]
+    WrongObjectId,
+    #[error("the schema has no attributes, or more than 125, or one twice")]
+    BadSchema,
+    #[error("no such schema: publish it first")]
+    UnknownSchema,
+    #[error("no such credential definition: publish it first")]
+    UnknownCredentialDefinition,
+    #[error("credentials of this definition cannot be revoked")]
+    NotRevocable,
+    #[error("a revocation registry has from 2 to 32,768 places")]
+    BadRegistrySize,
+    #[error("no such revocation registry: publish it first")]
+    UnknownRevocationRegistry,
+    #[error("the version is not the next one of the revocation list")]
+    WrongRevocationVersion,
+    #[error(
+        "a revocation list's time is in whole seconds, after the last one's and within ten minutes of the block's"
+    )]
+    BadRevocationTime,
+    #[error(
+        "an index is out of order, out of range or revoked (or valid) already, there are more than 4,096, or any in the first list"
+    )]
+    BadRevocationIndexes,
+    #[error("the mandate ends before it begins")]
+    BadMandatePeriod,
+    #[error("there is no such mandate")]
+    UnknownMandate,
 }
 
 impl RejectCode {

@@ -4,7 +4,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use eroam_domain::agreement::AgreementId;
 use eroam_domain::cdr::{CdrId, EvsePseudonym};
 use eroam_domain::codec::{self, Digest, ShortText};
-use eroam_domain::ids::PartyId;
+use eroam_domain::ids::{CredentialDefinitionId, EroamDid, PartyId, RevocationRegistryId, SchemaId};
 use eroam_domain::money::Currency;
 use eroam_domain::tariff::TariffId;
 use eroam_domain::time::SettlementPeriod;
@@ -56,6 +56,20 @@ pub enum StateKey {
     /// The time of the block in which a tariff was published: [`eroam_domain::time::UnixMillis`]. Bookkeeping: not in
     /// [`state_digest`].
     TariffPublished(PartyId, TariffId, u32),
+    /// [`crate::registry::DidRecord`].
+    Did(EroamDid),
+    /// [`crate::registry::SchemaRecord`].
+    Schema(SchemaId),
+    /// [`crate::registry::DefinitionRecord`].
+    CredentialDefinition(CredentialDefinitionId),
+    /// [`crate::registry::RegistryRecord`].
+    RevocationRegistry(RevocationRegistryId),
+    /// The newest list: [`crate::registry::RevocationList`].
+    RevocationList(RevocationRegistryId),
+    /// What a version of the list changed: [`crate::registry::RevocationChange`].
+    RevocationChange(RevocationRegistryId, u32),
+    /// That an issuer (the second) acts in a member's (the first's) name: [`crate::registry::Mandate`].
+    Mandate(PartyId, PartyId, SchemaId),
 }
 
 impl StateKey {

@@ -10,6 +10,7 @@ mod lifecycle;
 mod limits;
 mod properties;
 mod reads;
+mod registry;
 mod rejects;
 mod settlements;
 mod snapshots;

@@ -1,7 +1,8 @@
 //! Transactions and the signed envelope they travel in.
 
 use crate::{
-    agreement::AgreementTx, cdr::CdrTx, membership::MembershipTx, settlement::SettlementTx, tariff::TariffTx,
+    agreement::AgreementTx, cdr::CdrTx, membership::MembershipTx, registry::RegistryTx,
+    settlement::SettlementTx, tariff::TariffTx,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
@@ -91,6 +92,8 @@ pub enum Tx {
     Cdr(CdrTx),
     /// Money.
     Settlement(SettlementTx),
+    /// What verifiers of credentials need.
+    Registry(RegistryTx),
 }
 
 /// A transaction with everything that is signed.

@@ -13,6 +13,7 @@ use eroam_domain::time::{PeriodKind, SettlementPeriod, UnixMillis};
 use eroam_ledger::agreement::AgreementTx;
 use eroam_ledger::cdr::CdrTx;
 use eroam_ledger::membership::MembershipTx;
+use eroam_ledger::registry::RegistryTx;
 use eroam_ledger::reject::ItemOutcome;
 use eroam_ledger::settlement::SettlementTx;
 use eroam_ledger::tariff::TariffTx;
@@ -186,6 +187,13 @@ pub enum TxKind {
     AttestDeposit,
     ClosePeriod,
     AttestPayout,
+    PublishDid,
+    PublishSchema,
+    PublishCredentialDefinition,
+    PublishRevocationRegistry,
+    UpdateRevocation,
+    GrantMandate,
+    RevokeMandate,
 }
 
 impl TxKind {
@@ -207,6 +215,13 @@ impl TxKind {
             Tx::Settlement(SettlementTx::AttestDeposit { .. }) => Self::AttestDeposit,
             Tx::Settlement(SettlementTx::ClosePeriod { .. }) => Self::ClosePeriod,
             Tx::Settlement(SettlementTx::AttestPayout { .. }) => Self::AttestPayout,
+            Tx::Registry(RegistryTx::PublishDid { .. }) => Self::PublishDid,
+            Tx::Registry(RegistryTx::PublishSchema { .. }) => Self::PublishSchema,
+            Tx::Registry(RegistryTx::PublishCredentialDefinition { .. }) => Self::PublishCredentialDefinition,
+            Tx::Registry(RegistryTx::PublishRevocationRegistry { .. }) => Self::PublishRevocationRegistry,
+            Tx::Registry(RegistryTx::UpdateRevocation { .. }) => Self::UpdateRevocation,
+            Tx::Registry(RegistryTx::GrantMandate { .. }) => Self::GrantMandate,
+            Tx::Registry(RegistryTx::RevokeMandate { .. }) => Self::RevokeMandate,
         }
     }
 
@@ -228,6 +243,13 @@ impl TxKind {
             Self::AttestDeposit => "settlement.attest_deposit",
             Self::ClosePeriod => "settlement.close_period",
             Self::AttestPayout => "settlement.attest_payout",
+            Self::PublishDid => "registry.publish_did",
+            Self::PublishSchema => "registry.publish_schema",
+            Self::PublishCredentialDefinition => "registry.publish_credential_definition",
+            Self::PublishRevocationRegistry => "registry.publish_revocation_registry",
+            Self::UpdateRevocation => "registry.update_revocation",
+            Self::GrantMandate => "registry.grant_mandate",
+            Self::RevokeMandate => "registry.revoke_mandate",
         }
     }
 }

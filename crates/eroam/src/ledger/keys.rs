@@ -11,6 +11,10 @@ use eroam_ledger::agreement::{AgreementRecord, AgreementStatus};
 use eroam_ledger::cdr::CdrRecord;
 use eroam_ledger::genesis::Parameters;
 use eroam_ledger::membership::Member;
+use eroam_ledger::registry::{
+    DefinitionRecord, DidDocument, DidRecord, DidService, Mandate, RegistryRecord, RevocationChange,
+    RevocationList, SchemaRecord,
+};
 use eroam_ledger::settlement::ClosedPeriod;
 use eroam_ledger::state::{Account, AttestationKind, StateKey};
 use serde_json::{Value, json};
@@ -19,7 +23,9 @@ use std::str::FromStr;
 
 /// The keys that can be asked for, as they are written.
 pub const USAGE: &str = "parameters; member PARTY; agreement ID; terms ID VERSION; tariff PARTY ID VERSION; \
-                         cdr OPERATOR ID; balance PARTY CURRENCY; closed-period PERIOD CURRENCY";
+                         cdr OPERATOR ID; balance PARTY CURRENCY; closed-period PERIOD CURRENCY; did DID; schema ID; \
+                         credential-definition ID; revocation-registry ID; revocation-list ID; \
+                         revocation-change ID VERSION; mandate PARTY ISSUER SCHEMA";
 
 /// Words that name no key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +78,19 @@ pub fn parse(words: &[String]) -> Result<StateKey, KeyError> {
         ["closed-period", period, currency] => {
             StateKey::ClosedPeriod(word("settlement period", period)?, word("currency", currency)?)
         }
+        ["did", did] => StateKey::Did(word("DID", did)?),
+        ["schema", id] => StateKey::Schema(word("schema's id", id)?),
+        ["credential-definition", id] => {
+            StateKey::CredentialDefinition(word("credential definition's id", id)?)
+        }
+        ["revocation-registry", id] => StateKey::RevocationRegistry(word("revocation registry's id", id)?),
+        ["revocation-list", id] => StateKey::RevocationList(word("revocation registry's id", id)?),
+        ["revocation-change", id, version] => {
+            StateKey::RevocationChange(word("revocation registry's id", id)?, word("version", version)?)
+        }
+        ["mandate", p, issuer, schema] => {
+            StateKey::Mandate(party(p)?, party(issuer)?, word("schema's id", schema)?)
+        }
         _ => return Err(KeyError::Unknown(parts.join(" "))),
     })
 }
@@ -99,6 +118,13 @@ pub const fn kind(key: &StateKey) -> &'static str {
         StateKey::Attestation(..) => "attestation",
         StateKey::Attested(..) => "attested deposits",
         StateKey::TariffPublished(..) => "publication of a tariff",
+        StateKey::Did(..) => "did",
+        StateKey::Schema(..) => "schema",
+        StateKey::CredentialDefinition(..) => "credential-definition",
+        StateKey::RevocationRegistry(..) => "revocation-registry",
+        StateKey::RevocationList(..) => "revocation-list",
+        StateKey::RevocationChange(..) => "revocation-change",
+        StateKey::Mandate(..) => "mandate",
     }
 }
 
@@ -128,6 +154,12 @@ pub fn in_words(key: &StateKey) -> String {
         StateKey::Unpaid(currency) | StateKey::Attested(currency) => format!("{kind} {currency}"),
         StateKey::Attestation(AttestationKind::Deposit, reference) => format!("deposit {reference}"),
         StateKey::Attestation(AttestationKind::Payout, reference) => format!("payout {reference}"),
+        StateKey::Did(did) => format!("{kind} {did}"),
+        StateKey::Schema(id) => format!("{kind} {id}"),
+        StateKey::CredentialDefinition(id) => format!("{kind} {id}"),
+        StateKey::RevocationRegistry(id) | StateKey::RevocationList(id) => format!("{kind} {id}"),
+        StateKey::RevocationChange(id, version) => format!("{kind} {id} {version}"),
+        StateKey::Mandate(party, issuer, schema) => format!("{kind} {party} {issuer} {schema}"),
     }
 }
 
@@ -178,6 +210,27 @@ pub fn value(key: &StateKey, bytes: &[u8]) -> Value {
             let owes = |(debtor, creditor, micros): &(PartyId, PartyId, i64)| json!({ "debtor": debtor, "creditor": creditor, "amount": money(*micros) });
             json!({ "net": net, "gross": closed.gross.iter().map(owes).collect::<Vec<_>>() })
         }),
+        StateKey::Did(_) => decoded(
+            bytes,
+            |did: DidRecord| json!({ "member": did.member, "version": did.version, "document": document(&did.document) }),
+        ),
+        StateKey::Schema(_) => {
+            decoded(bytes, |schema: SchemaRecord| json!({ "attributes": schema.attributes }))
+        }
+        StateKey::CredentialDefinition(_) => decoded(bytes, definition),
+        StateKey::RevocationRegistry(_) => decoded(bytes, registry),
+        StateKey::RevocationList(_) => decoded(bytes, |list: RevocationList| {
+            let indexes = 0..u32::try_from(list.revoked.len().saturating_mul(8)).unwrap_or(u32::MAX);
+            let revoked: Vec<u32> = indexes.filter(|i| list.is_revoked(*i) == Some(true)).collect();
+            json!({ "version": list.version, "time": list.time.to_string(), "accumulator": list.accumulator, "revoked": revoked })
+        }),
+        StateKey::RevocationChange(..) => {
+            decoded(bytes, |change: RevocationChange| revocation_change(&change))
+        }
+        StateKey::Mandate(..) => decoded(
+            bytes,
+            |mandate: Mandate| json!({ "from": mandate.from.to_string(), "until": mandate.until.to_string() }),
+        ),
         _ => None,
     };
     known.unwrap_or_else(|| json!(hex(bytes)))
@@ -185,6 +238,40 @@ pub fn value(key: &StateKey, bytes: &[u8]) -> Value {
 
 fn decoded<T: BorshDeserialize>(bytes: &[u8], show: impl FnOnce(T) -> Value) -> Option<Value> {
     from_bytes(bytes).ok().map(show)
+}
+
+/// A DID's keys and services.
+pub(crate) fn document(document: &DidDocument) -> Value {
+    let service = |s: &DidService| json!({ "id": s.id, "type": s.kind, "endpoint": s.endpoint });
+    json!({ "keys": document.keys, "services": document.services.iter().map(service).collect::<Vec<_>>() })
+}
+
+/// Keys that were published as JSON; other text as it is.
+fn published(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| json!(text))
+}
+
+pub(crate) fn definition(record: DefinitionRecord) -> Value {
+    json!({ "schema": record.schema, "revocable": record.revocable, "value": published(record.value.as_str()) })
+}
+
+pub(crate) fn registry(record: RegistryRecord) -> Value {
+    json!({
+        "credential_definition": record.definition,
+        "size": record.size,
+        "tails_hash": record.tails_hash,
+        "tails_location": record.tails_location,
+        "public_keys": published(record.public_keys.as_str()),
+    })
+}
+
+pub(crate) fn revocation_change(change: &RevocationChange) -> Value {
+    json!({
+        "time": change.time.to_string(),
+        "accumulator": change.accumulator,
+        "revoked": change.revoked,
+        "reinstated": change.reinstated,
+    })
 }
 
 fn agreement(record: AgreementRecord) -> Value {
@@ -254,6 +341,8 @@ pub fn in_a_line(value: &Value) -> String {
 mod tests {
     use super::*;
 
+    const DID: &str = "did:eroam:0123456789abcdef:0123456789abcdef0123456789abcdef";
+
     #[test]
     fn the_words_of_a_key_name_it_again() {
         let id = "ab".repeat(32);
@@ -266,6 +355,13 @@ mod tests {
             "cdr ES-SLV demo-0001".to_owned(),
             "balance PT-LUZ EUR".to_owned(),
             "closed-period 2026-05 EUR".to_owned(),
+            format!("did {DID}"),
+            format!("schema {DID}/anoncreds/v1/schema/driver%20card/1.0"),
+            format!("credential-definition {DID}/anoncreds/v1/credential-definition/0123456789abcdef/a"),
+            format!("revocation-registry {DID}/anoncreds/v1/revocation-registry/0123456789abcdef/a"),
+            format!("revocation-list {DID}/anoncreds/v1/revocation-registry/0123456789abcdef/a"),
+            format!("revocation-change {DID}/anoncreds/v1/revocation-registry/0123456789abcdef/a 7"),
+            format!("mandate PT-LUZ ES-SLV {DID}/anoncreds/v1/schema/driver%20card/1.0"),
         ] {
             let key = parse(std::slice::from_ref(&words)).unwrap();
             assert_eq!(in_words(&key), words);
@@ -287,6 +383,8 @@ mod tests {
             ("agreement 12", "`12` is no agreement's id"),
             ("closed-period may EUR", "`may` is no settlement period"),
             ("terms 12 x", "`12` is no agreement's id"),
+            ("did did:key:z6Mk", "`did:key:z6Mk` is no DID"),
+            ("schema PT-LUZ", "/anoncreds/v1/schema/<name>/<version>"),
         ] {
             let error = parse(&[words.to_owned()]).unwrap_err().to_string();
             assert!(error.contains(says), "`{says}` is not in: {error}");

@@ -1,6 +1,6 @@
 //! `eroam ledger block` and `eroam ledger tx`: blocks and envelopes for people.
 
-use super::keys::{in_a_line, status_in_words};
+use super::keys::{self, in_a_line, status_in_words};
 use super::reader::{Reader, ReaderError};
 use super::recheck::outcome_in_words;
 use eroam_chain::block::Block;
@@ -13,6 +13,7 @@ use eroam_ledger::agreement::{AgreementRecord, AgreementTx};
 use eroam_ledger::cdr::CdrTx;
 use eroam_ledger::membership::MembershipTx;
 use eroam_ledger::query;
+use eroam_ledger::registry::RegistryTx;
 use eroam_ledger::reject::{Item, ItemOutcome, RejectCode};
 use eroam_ledger::settlement::{CreditReservation, SettlementTx};
 use eroam_ledger::state::{StateError, StateKey, read};
@@ -467,6 +468,34 @@ fn says(tx: &Tx) -> Value {
             SettlementTx::AttestDeposit { party, amount, reference }
             | SettlementTx::AttestPayout { party, amount, reference },
         ) => json!({ "party": party, "amount": amount.to_string(), "reference": reference }),
+        Tx::Registry(tx) => says_registry(tx),
+    }
+}
+
+fn says_registry(tx: &RegistryTx) -> Value {
+    match tx {
+        RegistryTx::PublishDid { did, version, document, .. } => {
+            json!({ "did": did, "version": version, "document": keys::document(document) })
+        }
+        RegistryTx::PublishSchema { id, schema } => {
+            json!({ "schema": id, "attributes": schema.attributes })
+        }
+        RegistryTx::PublishCredentialDefinition { id, definition } => {
+            json!({ "credential_definition": id, "says": keys::definition(definition.clone()) })
+        }
+        RegistryTx::PublishRevocationRegistry { id, registry } => {
+            json!({ "revocation_registry": id, "says": keys::registry(registry.clone()) })
+        }
+        RegistryTx::UpdateRevocation { id, version, change } => {
+            json!({ "revocation_registry": id, "version": version, "change": keys::revocation_change(change) })
+        }
+        RegistryTx::GrantMandate { agent, schema, mandate } => json!({
+            "issuer": agent,
+            "schema": schema,
+            "from": mandate.from.to_string(),
+            "until": mandate.until.to_string(),
+        }),
+        RegistryTx::RevokeMandate { agent, schema } => json!({ "issuer": agent, "schema": schema }),
     }
 }
 

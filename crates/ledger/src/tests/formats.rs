@@ -1,9 +1,14 @@
 //! Canonical bytes: golden hashes, round trips, and bytes that are nothing.
 
 use super::fixture::*;
+use super::registry::{
+    definition_id, did_on, grant, publish_definition, publish_did, publish_registry, publish_schema,
+    registry_id, schema_id, update,
+};
 use crate::agreement::{AgreementTx, agreement_id, terms_digest};
 use crate::cdr::CdrTx;
 use crate::membership::MembershipTx;
+use crate::registry::RegistryTx;
 use crate::reject::{Item, ItemOutcome, RejectCode, outcome_root};
 use crate::settlement::SettlementTx;
 use crate::state::StateKey;
@@ -31,6 +36,13 @@ pub(super) fn kind(tx: &Tx) -> &'static str {
         Tx::Settlement(SettlementTx::AttestDeposit { .. }) => "AttestDeposit",
         Tx::Settlement(SettlementTx::ClosePeriod { .. }) => "ClosePeriod",
         Tx::Settlement(SettlementTx::AttestPayout { .. }) => "AttestPayout",
+        Tx::Registry(RegistryTx::PublishDid { .. }) => "PublishDid",
+        Tx::Registry(RegistryTx::PublishSchema { .. }) => "PublishSchema",
+        Tx::Registry(RegistryTx::PublishCredentialDefinition { .. }) => "PublishCredentialDefinition",
+        Tx::Registry(RegistryTx::PublishRevocationRegistry { .. }) => "PublishRevocationRegistry",
+        Tx::Registry(RegistryTx::UpdateRevocation { .. }) => "UpdateRevocation",
+        Tx::Registry(RegistryTx::GrantMandate { .. }) => "GrantMandate",
+        Tx::Registry(RegistryTx::RevokeMandate { .. }) => "RevokeMandate",
     }
 }
 
@@ -50,6 +62,8 @@ fn one_of_each() -> Vec<Tx> {
     };
     let cdr = roaming.cdr(1, on(1, 10, 8), 10_000);
     let accepted = terms_digest(&terms, from);
+    let did = did_on(network(), hom());
+    let definition = definition_id(did, &schema_id(did));
     vec![
         Tx::Membership(MembershipTx::rotate(network(), vis(), &key_of("new"))),
         Tx::Agreement(AgreementTx::Propose { terms: terms.clone(), effective_from: from }),
@@ -65,6 +79,13 @@ fn one_of_each() -> Vec<Tx> {
         deposit(hom(), 10 * EUR, "in"),
         close(month(1)),
         payout(hom(), 10 * EUR, "out"),
+        publish_did(network(), hom()),
+        publish_schema(did),
+        publish_definition(did, schema_id(did), true),
+        publish_registry(definition.clone(), 100),
+        update(&registry_id(&definition), 2, on(1, 2, 0), &[1, 5], &[3]),
+        grant(arb(), schema_id(did), on(1, 1, 0), on(2, 1, 0)),
+        Tx::Registry(RegistryTx::RevokeMandate { agent: arb(), schema: schema_id(did) }),
     ]
 }
 
@@ -107,6 +128,13 @@ const GOLDEN: &[(&str, &str)] = &[
     ("AttestDeposit", "85ce99b8c9a167578c396da28435fa61b9eebbbe8444e0e4dba4ec21ebf43ef1"),
     ("ClosePeriod", "b25f0e5f6fc56190b92b6332f8f209a2f8c253b6b93cae5b69ec4da77d79c969"),
     ("AttestPayout", "321c9033b51103315996832f6c408ba96b5547857a3089fd204e1669cf387d80"),
+    ("PublishDid", "dbc7afaa34b0b42ceb67a9ffc1cf6888bf07893a3447ae51f9857bab735a1173"),
+    ("PublishSchema", "33a7567d1b3982424ffea6c83db07bea328673fc0da76ac757d6ce48ddd26bab"),
+    ("PublishCredentialDefinition", "30c3754a2f7504873eff5cf4f6070b296f87348e775cef40c39e2459aae937b6"),
+    ("PublishRevocationRegistry", "2d7251a17a82ae9f233de3cb4db55f6594ef0fb42faab0f0f0e06adff94213fb"),
+    ("UpdateRevocation", "1b2fcb034bdcf0b722c1b9820294474ccedb79a8389820ce535e62d11f9f03d2"),
+    ("GrantMandate", "56fde89f4dcdca7d76ebe7b85e54038de5e540001b29a626330e5b7e8e6b5223"),
+    ("RevokeMandate", "8282ad861033e70b9cb5332be37a862097f0828295518cfbb2685c47c7d6d811"),
     ("envelope", "87f2da23659c302a5df59e8a8a54e0a557177aea5363e3a1aac67f2ad09bf9ce"),
     ("genesis", "2628d6170671dbdb710143e498607b4c85b53f43502bf144e15aa91d2753dd4a"),
     ("snapshot", "fbc84c96b0e492c577dd741f75ff89dddcfd49aae66e7f260fd220f577db3525"),
@@ -136,7 +164,7 @@ fn every_transaction_survives_its_bytes() {
 
 #[test]
 fn every_code_survives_its_bytes() {
-    // 64 codes or so: the first byte says which; those with contents need more bytes.
+    // 86 codes: the first byte says which; those with contents need more bytes.
     let mut codes = 0;
     for first in 0..=u8::MAX {
         let bytes = [0usize, 1, 16].map(|more| [vec![first], vec![0; more]].concat());
@@ -149,7 +177,7 @@ fn every_code_survives_its_bytes() {
             assert!(first >= codes, "a gap in the codes");
         }
     }
-    assert_eq!(codes, 68);
+    assert_eq!(codes, 86);
 }
 
 proptest! {
@@ -166,7 +194,7 @@ proptest! {
     /// Far more of these get past the first fields.
     #[test]
     fn damaged_envelopes_never_panic_and_stay_canonical(
-        which in 0usize..14,
+        which in 0usize..21,
         damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in any::<prop::sample::Index>(),
         whole in any::<bool>(),
@@ -201,7 +229,7 @@ proptest! {
 
     #[test]
     fn envelopes_survive_their_bytes(
-        which in 0usize..14, version in any::<u8>(), key in any::<u32>(), lane in any::<u16>(), sequence in any::<u64>(),
+        which in 0usize..21, version in any::<u8>(), key in any::<u32>(), lane in any::<u16>(), sequence in any::<u64>(),
         network in any::<[u8; 32]>(),
     ) {
         let chain = Chain::new();

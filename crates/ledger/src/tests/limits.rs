@@ -1,10 +1,16 @@
 //! Nothing is written that could not be stored: how large each kind of key and value can become.
 
 use super::fixture::*;
+use super::registry::{did_on, registry_id};
 use crate::agreement::{AgreementRecord, AgreementStatus, Pending, SUCCESSORS_MAX, VERSIONS_MAX, Version};
 use crate::cdr::{ADJUSTMENTS_MAX, CdrRecord, EvseDay, RECORDS_PER_EVSE_DAY_MAX};
 use crate::genesis::{MEMBERS_MAX, Parameters};
 use crate::membership::{KEYS_MAX, KeyRecord, Member, Roles};
+use crate::registry::{
+    ATTRIBUTES_MAX, DID_KEYS_MAX, DID_SERVICES_MAX, DefinitionRecord, DidDocument, DidRecord, DidService,
+    Mandate, REGISTRY_SIZE_MAX, REVOCATION_CHANGES_MAX, RegistryRecord, RevocationChange, RevocationList,
+    SchemaRecord,
+};
 use crate::reject::RejectCode;
 use crate::settlement::{
     Attestation, ClosedPeriod, Exposure, NetPosition, PAIRS_MAX, PERIOD_AGREEMENTS_MAX, PeriodPairs,
@@ -18,7 +24,7 @@ use eroam_domain::agreement::{
 };
 use eroam_domain::cdr::{Adjustment, AgreementRef, CdrId, CdrStatus, EvsePseudonym};
 use eroam_domain::codec::{self, Digest, ShortText};
-use eroam_domain::ids::PartyId;
+use eroam_domain::ids::{CredentialDefinitionId, IdHash, PartyId, SchemaId};
 use eroam_domain::money::Money;
 use eroam_domain::quantity::{BasisPoints, DurationMs, MilliAmperes, WattHours, Watts};
 use eroam_domain::tariff::{
@@ -187,7 +193,47 @@ fn greatest(key: &StateKey) -> usize {
             applied: true,
         }),
         StateKey::TariffPublished(..) => size(&UnixMillis::EPOCH),
+        StateKey::Did(_) => {
+            let service = DidService { id: text(), kind: text(), endpoint: text() };
+            let document = DidDocument {
+                keys: vec![PublicKey([7; 32]); DID_KEYS_MAX],
+                services: vec![service; DID_SERVICES_MAX],
+            };
+            size(&DidRecord { member: hom(), version: 1, document })
+        }
+        StateKey::Schema(_) => size(&SchemaRecord { attributes: vec![text(); ATTRIBUTES_MAX] }),
+        StateKey::CredentialDefinition(_) => {
+            size(&DefinitionRecord { schema: schema(), revocable: true, value: text() })
+        }
+        StateKey::RevocationRegistry(_) => size(&RegistryRecord {
+            definition: definition(),
+            size: REGISTRY_SIZE_MAX,
+            tails_hash: text(),
+            tails_location: text(),
+            public_keys: text(),
+        }),
+        StateKey::RevocationList(_) => size(&RevocationList {
+            version: 1,
+            time: UnixMillis::EPOCH,
+            accumulator: text(),
+            revoked: vec![255; REGISTRY_SIZE_MAX as usize / 8],
+        }),
+        StateKey::RevocationChange(..) => size(&RevocationChange {
+            time: UnixMillis::EPOCH,
+            accumulator: text(),
+            revoked: vec![1; REVOCATION_CHANGES_MAX],
+            reinstated: Vec::new(),
+        }),
+        StateKey::Mandate(..) => size(&Mandate { from: UnixMillis::EPOCH, until: UnixMillis::EPOCH }),
     }
+}
+
+fn schema() -> SchemaId {
+    SchemaId { did: did_on(DIGEST, hom()), name: text(), version: text() }
+}
+
+fn definition() -> CredentialDefinitionId {
+    CredentialDefinitionId { did: did_on(DIGEST, hom()), schema: IdHash::of(&schema()), tag: text() }
 }
 
 /// Money that is given back can add pairs to a period that is full: each by a record of an agreement of its own, so
@@ -198,6 +244,7 @@ fn one_of_each_key() -> Vec<StateKey> {
     let tariff: TariffId = text();
     let cdr: CdrId = text();
     let period = month(1);
+    let registry = registry_id(&definition());
     vec![
         StateKey::Parameters,
         StateKey::Lane(vis(), 0),
@@ -218,6 +265,13 @@ fn one_of_each_key() -> Vec<StateKey> {
         StateKey::Attestation(AttestationKind::Deposit, text()),
         StateKey::Attested(eur()),
         StateKey::TariffPublished(vis(), tariff, 1),
+        StateKey::Did(registry.did),
+        StateKey::Schema(schema()),
+        StateKey::CredentialDefinition(definition()),
+        StateKey::RevocationRegistry(registry.clone()),
+        StateKey::RevocationList(registry.clone()),
+        StateKey::RevocationChange(registry, 1),
+        StateKey::Mandate(hom(), arb(), schema()),
     ]
 }
 

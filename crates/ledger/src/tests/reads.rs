@@ -261,3 +261,26 @@ fn an_attempt_on_a_storage_that_fails_fails() {
     let missing = attempt(&failing, &signed, None, &header(&chain)).unwrap();
     assert_eq!(missing, Attempt::Missing([StateKey::Member(tr1()).to_bytes()].into()));
 }
+
+#[test]
+fn what_a_registrys_transactions_touch_follows_from_them_alone() {
+    use super::registry::{grant, make_issuer, schema_id, update, with_registry};
+    use crate::registry::RegistryTx;
+    let mut chain = Chain::new();
+    make_issuer(&mut chain, arb());
+    let mut again = chain.fork();
+    let id = with_registry(&mut chain, 20);
+    chain.ok(hom(), update(&id, 1, chain.now, &[], &[]));
+    chain.ok(hom(), update(&id, 2, later(chain.now, 1000), &[1], &[]));
+    chain.ok(hom(), grant(arb(), schema_id(id.did), on(1, 1, 0), on(2, 1, 0)));
+    chain.ok(hom(), Tx::Registry(RegistryTx::RevokeMandate { agent: arb(), schema: schema_id(id.did) }));
+    for (_, signed, _) in &chain.log {
+        let header = header(&again);
+        let (outcome, fetched) = one_by_one(&again.state, signed, &header);
+        assert!(fetched.is_empty(), "{}: {fetched:?}", kind(&signed.envelope().tx));
+        assert_eq!(outcome, execute(&again.state, signed, &header).unwrap());
+        let declared: BTreeSet<Vec<u8>> = reads(signed.envelope()).iter().map(StateKey::to_bytes).collect();
+        assert!(outcome.writes.keys().all(|key| declared.contains(key)));
+        again.state.apply(outcome.writes);
+    }
+}

@@ -5,12 +5,17 @@
 //! out, and a refusal must change nothing but, at most, the lane. So a ladder proves the order of its checks.
 
 use super::fixture::*;
+use super::registry::{
+    definition_id, did_on, document, grant, make_issuer, publish_definition, publish_did, publish_registry,
+    publish_schema, registry_id, schema_id, update, with_registry,
+};
 use crate::agreement::{AgreementRecord, AgreementTx, VERSIONS_MAX, Version, terms_digest};
 use crate::cdr::{CdrRecord, CdrTx, DAY_SLOTS, EvseDay, RECORDS_PER_EVSE_DAY_MAX};
 use crate::membership::{KEYS_MAX, MembershipTx};
+use crate::registry::{Mandate, REGISTRY_SIZE_MAX, RegistryTx, RevocationChange, SchemaRecord, did_digest};
 use crate::reject::RejectCode;
 use crate::settlement::{Attestation, CreditReservation, PAIR_BALANCE_MAX, SettlementTx};
-use crate::state::{Account, AttestationKind, StateKey};
+use crate::state::{Account, AttestationKind, StateKey, StateView as _};
 use crate::tariff::TariffTx;
 use crate::tx::{Envelope, LANES_MAX, PublicKey, Tx};
 use ed25519_dalek::SigningKey;
@@ -614,6 +619,324 @@ fn close_ladder() -> Ladder {
     Ladder { name: "close", rungs, base }
 }
 
+fn registry_tx(c: &mut Case) -> &mut RegistryTx {
+    match &mut c.tx {
+        Tx::Registry(tx) => tx,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn did_ladder() -> Ladder {
+    use RejectCode::*;
+    let base = Case::new(hom(), |chain, _| publish_did(chain.network, hom()));
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (BadDid, |c| {
+            let RegistryTx::PublishDid { document, .. } = registry_tx(c) else { panic!() };
+            document.keys = vec![document.keys[0]; 2];
+        }),
+        (NotDidOwner, |c| {
+            let (network, did) = (c.chain.network, did_on(c.chain.network, hom()));
+            let tx =
+                RegistryTx::publish_did(network, vis(), did, 1, document(hom()), &key_of("DID of PT-HOM"));
+            c.chain.fork().ok(vis(), Tx::Registry(tx.clone()));
+            c.chain.ok(vis(), Tx::Registry(tx));
+        }),
+        (WrongDidVersion, |c| {
+            let RegistryTx::PublishDid { version, .. } = registry_tx(c) else { panic!() };
+            *version = 2;
+        }),
+        (BadDidProof, |c| {
+            let RegistryTx::PublishDid { proof, .. } = registry_tx(c) else { panic!() };
+            proof[5] ^= 1;
+        }),
+    ];
+    Ladder { name: "did", rungs, base }
+}
+
+/// HOM's DID belongs to VIS after all.
+fn give_did_away(c: &mut Case) {
+    let key = StateKey::Did(did_on(c.chain.network, hom()));
+    let mut record: crate::registry::DidRecord = c.chain.read(&key).unwrap();
+    record.member = vis();
+    c.chain.put(&key, &record);
+}
+
+/// HOM's DID is not registered.
+fn forget_did(c: &mut Case) {
+    c.chain.state.apply([(StateKey::Did(did_on(c.chain.network, hom())).to_bytes(), None)].into());
+}
+
+fn forget(c: &mut Case, key: &StateKey) {
+    c.chain.state.apply([(key.to_bytes(), None)].into());
+}
+
+fn schema_ladder() -> Ladder {
+    use RejectCode::*;
+    let base = Case::new(hom(), |chain, _| {
+        chain.ok(hom(), publish_did(chain.network, hom()));
+        publish_schema(did_on(chain.network, hom()))
+    });
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (UnknownDid, forget_did),
+        (NotDidOwner, |c| {
+            if c.chain.state.get(&StateKey::Did(did_on(c.chain.network, hom())).to_bytes()).unwrap().is_some()
+            {
+                give_did_away(c);
+            }
+        }),
+        (BadSchema, |c| {
+            let RegistryTx::PublishSchema { schema, .. } = registry_tx(c) else { panic!() };
+            schema.attributes.push(schema.attributes[0].clone());
+        }),
+        (ObjectExists, |c| {
+            let id = schema_id(did_on(c.chain.network, hom()));
+            c.chain.put(&StateKey::Schema(id), &SchemaRecord { attributes: Vec::new() });
+        }),
+    ];
+    Ladder { name: "schema", rungs, base }
+}
+
+fn definition_ladder() -> Ladder {
+    use RejectCode::*;
+    let base = Case::new(hom(), |chain, _| {
+        chain.ok(hom(), publish_did(chain.network, hom()));
+        let did = did_on(chain.network, hom());
+        chain.ok(hom(), publish_schema(did));
+        publish_definition(did, schema_id(did), true)
+    });
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (UnknownDid, forget_did),
+        (NotDidOwner, |c| c.sender = tr1()),
+        (WrongRole, |c| {
+            let key = StateKey::Member(hom());
+            let mut member: crate::membership::Member = c.chain.read(&key).unwrap();
+            member.roles = crate::membership::Roles::RESOLVER;
+            c.chain.put(&key, &member);
+        }),
+        (WrongObjectId, |c| {
+            let RegistryTx::PublishCredentialDefinition { definition, .. } = registry_tx(c) else { panic!() };
+            definition.schema.version = ShortText::new("9").unwrap();
+        }),
+        (UnknownSchema, |c| {
+            let id = schema_id(did_on(c.chain.network, hom()));
+            forget(c, &StateKey::Schema(id));
+        }),
+        (ObjectExists, |c| {
+            let did = did_on(c.chain.network, hom());
+            let key = StateKey::CredentialDefinition(definition_id(did, &schema_id(did)));
+            c.chain.put(&key, &0u8);
+        }),
+    ];
+    Ladder { name: "definition", rungs, base }
+}
+
+fn registry_ladder() -> Ladder {
+    use RejectCode::*;
+    let base = Case::new(hom(), |chain, _| {
+        chain.ok(hom(), publish_did(chain.network, hom()));
+        let did = did_on(chain.network, hom());
+        chain.ok(hom(), publish_schema(did));
+        chain.ok(hom(), publish_definition(did, schema_id(did), true));
+        publish_registry(definition_id(did, &schema_id(did)), REGISTRY_SIZE_MAX)
+    });
+    fn definition_key(c: &Case) -> StateKey {
+        let did = did_on(c.chain.network, hom());
+        StateKey::CredentialDefinition(definition_id(did, &schema_id(did)))
+    }
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (UnknownDid, |c| {
+            let RegistryTx::PublishRevocationRegistry { id, .. } = registry_tx(c) else { panic!() };
+            id.did = did_on(Digest::ZERO, hom());
+        }),
+        (WrongObjectId, |c| {
+            let RegistryTx::PublishRevocationRegistry { registry, .. } = registry_tx(c) else { panic!() };
+            registry.definition.tag = ShortText::new("another").unwrap();
+        }),
+        (UnknownCredentialDefinition, |c| {
+            let key = definition_key(c);
+            forget(c, &key);
+        }),
+        (NotDidOwner, |c| {
+            // VIS makes a registry of its own for HOM's definition.
+            let network = c.chain.network;
+            c.chain.ok(vis(), publish_did(network, vis()));
+            let RegistryTx::PublishRevocationRegistry { id, .. } = registry_tx(c) else { panic!() };
+            id.did = did_on(network, vis());
+            c.sender = vis();
+        }),
+        (NotRevocable, |c| {
+            let key = definition_key(c);
+            if let Some(mut definition) = c.chain.read::<crate::registry::DefinitionRecord>(&key) {
+                definition.revocable = false;
+                c.chain.put(&key, &definition);
+            }
+        }),
+        (BadRegistrySize, |c| {
+            let RegistryTx::PublishRevocationRegistry { registry, .. } = registry_tx(c) else { panic!() };
+            registry.size = REGISTRY_SIZE_MAX + 1;
+        }),
+        (ObjectExists, |c| {
+            let did = did_on(c.chain.network, hom());
+            let key = StateKey::RevocationRegistry(registry_id(&definition_id(did, &schema_id(did))));
+            c.chain.put(&key, &0u8);
+        }),
+    ];
+    Ladder { name: "registry", rungs, base }
+}
+
+fn revocation_ladder() -> Ladder {
+    use RejectCode::*;
+    fn change(c: &mut Case) -> (&mut u32, &mut RevocationChange) {
+        match registry_tx(c) {
+            RegistryTx::UpdateRevocation { version, change, .. } => (version, change),
+            other => panic!("{other:?}"),
+        }
+    }
+    let base = Case::new(hom(), |chain, _| {
+        let id = with_registry(chain, 20);
+        chain.ok(hom(), update(&id, 1, chain.now, &[], &[]));
+        chain.now = later(chain.now, 5_000);
+        update(&id, 2, chain.now, &[1, 2, 19], &[])
+    });
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (UnknownDid, forget_did),
+        (NotDidOwner, |c| c.sender = vis()),
+        (UnknownRevocationRegistry, |c| {
+            let RegistryTx::UpdateRevocation { id, .. } = registry_tx(c) else { panic!() };
+            id.tag = ShortText::new("another").unwrap();
+        }),
+        (WrongRevocationVersion, |c| *change(c).0 = 1),
+        (BadRevocationTime, |c| change(c).1.time = later(on(1, 20, 12), 5_001)),
+        (BadRevocationIndexes, |c| change(c).1.revoked = vec![2, 1]),
+    ];
+    Ladder { name: "revocation", rungs, base }
+}
+
+#[test]
+fn a_list_is_refused_for_its_time_and_its_indexes() {
+    let Ladder { base, .. } = revocation_ladder();
+    let start = on(1, 20, 12);
+    let with = |time: UnixMillis, revoked: &[u32], reinstated: &[u32]| {
+        let mut case = base.clone();
+        let RegistryTx::UpdateRevocation { change, .. } = registry_tx(&mut case) else { panic!() };
+        (change.time, change.revoked, change.reinstated) = (time, revoked.to_vec(), reinstated.to_vec());
+        case.refusal()
+    };
+    let fine = later(start, 5_000);
+    assert_eq!(with(fine, &[1], &[]), None);
+    assert_eq!(with(fine, &[], &[]), None, "a list may be published again with a new time");
+    for time in [start, later(start, 5_500), later(start, 606_000)] {
+        assert_eq!(with(time, &[1], &[]), Some(RejectCode::BadRevocationTime), "{time:?}");
+    }
+    assert_eq!(with(later(start, 605_000), &[1], &[]), None);
+    for (revoked, reinstated) in [
+        (&[0][..], &[][..]),
+        (&[20], &[]),
+        (&[3, 3], &[]),
+        (&[3, 2], &[]),
+        (&[], &[3]),
+        (&[3], &[3]),
+        (&[u32::MAX], &[]),
+    ] {
+        let found = with(fine, revoked, reinstated);
+        assert_eq!(found, Some(RejectCode::BadRevocationIndexes), "{revoked:?} {reinstated:?}");
+    }
+    let mut first = Chain::new();
+    let id = with_registry(&mut first, 20);
+    assert_eq!(first.refused(hom(), update(&id, 1, first.now, &[1], &[])), RejectCode::BadRevocationIndexes);
+}
+
+#[test]
+fn a_document_of_a_did_is_refused_for_each_fault() {
+    let Ladder { base, .. } = did_ladder();
+    type Edit = fn(&mut crate::registry::DidDocument);
+    let edits: [Edit; 6] = [
+        |d| d.keys.clear(),
+        |d| d.keys = (0..9).map(|n| PublicKey::of(&key_of(&n.to_string()))).collect(),
+        |d| d.keys.push(PublicKey([0; 32])),
+        |d| d.keys[0] = PublicKey::of(&key_of("another")),
+        |d| d.services = vec![d.services[0].clone(); 2],
+        |d| {
+            let service = |n: u8| crate::registry::DidService {
+                id: ShortText::new(&n.to_string()).unwrap(),
+                ..d.services[0].clone()
+            };
+            d.services = (0..5).map(service).collect();
+        },
+    ];
+    for (place, edit) in edits.iter().enumerate() {
+        let mut case = base.clone();
+        let (network, did) = (case.chain.network, did_on(case.chain.network, hom()));
+        let mut document = document(hom());
+        edit(&mut document);
+        let key = key_of(&format!("DID of {}", hom()));
+        case.tx = Tx::Registry(RegistryTx::publish_did(network, hom(), did, 1, document, &key));
+        assert_eq!(case.refusal(), Some(RejectCode::BadDid), "edit {place}");
+    }
+    // A DID of another network.
+    let mut case = base;
+    let did = did_on(Digest::ZERO, hom());
+    let key = key_of(&format!("DID of {}", hom()));
+    let network = case.chain.network;
+    assert_ne!(did_digest(network, hom(), &did, 1, &document(hom())), Digest::ZERO);
+    case.tx = Tx::Registry(RegistryTx::publish_did(network, hom(), did, 1, document(hom()), &key));
+    assert_eq!(case.refusal(), Some(RejectCode::BadDid));
+}
+
+fn grant_ladder() -> Ladder {
+    use RejectCode::*;
+    fn mandate(c: &mut Case) -> &mut Mandate {
+        match registry_tx(c) {
+            RegistryTx::GrantMandate { mandate, .. } => mandate,
+            other => panic!("{other:?}"),
+        }
+    }
+    let base = Case::new(hom(), |chain, _| {
+        make_issuer(chain, arb());
+        chain.ok(hom(), publish_did(chain.network, hom()));
+        let did = did_on(chain.network, hom());
+        chain.ok(hom(), publish_schema(did));
+        grant(arb(), schema_id(did), on(1, 1, 0), on(12, 1, 0))
+    });
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (UnknownParty, |c| {
+            let RegistryTx::GrantMandate { agent, .. } = registry_tx(c) else { panic!() };
+            *agent = stranger();
+        }),
+        (WrongRole, |c| {
+            let RegistryTx::GrantMandate { agent, .. } = registry_tx(c) else { panic!() };
+            if *agent != stranger() {
+                *agent = vis();
+            }
+        }),
+        (BadMandatePeriod, |c| *mandate(c) = Mandate { from: on(1, 1, 0), until: on(1, 1, 0) }),
+        (InThePast, |c| {
+            let mandate = mandate(c);
+            if mandate.from < mandate.until {
+                mandate.until = on(1, 20, 12);
+            }
+        }),
+        (UnknownSchema, |c| {
+            let id = schema_id(did_on(c.chain.network, hom()));
+            forget(c, &StateKey::Schema(id));
+        }),
+    ];
+    Ladder { name: "grant", rungs, base }
+}
+
+fn revoke_mandate_ladder() -> Ladder {
+    let base = Case::new(hom(), |chain, _| {
+        make_issuer(chain, arb());
+        chain.ok(hom(), publish_did(chain.network, hom()));
+        let did = did_on(chain.network, hom());
+        chain.ok(hom(), publish_schema(did));
+        chain.ok(hom(), grant(arb(), schema_id(did), on(1, 1, 0), on(12, 1, 0)));
+        Tx::Registry(RegistryTx::RevokeMandate { agent: arb(), schema: schema_id(did) })
+    });
+    let rungs: Vec<(RejectCode, Spoil)> = vec![(RejectCode::UnknownMandate, |c| c.sender = uti())];
+    Ladder { name: "revoke mandate", rungs, base }
+}
+
 fn ladders() -> Vec<Ladder> {
     vec![
         envelope_ladder(),
@@ -631,6 +954,13 @@ fn ladders() -> Vec<Ladder> {
         deposit_ladder(),
         payout_ladder(),
         close_ladder(),
+        did_ladder(),
+        schema_ladder(),
+        definition_ladder(),
+        registry_ladder(),
+        revocation_ladder(),
+        grant_ladder(),
+        revoke_mandate_ladder(),
     ]
 }
 
@@ -675,8 +1005,9 @@ ladders_of_codes! {
     RejectCode::SequenceGap => &["envelope"],
     RejectCode::Expired => &["envelope"],
     RejectCode::BatchSize => &["envelope", "record", "reserve"],
-    RejectCode::WrongRole => &["tariff", "record", "reserve", "deposit", "payout"],
-    RejectCode::UnknownParty => &["propose", "amend", "deposit", "payout"],
+    RejectCode::WrongRole =>
+        &["tariff", "record", "reserve", "deposit", "payout", "definition", "grant"],
+    RejectCode::UnknownParty => &["propose", "amend", "deposit", "payout", "grant"],
     RejectCode::BadKeyProof => &["rotate"],
     RejectCode::KeyReused => &["rotate"],
     RejectCode::TooManyKeys => &["rotate"],
@@ -690,7 +1021,7 @@ ladders_of_codes! {
     RejectCode::OwnProposal => &["accept"],
     RejectCode::TermsDiffer => &["accept"],
     RejectCode::AgreementTerminated => &["accept", "amend", "terminate"],
-    RejectCode::InThePast => &["terminate"],
+    RejectCode::InThePast => &["terminate", "grant"],
     RejectCode::ImmutableTerms => &["amend"],
     RejectCode::WrongAgreementVersion => &["accept", "record", "reserve"],
     RejectCode::NotOwnTariff => &["tariff"],
@@ -733,6 +1064,24 @@ ladders_of_codes! {
     RejectCode::NothingBooked => &["close"],
     RejectCode::LimitReached => &["accept", "record", "resolve", "credit"],
     RejectCode::Overflow => &["record", "deposit", "close"],
+    RejectCode::BadDid => &["did"],
+    RejectCode::NotDidOwner => &["did", "schema", "definition", "registry", "revocation"],
+    RejectCode::WrongDidVersion => &["did"],
+    RejectCode::BadDidProof => &["did"],
+    RejectCode::UnknownDid => &["schema", "definition", "registry", "revocation"],
+    RejectCode::ObjectExists => &["schema", "definition", "registry"],
+    RejectCode::WrongObjectId => &["definition", "registry"],
+    RejectCode::BadSchema => &["schema"],
+    RejectCode::UnknownSchema => &["definition", "grant"],
+    RejectCode::UnknownCredentialDefinition => &["registry"],
+    RejectCode::NotRevocable => &["registry"],
+    RejectCode::BadRegistrySize => &["registry"],
+    RejectCode::UnknownRevocationRegistry => &["revocation"],
+    RejectCode::WrongRevocationVersion => &["revocation"],
+    RejectCode::BadRevocationTime => &["revocation"],
+    RejectCode::BadRevocationIndexes => &["revocation"],
+    RejectCode::BadMandatePeriod => &["grant"],
+    RejectCode::UnknownMandate => &["revoke mandate"],
 }
 
 #[test]
