@@ -8,12 +8,13 @@ const EVERY_KIND: [DependencyKind; 3] =
     [DependencyKind::Normal, DependencyKind::Development, DependencyKind::Build];
 
 /// A crate and the crates of this workspace that it may use. `testkit` may use any.
-const EDGES: [(&str, &[&str]); 8] = [
-    ("eroam", &["chain", "domain", "gateway", "ledger", "light", "store", "wire"]),
+const EDGES: [(&str, &[&str]); 9] = [
+    ("eroam", &["chain", "domain", "gateway", "ledger", "light", "ssi", "store", "wire"]),
     ("chain", &["domain", "ledger", "light"]),
     ("light", &["domain", "ledger"]),
     ("store", &["domain", "gateway"]),
     ("gateway", &["domain", "ledger", "wire"]),
+    ("ssi", &["domain"]),
     ("wire", &["domain"]),
     ("ledger", &["domain"]),
     ("domain", &[]),
@@ -163,7 +164,7 @@ fn light_clients_and_rules_are_built_without_the_engine() {
     let engine = engine.map(|part| format!("commonware-{part}"));
     let shown = tree_of("eroam-chain");
     assert!(engine.iter().all(|part| shown.contains(part)), "the names of the engine's parts have changed");
-    for package in ["eroam-domain", "eroam-ledger", "eroam-light"] {
+    for package in ["eroam-domain", "eroam-ledger", "eroam-light", "eroam-ssi"] {
         let tree = tree_of(package);
         assert!(tree.contains(package), "{package} is not in its own tree");
         let heavy = |name: &&String| engine.contains(name) || name.starts_with("tokio") || *name == "mio";
