@@ -1,6 +1,7 @@
 //! The command line. Part of the program, not of the library: errors end here, with their causes in one line.
 
 mod ledger;
+mod registry;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -44,6 +45,9 @@ enum Command {
     /// Look at a ledger that no program runs, check it, take it elsewhere
     #[command(subcommand)]
     Ledger(ledger::LedgerCommand),
+    /// What verifiers and issuers of credentials look up and publish, over HTTP
+    #[command(subcommand)]
+    Registry(registry::RegistryCommand),
     /// Check a receipt or a state proof with nothing but the genesis of its network: offline, without any ledger
     Verify(ledger::VerifyArgs),
     /// Measure
@@ -211,6 +215,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Demo(args) => run_demo(&args),
         Command::Replay(args) => run_replay(args),
         Command::Ledger(command) => ledger::run(command),
+        Command::Registry(command) => registry::run(command),
         Command::Verify(args) => ledger::verify(&args),
         Command::Bench(BenchCommand::Price(args)) => show_bench("price", &args, bench::price(args.records)?),
         Command::Bench(BenchCommand::Execute(args)) => {

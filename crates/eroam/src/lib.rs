@@ -1,7 +1,9 @@
 //! The eroam binary's own parts: the command line, a consortium in one process, replay, demo and benchmarks.
 
+pub mod agent;
 pub mod bench;
 pub mod consortium;
 pub mod demo;
 pub mod ledger;
+pub mod registry;
 pub mod replay;

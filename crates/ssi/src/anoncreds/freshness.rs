@@ -33,10 +33,12 @@ impl FreshnessPolicy {
         self
     }
 
-    /// The interval to ask for: from the oldest of the accepted lists to now.
+    /// The interval to ask for: from the oldest of the accepted lists to now, and at least a second. ACA-Py 1.7.0 takes
+    /// an interval that ends where it begins for one that begins at no time, so that any old list would do.
     #[must_use]
     pub fn interval(&self, now: Timestamp) -> super::Interval {
         let from = self.0.values().map(|Freshness::Exactly(timestamp)| *timestamp).min();
-        super::Interval { from, to: Some(now) }
+        let after = from.and_then(|from| Timestamp::new(from.seconds().checked_add(1)?).ok());
+        super::Interval { from, to: Some(after.map_or(now, |after| after.max(now))) }
     }
 }

@@ -327,7 +327,7 @@ impl ProofRequest {
         let common = |restriction: &Restriction, non_revoked: Option<Interval>, mut value: Value| {
             if let Some(members) = value.as_object_mut() {
                 if !restriction.is_none() {
-                    members.insert("restrictions".to_owned(), restriction.to_value());
+                    members.insert("restrictions".to_owned(), restriction.to_list());
                 }
                 if let Some(interval) = non_revoked {
                     members.insert("non_revoked".to_owned(), interval.to_value());

@@ -183,7 +183,15 @@ impl Restriction {
         }
     }
 
-    pub(super) fn to_value(&self) -> Value {
+    /// As a list of alternatives: some readers take nothing else at the top.
+    pub(super) fn to_list(&self) -> Value {
+        match self {
+            Self::Any(of) => of.iter().map(Self::to_value).collect(),
+            one => json!([one.to_value()]),
+        }
+    }
+
+    fn to_value(&self) -> Value {
         let list = |of: &[Self]| of.iter().map(Self::to_value).collect::<Vec<_>>();
         match self {
             _ if self.is_none() => json!({}),

@@ -1,0 +1,413 @@
+//! An agent of one organisation or device on the network: an inbox for DIDComm envelopes over HTTP, and a way to send.
+//!
+//! What a message may do is decided by the state machines of [`eroam_ssi::protocol`]; here envelopes are opened, replays
+//! are dropped, questions about what is spoken are answered, and unknown protocols are refused with a problem report.
+//! Everything else waits for whoever asks with [`Agent::receive`].
+//!
+//! ```text
+//! HTTP POST -> open with one of our keys -> authenticated? -> seen before? -> known protocol? -> waits for its taker
+//! ```
+//! An envelope is answered 202 as soon as it is opened; what becomes of its message is said by messages. Its methods
+//! wait, so they must not be called from a thread of an asynchronous runtime.
+//!
+//! What it deliberately does not do: decide which hosts an endpoint may name. A process that must not be led to
+//! addresses inside its own network has to run behind a proxy that refuses them.
+//!
+//! Source: Aries RFC 0025 (HTTP transport).
+
+mod inbox;
+
+use eroam_domain::quantity::DurationMs;
+use eroam_domain::time::UnixMillis;
+use eroam_ssi::did::{self, Did, DidError, Document, Endpoint, VerificationKey};
+use eroam_ssi::didcomm::envelope::PackError;
+use eroam_ssi::didcomm::{Channel, MEDIA_TYPE, Message, MessageId, OsRng, SigningKey, seal};
+use eroam_ssi::protocol::did_exchange::{self, Connection, Ours, Requester, Responder};
+use eroam_ssi::protocol::out_of_band::{Invitation, InvitationService};
+use eroam_ssi::protocol::{
+    self, Family, Illegal, Incoming, Outgoing, SealError, discover_features, problem_report,
+};
+use inbox::{Inbox, Shared};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// So long an agent waits for another's HTTP server.
+const SEND_WITHIN: Duration = Duration::from_secs(20);
+
+/// What went wrong between two agents.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The inbox cannot listen.
+    #[error("the agent cannot listen on {address}: free the address, or name another")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Nothing came in time.
+    #[error("no {wanted} came within {} s", .within.as_secs())]
+    Silence {
+        /// What was waited for.
+        wanted: String,
+        /// How long.
+        within: Duration,
+    },
+    /// The inbox has stopped.
+    #[error("the agent's inbox has stopped")]
+    Stopped,
+    /// The message cannot be sent.
+    #[error("the agent at {endpoint} cannot be reached, or does not take the message: {reason}")]
+    Unreachable {
+        /// Where it was sent.
+        endpoint: String,
+        /// What the transport said.
+        reason: String,
+    },
+    /// The message cannot be sealed.
+    #[error("the message cannot be sealed")]
+    Pack(#[from] PackError),
+    /// The message of a handshake cannot be sealed.
+    #[error("the message cannot be sealed")]
+    Seal(#[from] SealError),
+    /// A message or a step that the protocol does not allow.
+    #[error(transparent)]
+    Illegal(#[from] Illegal),
+    /// Our own identifier cannot be made.
+    #[error("no identifier can be made for the endpoint")]
+    Did(#[from] DidError),
+    /// The other side ended the exchange.
+    #[error("the other side ended it: {0}")]
+    Abandoned(String),
+    /// The key is not one of ours.
+    #[error("the connection's key is not one of this agent's")]
+    ForeignKey,
+}
+
+/// The keys of an agent, by their public half.
+type Keys = HashMap<VerificationKey, Arc<SigningKey>>;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The time of this machine.
+#[must_use]
+pub fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).ok().and_then(UnixMillis::new).unwrap_or(UnixMillis::EPOCH)
+}
+
+/// The time of this machine after `duration`.
+#[must_use]
+pub fn in_time(duration: Duration) -> UnixMillis {
+    let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let now = now();
+    now.checked_add(DurationMs::from_millis(ms)).unwrap_or(now)
+}
+
+/// An agent that listens. Dropping it closes its inbox.
+pub struct Agent {
+    label: String,
+    endpoint: Endpoint,
+    shared: Arc<Shared>,
+    inbox: Inbox,
+    /// What came and nobody has taken yet.
+    waiting: Mutex<Vec<Incoming>>,
+    /// Whom we know.
+    connections: Mutex<HashMap<Channel, Connection>>,
+    /// Protocols that its user speaks besides those of [`Family`], as `https://…/charging/1.0`.
+    own: Vec<String>,
+    http: ureq::Agent,
+}
+
+impl Agent {
+    /// Listens on `address` (port 0: any that is free) and is reached there. `label` is what it calls itself.
+    ///
+    /// # Errors
+    /// [`AgentError::Listen`].
+    pub fn start(label: &str, address: SocketAddr) -> Result<Self, AgentError> {
+        let shared = Arc::new(Shared::default());
+        let (inbox, address) =
+            Inbox::start(address, &shared).map_err(|source| AgentError::Listen { address, source })?;
+        let http = ureq::Agent::new_with_config(
+            ureq::Agent::config_builder()
+                .timeout_global(Some(SEND_WITHIN))
+                .max_redirects(0)
+                .http_status_as_error(true)
+                .build(),
+        );
+        let endpoint = Endpoint::parse(&format!("http://{address}")).ok_or(AgentError::Stopped)?;
+        Ok(Self {
+            label: label.to_owned(),
+            endpoint,
+            shared,
+            inbox,
+            waiting: Mutex::new(Vec::new()),
+            connections: Mutex::default(),
+            own: Vec::new(),
+            http,
+        })
+    }
+
+    /// Lets messages of a protocol through that is not one of [`Family`]: its URI up to the version.
+    #[must_use]
+    pub fn speaking(mut self, protocol: &str) -> Self {
+        self.own.push(protocol.to_owned());
+        self
+    }
+
+    /// Where others send to.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// A new key and its `did:peer:2`, for one connection.
+    ///
+    /// # Errors
+    /// [`AgentError::Did`].
+    pub fn new_identity(&self) -> Result<Ours, AgentError> {
+        let key = SigningKey::generate(&mut OsRng);
+        let ours = Ours::peer(key.verification_key(), &self.endpoint, &[])?;
+        lock(&self.shared.keys).insert(key.verification_key(), Arc::new(key));
+        Ok(ours)
+    }
+
+    fn key(&self, public: &VerificationKey) -> Result<Arc<SigningKey>, AgentError> {
+        lock(&self.shared.keys).get(public).cloned().ok_or(AgentError::ForeignKey)
+    }
+
+    /// An invitation with a key of its own, and the state that waits for its requests until `deadline`.
+    ///
+    /// # Errors
+    /// [`AgentError::Did`].
+    pub fn invite(&self, deadline: UnixMillis) -> Result<(Invitation, Responder), AgentError> {
+        let ours = self.new_identity()?;
+        let service = InvitationService::Did(ours.did().clone());
+        let invitation = Invitation::new(new_id(), Some(&self.label), service);
+        let responder = Responder::invited(&invitation, *ours.key(), deadline);
+        Ok((invitation, responder))
+    }
+
+    /// Waits for somebody who was invited, under a new identity of ours.
+    ///
+    /// # Errors
+    /// [`AgentError`].
+    pub fn accept(
+        &self,
+        invitation: &Invitation,
+        invited: &Responder,
+        within: Duration,
+    ) -> Result<Connection, AgentError> {
+        let Responder::Invited { key, .. } = invited else {
+            return Err(Illegal::OutOfOrder { state: invited.name(), event: "accept" }.into());
+        };
+        let request = self.receive("request to connect", within, |incoming| {
+            incoming.channel().ours == *key
+                && incoming.message().kind().name() == "request"
+                && incoming.message().parent_thread() == Some(invitation.id())
+        })?;
+        let (requested, _) = self.answering(&request, invited.handle(&request, now(), did::resolve))?;
+        let ours = self.new_identity()?;
+        let (responded, effects) = requested.respond(ours, &*self.key(key)?, new_id(), now())?;
+        self.handshake(&effects)?;
+        let thread = request.message().thread().clone();
+        let complete = self.receive("end of the connecting", within, |incoming| {
+            incoming.message().thread() == &thread && incoming.message().kind().name() != "request"
+        })?;
+        let (completed, _) = self.answering(&complete, responded.handle(&complete, now(), did::resolve))?;
+        match completed {
+            Responder::Completed(connection) => Ok(self.known(*connection)),
+            other => Err(AgentError::Abandoned(other.name().to_owned())),
+        }
+    }
+
+    /// Answers an invitation, under a new identity of ours, and waits until the connection is made.
+    ///
+    /// # Errors
+    /// [`AgentError`].
+    pub fn connect(&self, invitation: &Invitation, within: Duration) -> Result<Connection, AgentError> {
+        let (ours, deadline) = (self.new_identity()?, in_time(within));
+        let (requester, effects) =
+            Requester::start(invitation, ours, &self.label, new_id(), deadline, did::resolve)?;
+        let Requester::Requested { request, .. } = &requester else { return Err(AgentError::Stopped) };
+        self.handshake(&effects)?;
+        let response = self.receive("answer to the request to connect", within, |incoming| {
+            incoming.message().thread() == request
+        })?;
+        let handled = requester.handle(&response, now(), new_id(), did::resolve);
+        let (completed, effects) = self.answering(&response, handled)?;
+        self.handshake(&effects)?;
+        match completed {
+            Requester::Completed(connection) => Ok(self.known(*connection)),
+            other => Err(AgentError::Abandoned(other.name().to_owned())),
+        }
+    }
+
+    fn known(&self, connection: Connection) -> Connection {
+        lock(&self.connections).insert(connection.channel(), connection.clone());
+        connection
+    }
+
+    /// Sends what a handshake wants to send.
+    fn handshake(&self, effects: &[did_exchange::Effect]) -> Result<(), AgentError> {
+        for effect in effects {
+            if let did_exchange::Effect::Send(outgoing) = effect {
+                self.send_outgoing(outgoing)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_outgoing(&self, outgoing: &Outgoing) -> Result<(), AgentError> {
+        let key = self.key(&outgoing.sender)?;
+        let envelope = protocol::seal(outgoing, &key, &mut OsRng)?;
+        self.post(outgoing.target.endpoint(), &envelope)
+    }
+
+    /// Sends a message over a connection.
+    ///
+    /// # Errors
+    /// [`AgentError`].
+    pub fn send(&self, connection: &Connection, message: &Message) -> Result<(), AgentError> {
+        let key = self.key(connection.ours().key())?;
+        let envelope = seal(message, connection.target(), &key, &mut OsRng)?;
+        self.post(connection.target().endpoint(), &envelope)
+    }
+
+    fn post(&self, endpoint: &Endpoint, envelope: &[u8]) -> Result<(), AgentError> {
+        let sent = self.http.post(endpoint.as_str()).header("Content-Type", MEDIA_TYPE).send(envelope);
+        let unreachable = |error: ureq::Error| AgentError::Unreachable {
+            endpoint: endpoint.as_str().to_owned(),
+            reason: error.to_string(),
+        };
+        sent.map(drop).map_err(unreachable)
+    }
+
+    /// The next message that `wanted` takes; others stay and wait for theirs. `what` it is, for the error.
+    ///
+    /// # Errors
+    /// [`AgentError::Silence`], [`AgentError::Stopped`].
+    pub fn receive(
+        &self,
+        what: &str,
+        within: Duration,
+        wanted: impl Fn(&Incoming) -> bool,
+    ) -> Result<Incoming, AgentError> {
+        let until = Instant::now() + within;
+        loop {
+            for incoming in self.inbox.take() {
+                self.admit(incoming);
+            }
+            let mut waiting = lock(&self.waiting);
+            if let Some(place) = waiting.iter().position(&wanted) {
+                return Ok(waiting.remove(place));
+            }
+            drop(waiting);
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(AgentError::Silence { wanted: what.to_owned(), within });
+            }
+            if let Some(incoming) = self.inbox.wait(left)? {
+                self.admit(incoming);
+            }
+        }
+    }
+
+    /// Answers what everybody answers, and keeps the rest.
+    fn admit(&self, incoming: Incoming) {
+        let kind = incoming.message().kind();
+        let is_own = self.own.iter().any(|uri| kind.to_string().starts_with(&format!("{uri}/")));
+        let answer = match Family::of(kind) {
+            _ if is_own => None,
+            Err(illegal) => Some(problem_report::answer(&incoming, &illegal, new_id())),
+            Ok(Family::DiscoverFeatures | Family::DiscoverFeaturesOld) if kind.name().starts_with("quer") => {
+                let own: Vec<&str> = self.own.iter().map(String::as_str).collect();
+                Some(discover_features::answer(&incoming, &own, new_id()).ok())
+            }
+            Ok(_) => None,
+        };
+        let Some(answer) = answer else {
+            lock(&self.waiting).push(incoming);
+            return;
+        };
+        let connection = lock(&self.connections).get(&incoming.channel()).cloned();
+        match (answer, connection) {
+            (Some(message), Some(connection)) => {
+                if let Err(error) = self.send(&connection, &message) {
+                    tracing::debug!(%error, "agent.answer");
+                }
+            }
+            (Some(message), None) => self.reply(&incoming, &message),
+            (None, _) => {}
+        }
+    }
+
+    /// The next message of a connection, on a thread if one is named.
+    ///
+    /// # Errors
+    /// As [`Self::receive`].
+    pub fn receive_from(
+        &self,
+        connection: &Connection,
+        thread: Option<&MessageId>,
+        within: Duration,
+    ) -> Result<Incoming, AgentError> {
+        self.receive("message of the connection", within, |incoming| {
+            incoming.channel() == connection.channel()
+                && thread.is_none_or(|thread| incoming.message().thread() == thread)
+        })
+    }
+
+    /// Passes on what a state machine made of a message; tells the other side if it made nothing of it.
+    fn answering<T>(&self, incoming: &Incoming, handled: Result<T, Illegal>) -> Result<T, AgentError> {
+        if let Err(illegal) = &handled
+            && let Some(report) = problem_report::answer(incoming, illegal, new_id())
+        {
+            self.reply(incoming, &report);
+        }
+        Ok(handled?)
+    }
+
+    /// Answers somebody who has no connection yet, if their key says where they are. Best effort.
+    fn reply(&self, incoming: &Incoming, message: &Message) {
+        let did = incoming.message().body().get("did").and_then(serde_json::Value::as_str);
+        let document = did.and_then(|did| Did::parse(did).ok()).and_then(|did| did::resolve(&did).ok());
+        let theirs = incoming.channel().theirs;
+        let target = document.filter(|document: &Document| document.has_key(&theirs));
+        let Some(target) = target.and_then(|document| document.target().cloned()) else { return };
+        let outgoing = Outgoing { message: message.clone(), sender: incoming.channel().ours, target };
+        if let Err(error) = self.send_outgoing(&outgoing) {
+            tracing::debug!(%error, "agent.reply");
+        }
+    }
+
+    /// As a state machine of a connection is driven: its refusal goes to the other side as a problem report.
+    ///
+    /// # Errors
+    /// [`AgentError::Illegal`].
+    pub fn drive<T>(
+        &self,
+        connection: &Connection,
+        incoming: &Incoming,
+        handled: Result<T, Illegal>,
+    ) -> Result<T, AgentError> {
+        if let Err(illegal) = &handled
+            && let Some(report) = problem_report::answer(incoming, illegal, new_id())
+        {
+            self.send(connection, &report)?;
+        }
+        Ok(handled?)
+    }
+}
+
+/// A fresh id for a message.
+#[must_use]
+pub fn new_id() -> MessageId {
+    MessageId::random(&mut OsRng)
+}
