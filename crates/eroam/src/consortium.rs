@@ -61,6 +61,12 @@ impl Seed {
     pub fn signing_key(self, party: PartyId) -> SigningKey {
         SigningKey::from_bytes(&self.derive("signing key", &[&to_bytes(&party)]).0)
     }
+
+    /// The first key of an organisation's DID.
+    #[must_use]
+    pub fn did_key(self, party: PartyId) -> SigningKey {
+        SigningKey::from_bytes(&self.derive("did key", &[&to_bytes(&party)]).0)
+    }
 }
 
 /// Why a consortium cannot go on.

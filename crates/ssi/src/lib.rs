@@ -33,7 +33,9 @@
 )]
 
 pub mod anoncreds;
+pub mod custody;
 pub mod did;
 pub mod didcomm;
 pub mod json;
 pub mod protocol;
+pub mod sd_jwt;

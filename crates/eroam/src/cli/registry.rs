@@ -9,6 +9,8 @@ use eroam::ledger::{Ledger, LedgerSetup};
 use eroam::registry::{self, Publisher, REGISTRY_LANE, Secret, Server};
 use eroam_chain::directory::Directory;
 use eroam_domain::ids::PartyId;
+use eroam_ledger::query;
+use eroam_ledger::registry::DidDocument;
 use eroam_ledger::tx::PublicKey;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -83,9 +85,18 @@ fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     }
     let (ledger, directory) = open(&args.data, seed)?;
     let client = ledger.client().clone();
+    let mut publishes = None;
     let publishing = match args.publish_as.zip(secret) {
         Some((party, secret)) => {
             let publisher = Publisher::new(client.clone(), party, seed.signing_key(party), REGISTRY_LANE)?;
+            let first = seed.did_key(party);
+            let did = publisher.did_of(&first);
+            let document = DidDocument { keys: vec![PublicKey::of(&first)], services: Vec::new() };
+            // A document that was changed since stays as it is.
+            if query::did(&client, did)?.is_none() {
+                publisher.publish_did(did, document, &first)?;
+            }
+            publishes = Some(format!("publishing as {party}, {did}"));
             Some((publisher, secret))
         }
         None => None,
@@ -100,7 +111,12 @@ fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         Told::new().context("signals cannot be waited for")?
     };
     let server = Server::start(args.listen, router)?;
-    print_line(&format!("serving the registry at http://{}", server.address()))?;
+    let mut told_of = format!("serving the registry at http://{}", server.address());
+    if let Some(publishes) = publishes {
+        told_of = format!("{told_of}\n{publishes}");
+    }
+    // At once: who reads no further than the address may have closed the other end by then.
+    print_line(&told_of)?;
     runtime.block_on(told.wait());
     server.stop();
     drop(ledger);

@@ -63,7 +63,7 @@ impl Problem {
     pub(super) fn publish(error: &PublishError, item: &str) -> Self {
         let status = match error {
             PublishError::Object(_) => StatusCode::BAD_REQUEST,
-            PublishError::Refused(_) => StatusCode::CONFLICT,
+            PublishError::Refused(_) | PublishError::Reinstates(_) => StatusCode::CONFLICT,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, chain(error), item)

@@ -7,7 +7,8 @@
 //! ```
 //! What the ledger has already, with the same content, is answered as if it were new: whoever lost an answer asks
 //! again. A status list has the time of its block in whole seconds, and at least a second more than the last one: it is
-//! named by that.
+//! named by that. A list in which a revoked credential is valid again is refused unless the request says
+//! `"reinstate": true`: an old list, sent once more by software that lost its place, would undo what came since.
 
 use super::answer::{Freshness, Problem, json_text};
 use super::objects::{self, Kind, ObjectError};
@@ -65,6 +66,12 @@ pub enum PublishError {
     /// Another key signs for the member now.
     #[error("the key is not one that signs for {0}")]
     NotItsKey(PartyId),
+    /// A list makes revoked credentials valid again, and nobody said that it shall.
+    #[error(
+        "the list makes {0} revoked credentials valid again: if that is what you want, say \"reinstate\": true; if it is \
+         an old list, begin from the newest one"
+    )]
+    Reinstates(usize),
     /// The ledger's time is at the end of time.
     #[error("the ledger's time is beyond the year 9999")]
     Time,
@@ -150,7 +157,7 @@ impl Publisher {
     ///
     /// # Errors
     /// [`PublishError`].
-    pub fn publish(&self, kind: Kind, json: &[u8]) -> Result<Published, PublishError> {
+    pub fn publish(&self, kind: Kind, json: &[u8], reinstate: bool) -> Result<Published, PublishError> {
         let _turn = self.turn();
         let client = &self.0.client;
         let not_same = PublishError::Refused(RejectCode::ObjectExists);
@@ -194,7 +201,7 @@ impl Publisher {
                 }
                 Ok(published)
             }
-            Kind::StatusList => self.publish_list(json),
+            Kind::StatusList => self.publish_list(json, reinstate),
             Kind::Did => {
                 let (item, field) = (Kind::Did, "kind");
                 let rule = "a DID's document is published by its key, not like this".to_owned();
@@ -203,7 +210,7 @@ impl Publisher {
         }
     }
 
-    fn publish_list(&self, json: &[u8]) -> Result<Published, PublishError> {
+    fn publish_list(&self, json: &[u8], reinstate: bool) -> Result<Published, PublishError> {
         let client = &self.0.client;
         // Read once with some time to know of which registry it is, and then with its own.
         let provisional = with_timestamp(json, 0)?;
@@ -217,6 +224,9 @@ impl Publisher {
         let json = with_timestamp(json, u64::try_from(seconds).map_err(|_| PublishError::Time)?)?;
         let tx = objects::update_revocation(current.as_ref(), &registry, &json)?;
         let RegistryTx::UpdateRevocation { change, .. } = &tx else { return Err(PublishError::Time) };
+        if !reinstate && !change.reinstated.is_empty() {
+            return Err(PublishError::Reinstates(change.reinstated.len()));
+        }
         if let Some(list) = current.filter(|list| is_the_same(list, change)) {
             let value = objects::status_list_json(&id, &registry, &list)?;
             return Ok(Published { id: id.to_string(), value });
@@ -316,6 +326,8 @@ struct Request<'a> {
     kind: Kind,
     #[serde(borrow)]
     value: &'a RawValue,
+    #[serde(default)]
+    reinstate: bool,
 }
 
 /// The routes of the publisher, see the module.
@@ -336,7 +348,7 @@ async fn publish(State(api): State<Api>, headers: HeaderMap, body: Body) -> Resu
         let request: Request<'_> =
             serde_json::from_slice(&body).map_err(|error| Problem::bad(error.to_string(), item))?;
         let kind = request.kind;
-        let published = api.publisher.publish(kind, request.value.get().as_bytes());
+        let published = api.publisher.publish(kind, request.value.get().as_bytes(), request.reinstate);
         let published = published.map_err(|error| Problem::publish(&error, &kind.to_string()))?;
         tracing::info!(kind = %kind, "registry.published");
         Ok(json!({ "id": published.id, "value": published.value }).to_string())
