@@ -1,8 +1,10 @@
-//! Measurements: what pricing and the ledger's rules cost per record, without any engine or store.
+//! Measurements: what pricing and the ledger's rules cost per record, without any engine or store; beside them a whole
+//! network's, and a credential's.
 //!
 //! The workload is generated: sessions of the founders' customers at the founders' stations, one after another at
 //! each EVSE, under all three kinds of tariff, one to four charging periods each.
 
+pub mod credentials;
 pub mod network;
 
 use crate::consortium::Seed;

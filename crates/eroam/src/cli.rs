@@ -6,6 +6,7 @@ mod registry;
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use eroam::bench;
+use eroam::bench::credentials::{CredentialsSetup, PREDICATES_MAX, REGISTRY_MIN};
 use eroam::consortium::{Seed, Setup};
 use eroam::demo;
 use eroam::ledger::{EPOCH_BLOCKS, LedgerSetup};
@@ -136,6 +137,8 @@ enum BenchCommand {
     Idle(BenchIdleArgs),
     /// Stop one validator after another while somebody submits, and see how long the network stands still
     Failover(BenchFailoverArgs),
+    /// Issue, show and verify credentials and seal messages, beside the library of the cryptography alone
+    Credentials(BenchCredentialsArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -172,6 +175,22 @@ struct BenchFailoverArgs {
     /// How many validators, all in this process
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(4..=16))]
     validators: u8,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct BenchCredentialsArgs {
+    /// How often each is done; medians are shown
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    runs: u16,
+    /// Comparisons in the request
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(0..=PREDICATES_MAX as i64))]
+    predicates: u8,
+    /// Also make a revocation registry of so many places, and revoke a hundred of them
+    #[arg(long, value_name = "PLACES", value_parser = clap::value_parser!(u32).range(i64::from(REGISTRY_MIN)..))]
+    registry: Option<u32>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -224,6 +243,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(BenchCommand::Ledger(args)) => bench_ledger(&args),
         Command::Bench(BenchCommand::Idle(args)) => bench_idle(&args),
         Command::Bench(BenchCommand::Failover(args)) => bench_failover(&args),
+        Command::Bench(BenchCommand::Credentials(args)) => bench_credentials(&args),
         Command::Completions { shell } => {
             // Into memory first: the generator panics where it cannot write.
             let mut script = Vec::new();
@@ -394,6 +414,45 @@ fn bench_failover(args: &BenchFailoverArgs) -> anyhow::Result<ExitCode> {
             result.validators,
             result.gap_ms_max,
             gaps.join(", ")
+        ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bench_credentials(args: &BenchCredentialsArgs) -> anyhow::Result<ExitCode> {
+    let setup = CredentialsSetup {
+        runs: usize::from(args.runs),
+        predicates: usize::from(args.predicates),
+        registry: args.registry,
+    };
+    let result = bench::credentials::credentials(setup, &mut |what| eprintln!("{what}"))?;
+    if args.json {
+        print_line(&serde_json::to_string(&result)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows = [
+        ("issue, through JSON", result.issue_ms, Some(result.bare_issue_ms)),
+        ("prepare", result.prepare_ms, None),
+        ("finalize", result.finalize_ms, None),
+        ("both", result.prepare_ms + result.finalize_ms, Some(result.bare_prove_ms)),
+        ("read and verify", result.verify_ms, Some(result.bare_verify_ms)),
+        ("seal 10 kB", result.pack_ms, None),
+        ("open 10 kB", result.unpack_ms, None),
+        ("refuse, at most", result.malformed_refused_ms_max, None),
+    ];
+    print_line(&format!("{:<22}{:>10}{:>14}", "ms", "eroam", "library alone"))?;
+    for (name, ours, bare) in rows {
+        let bare = bare.map_or_else(String::new, |bare| format!("{bare:.3}"));
+        print_line(&format!("{name:<22}{ours:>10.3}{bare:>14}"))?;
+    }
+    print_line(&format!(
+        "{:.0} verifications/s on one thread, {:.0} on {} ({:.2} times as many)",
+        result.verify_per_s_one, result.verify_per_s_all, result.threads, result.verify_threads_speedup
+    ))?;
+    if let Some(large) = result.large {
+        print_line(&format!(
+            "a registry of {}: made in {:.1} s, {} bytes of tails; a witness over 100 revocations in {:.3} ms",
+            large.registry, large.registry_create_s, large.tails_bytes, large.witness_update_100_ms
         ))?;
     }
     Ok(ExitCode::SUCCESS)

@@ -40,7 +40,7 @@ pub(crate) const VALUES: [(&str, &str); 8] = [
 ];
 
 fn id(text: impl ToString) -> ObjectId {
-    ObjectId::new(&text.to_string()).unwrap()
+    ObjectId::new(text.to_string()).unwrap()
 }
 
 pub(crate) fn set(indexes: &[u32], size: u32) -> BTreeSet<RevocationIndex> {

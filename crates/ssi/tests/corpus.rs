@@ -1,0 +1,133 @@
+//! The corpus of the fuzz targets, replayed without a fuzzer: `fuzz/corpus/<target>/{ok,bad}-*`.
+//!
+//! `EROAM_WRITE_CORPUS=1` writes the seeds anew, from what this crate produces and from the recorded messages.
+
+mod anoncreds_world;
+#[path = "../../../fuzz/targets.rs"]
+mod targets;
+
+use anoncreds_world::*;
+use eroam_ssi::anoncreds::{holder, issuer};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use targets::{TARGETS, run};
+
+/// Bytes of the whole corpus.
+const BYTES_MAX: usize = 300 * 1024;
+
+fn fuzz() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz")
+}
+
+fn names(directory: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(directory).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+fn recorded(name: &str) -> Vec<u8> {
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/didcomm");
+    std::fs::read(vectors.join(name)).unwrap()
+}
+
+/// What each target must accept.
+fn proper() -> Vec<(&'static str, Vec<u8>)> {
+    let mut world = World::new();
+    let request = world.request();
+    let presentation = world.present(&request, &world.registry.witness(INDEX));
+    let offer = world.member.offer();
+    let (asked, _) =
+        holder::request(&offer, &world.member.cred_def_id, &world.member.definition, &world.link_secret)
+            .unwrap();
+    let (definition, secret) = (&world.member.definition, &world.member.secret);
+    let issued = issuer::issue(definition, secret, &offer, &asked, &member_values(), None).unwrap();
+    let registry = world.registry.definition.to_json();
+    let tails = [&registry[..], b"\n", &world.registry.tails].concat();
+    let list = world.registry.list.to_json();
+    let delta = world.registry.change(&world.driver, &[], &[1, 2]).to_json();
+    let did = eroam_ssi::didcomm::SigningKey::from_seed(&[1; 32]).verification_key().to_did_key();
+    let document = eroam_ssi::did::resolve(&did).unwrap().to_json().to_string().into_bytes();
+    let query = eroam_ssi::didcomm::MessageId::parse("query-1").unwrap();
+    let query = eroam_ssi::protocol::discover_features::query(&["*"], query).unwrap();
+    vec![
+        ("attachment", recorded("envelopes/signed_attachment.json")),
+        ("basic_message", recorded("messages/12_basic_message.json")),
+        ("credential", issued.to_json()),
+        ("credential_definition", world.member.definition.to_json()),
+        ("credential_offer", offer.to_json()),
+        ("credential_request", asked.to_json()),
+        ("did", did.as_str().as_bytes().to_vec()),
+        ("did_document", document),
+        ("did_exchange", recorded("messages/02_request.json")),
+        ("discover_features", query.to_bytes()),
+        ("envelope", recorded("envelopes/authcrypt.json")),
+        ("envelope", recorded("envelopes/anoncrypt_3.json")),
+        ("invitation", recorded("messages/01_invitation.json")),
+        ("issue_credential", recorded("messages/05_offer_credential.json")),
+        ("issue_credential", recorded("messages/06_request_credential.json")),
+        ("json", br#"{"a":[1,-25,"\u00e4",null,true]}"#.to_vec()),
+        ("message", recorded("messages/03_response.json")),
+        ("notification", recorded("messages/08_ack_credential.json")),
+        ("object_id", world.driver.cred_def_id.as_str().as_bytes().to_vec()),
+        ("present_proof", recorded("messages/09_request_presentation.json")),
+        ("present_proof", recorded("messages/10_presentation.json")),
+        ("presentation", presentation.to_json()),
+        ("problem_report", recorded("messages/13_problem_report.json")),
+        ("proof_request", request.to_json()),
+        ("registry_definition", registry),
+        ("schema", world.member.schema.to_json()),
+        ("status_delta", delta),
+        ("status_list", list),
+        ("tails", tails),
+    ]
+}
+
+fn write_corpus() {
+    for (place, (target, bytes)) in proper().iter().enumerate() {
+        let directory = fuzz().join("corpus").join(target);
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::write(directory.join(format!("ok-{place:02}")), bytes).unwrap();
+        std::fs::write(directory.join("bad-empty"), b"").unwrap();
+        std::fs::write(directory.join("bad-bytes"), b"\xff{\"@id\":").unwrap();
+        // Objects have any name that is printed, and the beginning of a name is one.
+        if *target != "object_id" {
+            std::fs::write(directory.join("bad-deep"), vec![b'['; 40]).unwrap();
+            std::fs::write(directory.join("bad-half"), &bytes[..bytes.len() / 2]).unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_seed_is_accepted_or_refused_as_its_name_says() {
+    if std::env::var_os("EROAM_WRITE_CORPUS").is_some() {
+        write_corpus();
+    }
+    let corpus = fuzz().join("corpus");
+    let mut sum = 0;
+    for (target, _) in TARGETS {
+        let directory = corpus.join(target);
+        let seeds = names(&directory);
+        for kind in ["ok-", "bad-"] {
+            assert!(seeds.iter().any(|seed| seed.starts_with(kind)), "{target} has no seed {kind}*");
+        }
+        for seed in seeds {
+            let bytes = std::fs::read(directory.join(&seed)).unwrap();
+            sum += bytes.len();
+            let accepted = run(target, &bytes);
+            assert!(accepted || !seed.starts_with("ok-"), "{target}/{seed} is refused");
+            assert!(!accepted || !seed.starts_with("bad-"), "{target}/{seed} is accepted");
+        }
+    }
+    assert!(sum <= BYTES_MAX, "the corpus has {sum} bytes");
+}
+
+#[test]
+fn targets_corpora_and_programs_are_the_same() {
+    let targets: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(names(&fuzz().join("corpus")), targets);
+    let programs = names(&fuzz().join("fuzz_targets"));
+    assert_eq!(programs, targets.iter().map(|name| format!("{name}.rs")).collect());
+    let manifest = std::fs::read_to_string(fuzz().join("Cargo.toml")).unwrap();
+    for name in &targets {
+        assert!(manifest.contains(&format!("name = \"{name}\"\n")), "{name} is not in the manifest");
+    }
+}
