@@ -8,6 +8,7 @@ use eroam_ssi::anoncreds::{
     Credential, CredentialDefinition, CredentialOffer, CredentialRequest, ObjectId, Presentation,
     ProofRequest, RevocationRegistryDefinition, Schema, StatusDelta, StatusList, Tails,
 };
+use eroam_ssi::custody::{HolderVault, Passphrase};
 use eroam_ssi::did::{self, Did, Document};
 use eroam_ssi::didcomm::{Attachment, Channel, Message, MessageId, Opened, SigningKey, unpack};
 use eroam_ssi::json;
@@ -18,6 +19,7 @@ use eroam_ssi::protocol::present_proof::{Prover, Verifier};
 use eroam_ssi::protocol::{
     Conversation, Incoming, basic_message, discover_features, notification, problem_report,
 };
+use eroam_ssi::sd_jwt::{PresentedSdJwt, SigningKey as Es256Key, TrustedIssuer, VerifiedStatusList};
 
 /// A target: whether it accepts the bytes.
 pub(crate) type Target = fn(&[u8]) -> bool;
@@ -62,11 +64,39 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("registry_definition", |b| {
         again(b, |b| RevocationRegistryDefinition::from_json(b).ok(), RevocationRegistryDefinition::to_json)
     }),
+    ("sd_jwt", |b| text(b).is_some_and(|t| PresentedSdJwt::parse(t).is_ok())),
+    ("sd_jwt_status_list", sd_jwt_status_list),
     ("schema", |b| again(b, |b| Schema::from_json(b).ok(), Schema::to_json)),
     ("status_delta", |b| again(b, |b| StatusDelta::from_json(b).ok(), StatusDelta::to_json)),
     ("status_list", |b| again(b, |b| StatusList::from_json(b).ok(), StatusList::to_json)),
     ("tails", tails),
+    ("vault", vault),
 ];
+
+/// Who issues the lists of the corpus, and under which name.
+pub(crate) const LIST_ISSUER: &str = "did:eroam:operator";
+/// The name of the list.
+pub(crate) const LIST_URI: &str = "https://operator.example/list";
+
+/// The key of that issuer.
+pub(crate) fn list_key() -> Es256Key {
+    Es256Key::from_scalar(&[1; 32]).unwrap_or_else(|_| unreachable!("ones are a scalar"))
+}
+
+/// What the vaults of the corpus are closed with.
+pub(crate) fn passphrase() -> Passphrase {
+    Passphrase::new("open".to_owned().into()).unwrap_or_else(|_| unreachable!("it is not empty"))
+}
+
+fn sd_jwt_status_list(bytes: &[u8]) -> bool {
+    let issuer = TrustedIssuer::new(LIST_ISSUER, list_key().verifying_key());
+    let (Some(issuer), Some(text)) = (issuer, text(bytes)) else { return false };
+    VerifiedStatusList::verify(text, &issuer, LIST_URI, now(), now()).is_ok()
+}
+
+fn vault(bytes: &[u8]) -> bool {
+    HolderVault::open(bytes, &passphrase()).is_ok()
+}
 
 /// Runs one target.
 ///

@@ -7,10 +7,16 @@ mod anoncreds_world;
 mod targets;
 
 use anoncreds_world::*;
+use eroam_domain::time::UnixMillis;
 use eroam_ssi::anoncreds::{holder, issuer};
-use std::collections::BTreeSet;
+use eroam_ssi::custody::{Cost, HolderVault, Wallet};
+use eroam_ssi::didcomm::OsRng;
+use eroam_ssi::sd_jwt::{
+    ClaimPath, HeldSdJwt, IssueSdJwt, NewStatusList, StatusList as BitList, TrustedIssuer,
+};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use targets::{TARGETS, run};
+use targets::{LIST_ISSUER, LIST_URI, TARGETS, list_key, passphrase, run};
 
 /// Bytes of the whole corpus.
 const BYTES_MAX: usize = 300 * 1024;
@@ -74,18 +80,73 @@ fn proper() -> Vec<(&'static str, Vec<u8>)> {
         ("problem_report", recorded("messages/13_problem_report.json")),
         ("proof_request", request.to_json()),
         ("registry_definition", registry),
+        ("sd_jwt", sd_jwt()),
+        ("sd_jwt_status_list", status_list_token()),
         ("schema", world.member.schema.to_json()),
         ("status_delta", delta),
         ("status_list", list),
         ("tails", tails),
+        ("vault", vault()),
     ]
 }
 
+fn seconds(seconds: i64) -> UnixMillis {
+    UnixMillis::new(seconds * 1000).unwrap()
+}
+
+/// A presentation with one claim shown.
+fn sd_jwt() -> Vec<u8> {
+    let claims = [("station".to_owned(), "S-1".into()), ("operator".to_owned(), "PT-LUZ".into())];
+    let holder = eroam_ssi::sd_jwt::SigningKey::from_scalar(&[2; 32]).unwrap();
+    let credential = IssueSdJwt {
+        issuer: LIST_ISSUER.to_owned(),
+        key_id: None,
+        vct: "station".to_owned(),
+        issued_at: seconds(1),
+        not_before: None,
+        expires_at: seconds(1000),
+        holder: holder.verifying_key(),
+        status: None,
+        claims: claims.into_iter().collect(),
+        disclosable: [ClaimPath::of("operator")].into(),
+        decoys: 1,
+    };
+    let text = credential.sign(&list_key(), &mut OsRng).unwrap();
+    let issuer = TrustedIssuer::new(LIST_ISSUER, list_key().verifying_key()).unwrap();
+    let held = HeldSdJwt::receive(&text, &issuer, holder, seconds(2)).unwrap();
+    let shown = held.present(&[ClaimPath::of("operator")].into(), "wallet", "nonce-0123456789", seconds(2));
+    shown.unwrap().into_bytes()
+}
+
+/// A list that holds at the time of the targets.
+fn status_list_token() -> Vec<u8> {
+    let (mut list, begin) = (BitList::new(100).unwrap(), UnixMillis::EPOCH);
+    list.set(7, true).unwrap();
+    let new = NewStatusList {
+        issuer: LIST_ISSUER.to_owned(),
+        uri: LIST_URI.to_owned(),
+        issued_at: begin,
+        expires_at: seconds(1000),
+        ttl: None,
+    };
+    list.sign(&new, &list_key()).unwrap().into_bytes()
+}
+
+/// An empty wallet at the least cost.
+fn vault() -> Vec<u8> {
+    let cost = Cost::new(8 * 1024, 1, 1).unwrap();
+    let vault = HolderVault::create(&passphrase(), cost, &mut OsRng).unwrap();
+    vault.seal(&Wallet::new(), &mut OsRng).unwrap()
+}
+
 fn write_corpus() {
-    for (place, (target, bytes)) in proper().iter().enumerate() {
+    let mut places = BTreeMap::new();
+    for (target, bytes) in &proper() {
+        let place: &mut u32 = places.entry(*target).or_default();
+        *place += 1;
         let directory = fuzz().join("corpus").join(target);
         std::fs::create_dir_all(&directory).unwrap();
-        std::fs::write(directory.join(format!("ok-{place:02}")), bytes).unwrap();
+        std::fs::write(directory.join(format!("ok-{place}")), bytes).unwrap();
         std::fs::write(directory.join("bad-empty"), b"").unwrap();
         std::fs::write(directory.join("bad-bytes"), b"\xff{\"@id\":").unwrap();
         // Objects have any name that is printed, and the beginning of a name is one.
