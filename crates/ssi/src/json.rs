@@ -49,6 +49,18 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, Js
     serde_json::from_value(value(bytes, bytes_max)?).map_err(JsonError::Malformed)
 }
 
+/// What the reader calls the text of a number where another crate of the build wants numbers of any precision.
+const NUMBER: &str = "$serde_json::private::Number";
+
+/// An integer of 64 bits in its usual form.
+fn number<E: serde::de::Error>(text: &str) -> Result<Value, E> {
+    let signed = text.parse::<i64>().ok().filter(|n| n.to_string() == text).map(Value::from);
+    let unsigned = || text.parse::<u64>().ok().filter(|n| n.to_string() == text).map(Value::from);
+    signed
+        .or_else(unsigned)
+        .ok_or_else(|| E::custom(format_args!("{text} is not an integer of 64 bits in its usual form")))
+}
+
 /// Builds a value and refuses what is ambiguous.
 #[derive(Clone, Copy)]
 struct Strict {
@@ -120,6 +132,9 @@ impl<'de> Visitor<'de> for Strict {
         let below = self.below()?;
         let mut object = Map::new();
         while let Some(key) = map.next_key::<String>()? {
+            if key == NUMBER {
+                return number(&map.next_value::<String>()?);
+            }
             let value = map.next_value_seed(below)?;
             if object.contains_key(&key) {
                 return Err(A::Error::custom(format_args!("the key {key:?} twice in one object")));

@@ -231,12 +231,12 @@ fn all(map: Map<String, Value>, left: &mut usize) -> Result<Restriction, AnonCre
         };
         match (key.as_str(), value) {
             // An empty list says nothing, as in the reference.
-            ("$and", value) => {
-                of.extend(Some(joined(value, left)?).filter(|l| !l.is_empty()).map(Restriction::All))
-            }
-            ("$or", value) => {
-                of.extend(Some(joined(value, left)?).filter(|l| !l.is_empty()).map(Restriction::Any))
-            }
+            ("$and", value) => of.extend(
+                Some(joined(value, left)?).filter(|l| !l.is_empty()).map(|of| one_or(of, Restriction::All)),
+            ),
+            ("$or", value) => of.extend(
+                Some(joined(value, left)?).filter(|l| !l.is_empty()).map(|of| one_or(of, Restriction::Any)),
+            ),
             ("$not", Value::Object(map)) => of.push(Restriction::Not(Box::new(all(map, left)?))),
             (tag, value) => of.push(condition(tag, value)?),
         }
