@@ -9,10 +9,10 @@ use eroam_chain::block::Block;
 use eroam_chain::read_model::{PAGE_MAX, ReadModel};
 use eroam_domain::agreement::{Limits, PriceRule, RoamingAgreement, Shares, Terms, VatTreatment};
 use eroam_domain::cdr::{
-    AcceptanceSignature, AgreementRef, Cdr, CdrId, ChargingPeriod, EvsePseudonym, GridZone, Payer, SessionId,
-    TariffRef, session_digest,
+    AgreementRef, Cdr, CdrId, ChargingPeriod, EvsePseudonym, GridZone, Payer, SessionId, TariffRef,
+    session_digest,
 };
-use eroam_domain::codec::Digest;
+use eroam_domain::codec::{Digest, SignatureBytes};
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::{Currency, Money, Price, Rounding};
 use eroam_domain::quantity::{BasisPoints, DurationMs, WattHours, Watts};
@@ -268,7 +268,7 @@ impl Chain {
             currency: Currency::new("EUR").unwrap(),
             quote: Digest([3; 32]),
             readings: Digest([4; 32]),
-            acceptance: AcceptanceSignature([5; 64]),
+            acceptance: SignatureBytes([5; 64]),
             payer: Payer::Contract { commitment: Digest([6; 32]) },
         }
     }

@@ -134,42 +134,15 @@ pub enum Payer {
     },
     /// The home utility that signed a one-use voucher.
     Voucher {
-        /// SHA-256 of the voucher's one-time key.
-        nullifier: Digest,
+        /// Which one.
+        nullifier: crate::voucher::Nullifier,
     },
 }
 
-/// The driver's acceptance of a quote, signed by the device that took it (the station's operator for a card or a
-/// keypad, the wallet's one-time key for a voucher). It is opaque to the ledger and opened in a dispute.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
-pub struct AcceptanceSignature(pub [u8; 64]);
-
-impl std::fmt::Debug for AcceptanceSignature {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        crate::codec::write_hex(f, &self.0)
-    }
-}
-
-impl Serialize for AcceptanceSignature {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{self:?}"))
-    }
-}
-
-impl<'de> Deserialize<'de> for AcceptanceSignature {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <String as Deserialize>::deserialize(deserializer)?;
-        let (high, low) =
-            text.split_at_checked(64).ok_or_else(|| serde::de::Error::custom("128 hexadecimal digits"))?;
-        let high: Digest = high.parse().map_err(serde::de::Error::custom)?;
-        let low: Digest = low.parse().map_err(serde::de::Error::custom)?;
-        let mut out = [0; 64];
-        for (slot, byte) in out.iter_mut().zip(high.0.into_iter().chain(low.0)) {
-            *slot = byte;
-        }
-        Ok(Self(out))
-    }
-}
+/// The driver's acceptance of a quote, signed by the device that took it: the station's operator for a card or a
+/// keypad, over [`crate::charge::acceptance_digest`]; the wallet's one-time key for a voucher, over
+/// [`crate::voucher::VoucherAcceptance::digest`].
+pub type AcceptanceSignature = crate::codec::SignatureBytes;
 
 /// A charge detail record as it goes to the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]

@@ -11,6 +11,7 @@ use crate::money::{Currency, Price};
 use crate::quantity::WattHours;
 use crate::retail::{PaymentOption, RetailRules, Tier};
 use crate::time::{LocalClock, UnixMillis};
+use crate::voucher::SpentVoucher;
 use borsh::BorshSerialize;
 use serde::{Deserialize, Serialize};
 
@@ -127,6 +128,20 @@ pub enum Denial {
     LedgerRefused,
     #[error("the station is not known to its operator")]
     UnknownStation,
+    #[error("the proof of your contract does not hold: update your wallet, or call your provider")]
+    ProofRejected,
+    #[error("your wallet's proof is older than your provider's newest list: let it prove again")]
+    StaleProof,
+    #[error("the voucher is none of your provider's, or was changed: renew your vouchers")]
+    ForgedVoucher,
+    #[error("the voucher is not valid at this time: renew your vouchers")]
+    VoucherNotValid,
+    #[error("the voucher was used before or is blocked: your wallet has to take another")]
+    VoucherSpent,
+    #[error("the limit is above what the voucher pays: charge less, or use a larger voucher")]
+    VoucherLimit,
+    #[error("the acceptance is not signed for this session")]
+    ForgedAcceptance,
     #[error("you declined the quote")]
     QuoteRefused,
     #[error("the quote was not accepted in time")]
@@ -203,8 +218,9 @@ pub struct Quote {
     pub currency: Currency,
     /// The estimated wholesale price.
     pub wholesale: Price,
-    /// The estimated price for the driver.
-    pub retail: Price,
+    /// The estimated price for the driver by the home utility's rules. `None` for a driver whom the operator does not
+    /// know: the wallet has the rules, and makes it.
+    pub retail: Option<Price>,
     /// When it was made.
     pub made_at: UnixMillis,
     /// The last instant at which it can be accepted.
@@ -232,17 +248,37 @@ pub fn payer_commitment(salt: &Digest, contract: &ContractId) -> Digest {
     Digest::of_value("eroam/payer/1", &(salt, contract))
 }
 
+/// Whose session an operator reports, as far as it knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReportedCustomer {
+    /// The holder of a contract.
+    Contract {
+        /// The home utility's authorization.
+        authorization: AuthorizationRef,
+        /// The customer.
+        contract: ContractId,
+        /// The salt of the record's payer commitment.
+        salt: Digest,
+    },
+    /// Whoever holds a voucher's one-time key; only the home utility knows whom it gave the voucher to.
+    Voucher {
+        /// The voucher, and what its holder agreed to.
+        spent: Box<SpentVoucher>,
+        /// The quote that was accepted.
+        quote: Box<Quote>,
+        /// The tier that the driver proved.
+        tier: Tier,
+    },
+}
+
 /// The operator's report of a finished session to the home utility: the record, and what the ledger must not see.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionReport {
     /// The operator's session.
     pub session: SessionId,
-    /// The home utility's authorization.
-    pub authorization: AuthorizationRef,
-    /// The customer.
-    pub contract: ContractId,
-    /// The salt of the record's payer commitment.
-    pub salt: Digest,
+    /// Whose.
+    pub customer: ReportedCustomer,
     /// The real EVSE.
     pub evse: EvseId,
     /// A name of the place that a bill can show.

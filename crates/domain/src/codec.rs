@@ -8,6 +8,25 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 
+/// Serde by `Display` and `FromStr`, for types that people read as text.
+macro_rules! text_serde {
+    ($name:ty) => {
+        impl ::serde::Serialize for $name {
+            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl<'de> ::serde::Deserialize<'de> for $name {
+            fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text =
+                    <::std::borrow::Cow<'de, str> as ::serde::Deserialize<'de>>::deserialize(deserializer)?;
+                text.parse().map_err(::serde::de::Error::custom)
+            }
+        }
+    };
+}
+pub(crate) use text_serde;
+
 /// A SHA-256 digest, shown as lower-case hexadecimal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Digest(pub [u8; 32]);
@@ -94,6 +113,38 @@ impl std::str::FromStr for Digest {
 
 text_serde!(Digest);
 
+/// A 64-byte signature, shown as lower-case hexadecimal. Whose it is and over what, the value beside it says.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
+pub struct SignatureBytes(pub [u8; 64]);
+
+impl fmt::Display for SignatureBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(f, &self.0)
+    }
+}
+
+impl fmt::Debug for SignatureBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::str::FromStr for SignatureBytes {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        let bad = || "a signature is 128 hexadecimal digits".to_owned();
+        let (first, second) = s.split_at_checked(64).ok_or_else(bad)?;
+        let halves = [first.parse::<Digest>().map_err(|_| bad())?, second.parse().map_err(|_| bad())?];
+        let mut out = [0; 64];
+        for (slot, byte) in out.iter_mut().zip(halves.into_iter().flat_map(|half| half.0)) {
+            *slot = byte;
+        }
+        Ok(Self(out))
+    }
+}
+
+text_serde!(SignatureBytes);
+
 /// Canonical bytes of `value`.
 #[must_use]
 pub fn to_bytes<T: BorshSerialize>(value: &T) -> Vec<u8> {
@@ -124,25 +175,6 @@ pub fn from_bytes<T: BorshDeserialize>(bytes: &[u8]) -> Result<T, String> {
 pub fn invalid(what: &str) -> std::io::Error {
     std::io::Error::new(std::io::ErrorKind::InvalidData, format!("invalid {what}"))
 }
-
-/// Serde by `Display` and `FromStr`, for types that people read as text.
-macro_rules! text_serde {
-    ($name:ty) => {
-        impl ::serde::Serialize for $name {
-            fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
-            }
-        }
-        impl<'de> ::serde::Deserialize<'de> for $name {
-            fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text =
-                    <::std::borrow::Cow<'de, str> as ::serde::Deserialize<'de>>::deserialize(deserializer)?;
-                text.parse().map_err(::serde::de::Error::custom)
-            }
-        }
-    };
-}
-pub(crate) use text_serde;
 
 /// Text that is kept with a length limit and printable ASCII only (identifiers of tariffs, sessions, records).
 ///

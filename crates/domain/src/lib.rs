@@ -35,3 +35,5 @@ pub mod quantity;
 pub mod retail;
 pub mod tariff;
 pub mod time;
+pub mod visit;
+pub mod voucher;

@@ -17,7 +17,8 @@
 
 mod inbox;
 
-use eroam_domain::quantity::DurationMs;
+use crate::clock::{in_time, now};
+use crate::server::ServeError;
 use eroam_domain::time::UnixMillis;
 use eroam_ssi::did::{self, Did, DidError, Document, Endpoint, VerificationKey};
 use eroam_ssi::didcomm::envelope::PackError;
@@ -29,10 +30,10 @@ use eroam_ssi::protocol::{
 };
 use inbox::{Inbox, Shared};
 use std::collections::HashMap;
-use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// So long an agent waits for another's HTTP server.
 const SEND_WITHIN: Duration = Duration::from_secs(20);
@@ -41,14 +42,8 @@ const SEND_WITHIN: Duration = Duration::from_secs(20);
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
     /// The inbox cannot listen.
-    #[error("the agent cannot listen on {address}: free the address, or name another")]
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     /// Nothing came in time.
     #[error("no {wanted} came within {} s", .within.as_secs())]
     Silence {
@@ -95,19 +90,80 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The time of this machine.
-#[must_use]
-pub fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).ok().and_then(UnixMillis::new).unwrap_or(UnixMillis::EPOCH)
+/// What the agents of this process have sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Presentations that were shown.
+    pub presentations: u64,
+    /// Messages besides handshakes, credentials and what belongs to presentations.
+    pub others: u64,
+    /// All messages.
+    pub all: u64,
+    /// How long all of them took to be sealed and taken by the other side.
+    pub sending: Duration,
+    /// How long presentations took, from the request to the last byte, as who asked saw it.
+    pub presenting: Duration,
 }
 
-/// The time of this machine after `duration`.
+/// Counters behind [`traffic`]: of the process, since agents come and go.
+#[derive(Default)]
+struct Counters {
+    presentations: AtomicU64,
+    others: AtomicU64,
+    all: AtomicU64,
+    sending_us: AtomicU64,
+    presenting_us: AtomicU64,
+}
+
+static COUNTERS: Counters = Counters {
+    presentations: AtomicU64::new(0),
+    others: AtomicU64::new(0),
+    all: AtomicU64::new(0),
+    sending_us: AtomicU64::new(0),
+    presenting_us: AtomicU64::new(0),
+};
+
+fn add(counter: &AtomicU64, duration: Duration) {
+    counter.fetch_add(u64::try_from(duration.as_micros()).unwrap_or(0), Ordering::Relaxed);
+}
+
+/// What the agents of this process have sent so far.
 #[must_use]
-pub fn in_time(duration: Duration) -> UnixMillis {
-    let ms = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let now = now();
-    now.checked_add(DurationMs::from_millis(ms)).unwrap_or(now)
+pub fn traffic() -> Traffic {
+    let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    Traffic {
+        presentations: get(&COUNTERS.presentations),
+        others: get(&COUNTERS.others),
+        all: get(&COUNTERS.all),
+        sending: Duration::from_micros(get(&COUNTERS.sending_us)),
+        presenting: Duration::from_micros(get(&COUNTERS.presenting_us)),
+    }
+}
+
+/// Counts a presentation that was asked for and came within `took`.
+pub fn count_presentation(took: Duration) {
+    COUNTERS.presentations.fetch_add(1, Ordering::Relaxed);
+    add(&COUNTERS.presenting_us, took);
+}
+
+impl Traffic {
+    /// What was sent since `before`.
+    #[must_use]
+    pub const fn since(&self, before: &Self) -> Self {
+        Self {
+            presentations: self.presentations.saturating_sub(before.presentations),
+            others: self.others.saturating_sub(before.others),
+            all: self.all.saturating_sub(before.all),
+            sending: self.sending.saturating_sub(before.sending),
+            presenting: self.presenting.saturating_sub(before.presenting),
+        }
+    }
+
+    /// How long a message took.
+    #[must_use]
+    pub fn mean_message(&self) -> Duration {
+        u32::try_from(self.all).ok().and_then(|all| self.sending.checked_div(all)).unwrap_or_default()
+    }
 }
 
 /// An agent that listens. Dropping it closes its inbox.
@@ -115,9 +171,8 @@ pub struct Agent {
     label: String,
     endpoint: Endpoint,
     shared: Arc<Shared>,
-    inbox: Inbox,
-    /// What came and nobody has taken yet.
-    waiting: Mutex<Vec<Incoming>>,
+    /// Closed when this is dropped.
+    _inbox: Inbox,
     /// Whom we know.
     connections: Mutex<HashMap<Channel, Connection>>,
     /// Protocols that its user speaks besides those of [`Family`], as `https://…/charging/1.0`.
@@ -129,11 +184,10 @@ impl Agent {
     /// Listens on `address` (port 0: any that is free) and is reached there. `label` is what it calls itself.
     ///
     /// # Errors
-    /// [`AgentError::Listen`].
+    /// [`AgentError::Serve`].
     pub fn start(label: &str, address: SocketAddr) -> Result<Self, AgentError> {
         let shared = Arc::new(Shared::default());
-        let (inbox, address) =
-            Inbox::start(address, &shared).map_err(|source| AgentError::Listen { address, source })?;
+        let inbox = Inbox::start(address, &shared)?;
         let http = ureq::Agent::new_with_config(
             ureq::Agent::config_builder()
                 .timeout_global(Some(SEND_WITHIN))
@@ -141,13 +195,12 @@ impl Agent {
                 .http_status_as_error(true)
                 .build(),
         );
-        let endpoint = Endpoint::parse(&format!("http://{address}")).ok_or(AgentError::Stopped)?;
+        let endpoint = Endpoint::parse(&format!("http://{}", inbox.address())).ok_or(AgentError::Stopped)?;
         Ok(Self {
             label: label.to_owned(),
             endpoint,
             shared,
-            inbox,
-            waiting: Mutex::new(Vec::new()),
+            _inbox: inbox,
             connections: Mutex::default(),
             own: Vec::new(),
             http,
@@ -275,9 +328,18 @@ impl Agent {
     /// # Errors
     /// [`AgentError`].
     pub fn send(&self, connection: &Connection, message: &Message) -> Result<(), AgentError> {
+        let begun = Instant::now();
         let key = self.key(connection.ours().key())?;
         let envelope = seal(message, connection.target(), &key, &mut OsRng)?;
-        self.post(connection.target().endpoint(), &envelope)
+        self.post(connection.target().endpoint(), &envelope)?;
+        add(&COUNTERS.sending_us, begun.elapsed());
+        COUNTERS.all.fetch_add(1, Ordering::Relaxed);
+        let of_credentials =
+            matches!(Family::of(message.kind()), Ok(Family::PresentProof | Family::IssueCredential));
+        if !of_credentials {
+            COUNTERS.others.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     fn post(&self, endpoint: &Endpoint, envelope: &[u8]) -> Result<(), AgentError> {
@@ -289,10 +351,11 @@ impl Agent {
         sent.map(drop).map_err(unreachable)
     }
 
-    /// The next message that `wanted` takes; others stay and wait for theirs. `what` it is, for the error.
+    /// The next message that `wanted` takes; others stay and wait for theirs. `what` it is, for the error. Several threads
+    /// may wait, each for its own.
     ///
     /// # Errors
-    /// [`AgentError::Silence`], [`AgentError::Stopped`].
+    /// [`AgentError::Silence`].
     pub fn receive(
         &self,
         what: &str,
@@ -300,27 +363,30 @@ impl Agent {
         wanted: impl Fn(&Incoming) -> bool,
     ) -> Result<Incoming, AgentError> {
         let until = Instant::now() + within;
+        let mut mail = self.shared.mail();
         loop {
-            for incoming in self.inbox.take() {
-                self.admit(incoming);
+            while let Some(incoming) = mail.new.pop_front() {
+                drop(mail);
+                let kept = self.admit(incoming);
+                mail = self.shared.mail();
+                if let Some(kept) = kept {
+                    mail.waiting.push(kept);
+                    self.shared.notify();
+                }
             }
-            let mut waiting = lock(&self.waiting);
-            if let Some(place) = waiting.iter().position(&wanted) {
-                return Ok(waiting.remove(place));
+            if let Some(place) = mail.waiting.iter().position(&wanted) {
+                return Ok(mail.waiting.remove(place));
             }
-            drop(waiting);
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(AgentError::Silence { wanted: what.to_owned(), within });
             }
-            if let Some(incoming) = self.inbox.wait(left)? {
-                self.admit(incoming);
-            }
+            mail = self.shared.wait(mail, left);
         }
     }
 
-    /// Answers what everybody answers, and keeps the rest.
-    fn admit(&self, incoming: Incoming) {
+    /// Answers what everybody answers; gives the rest back.
+    fn admit(&self, incoming: Incoming) -> Option<Incoming> {
         let kind = incoming.message().kind();
         let is_own = self.own.iter().any(|uri| kind.to_string().starts_with(&format!("{uri}/")));
         let answer = match Family::of(kind) {
@@ -332,10 +398,7 @@ impl Agent {
             }
             Ok(_) => None,
         };
-        let Some(answer) = answer else {
-            lock(&self.waiting).push(incoming);
-            return;
-        };
+        let Some(answer) = answer else { return Some(incoming) };
         let connection = lock(&self.connections).get(&incoming.channel()).cloned();
         match (answer, connection) {
             (Some(message), Some(connection)) => {
@@ -346,6 +409,7 @@ impl Agent {
             (Some(message), None) => self.reply(&incoming, &message),
             (None, _) => {}
         }
+        None
     }
 
     /// The next message of a connection, on a thread if one is named.

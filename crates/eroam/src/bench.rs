@@ -12,10 +12,9 @@ use crate::consortium::founders::{self, Founder, TARIFFS};
 use crate::ledger::LedgerSetup;
 use eroam_domain::agreement::RoamingAgreement;
 use eroam_domain::cdr::{
-    AcceptanceSignature, AgreementRef, Cdr, CdrId, EvsePseudonym, GridZone, Payer, SessionId, TariffRef,
-    session_digest,
+    AgreementRef, Cdr, CdrId, EvsePseudonym, GridZone, Payer, SessionId, TariffRef, session_digest,
 };
-use eroam_domain::codec::Digest;
+use eroam_domain::codec::{Digest, SignatureBytes};
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::Price;
 use eroam_domain::pricing::plan::{EvenSession, periods};
@@ -155,7 +154,7 @@ impl Workload {
             currency: founders::currency(),
             quote: Digest::ZERO,
             readings: Digest::ZERO,
-            acceptance: AcceptanceSignature([0; 64]),
+            acceptance: SignatureBytes([0; 64]),
             payer: Payer::Contract { commitment: Digest::of(&number.to_le_bytes()) },
         };
         cdr.price = pricing::price(&self.inputs(number, &cdr)?).ok()?.total;

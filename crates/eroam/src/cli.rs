@@ -2,6 +2,7 @@
 
 mod ledger;
 mod registry;
+mod simulate;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -51,6 +52,8 @@ enum Command {
     Registry(registry::RegistryCommand),
     /// Check a receipt or a state proof with nothing but the genesis of its network: offline, without any ledger
     Verify(ledger::VerifyArgs),
+    /// Paper B's experiment: drivers with wallets charge at stations, every agent with its own keys, over HTTP
+    Simulate(simulate::SimulateArgs),
     /// Measure
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -244,6 +247,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(BenchCommand::Idle(args)) => bench_idle(&args),
         Command::Bench(BenchCommand::Failover(args)) => bench_failover(&args),
         Command::Bench(BenchCommand::Credentials(args)) => bench_credentials(&args),
+        Command::Simulate(args) => simulate::run(&args),
         Command::Completions { shell } => {
             // Into memory first: the generator panics where it cannot write.
             let mut script = Vec::new();

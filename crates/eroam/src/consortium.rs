@@ -8,7 +8,7 @@
 //! ```
 
 pub mod founders;
-mod letter;
+pub(crate) mod letter;
 
 use crate::ledger::{Ledger, LedgerSetup, OpenLedgerError};
 use ed25519_dalek::SigningKey;
@@ -200,7 +200,7 @@ impl Consortium {
             let store =
                 OrgStore::open(setup.stores.as_ref().unwrap_or(&in_memory), party, &network).map_err(open)?;
             let salt = seed.derive("salt", &[&to_bytes(&party)]);
-            let secrets = Secrets { signing: seed.signing_key(party), key: 0, salt };
+            let secrets = Secrets { signing: seed.signing_key(party), key: 0, salt, voucher: None };
             let entropy = Box::new(SeededEntropy(seed.derive("entropy", &[&to_bytes(&party)])));
             let mut gateway = Gateway::new(party, founder.name, secrets, founders::policy(), store, entropy);
             founder.set_rules(gateway.rules_mut());

@@ -373,11 +373,11 @@ fn play(
     };
     consortium.request(operator, &request)?;
     if let Some(quote) = shown_quote(consortium, &mut visit) {
-        visit.quoted_micros = Some(quote.retail.incl_vat);
+        visit.quoted_micros = quote.retail.map(|retail| retail.incl_vat);
         if let Some(known) = consortium.session(operator, &session)?
             && let Phase::Quoted { grant, .. } = &known.phase
         {
-            visit.authorized_by = Some(grant.by);
+            visit.authorized_by = Some(grant.by());
         }
         if matches!(scene.act, Act::CardDecline) {
             consortium.refuse(operator, &session)?;
@@ -627,6 +627,7 @@ fn write_visit(f: &mut fmt::Formatter<'_>, visit: &Visit) -> fmt::Result {
         Some(AuthorizedBy::Cache) => {
             writeln!(f, "  known from an earlier visit: authorized here, {} not asked", visit.home)?
         }
+        Some(AuthorizedBy::Proof) => writeln!(f, "  authorized by a proof that names nobody")?,
         None => {}
     }
     if let Some(quoted) = visit.quoted_micros {

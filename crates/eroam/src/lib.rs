@@ -2,8 +2,14 @@
 
 pub mod agent;
 pub mod bench;
+pub mod charging;
+pub mod clock;
 pub mod consortium;
 pub mod demo;
 pub mod ledger;
 pub mod registry;
 pub mod replay;
+pub mod server;
+pub mod simulate;
+pub mod tails_cache;
+mod whole_file;

@@ -13,13 +13,11 @@ pub mod objects;
 pub mod publisher;
 pub mod resolver;
 mod secret;
-pub mod server;
 pub mod tails;
 
 pub use objects::{Kind, ObjectError};
 pub use publisher::{PublishError, Published, Publisher, REGISTRY_LANE};
 pub use secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN, Secret, SecretError};
-pub use server::{ServeError, Server};
 
 use answer::Problem;
 use axum::Router;

@@ -1,6 +1,7 @@
 //! Two agents of ours over HTTP, and what an inbox refuses.
 
-use eroam::agent::{Agent, AgentError, in_time, new_id, now};
+use eroam::agent::{Agent, AgentError, new_id};
+use eroam::clock::{in_time, now};
 use eroam_ssi::did::Endpoint;
 use eroam_ssi::didcomm::envelope::ENVELOPE_BYTES_MAX;
 use eroam_ssi::didcomm::{MEDIA_TYPE, Message, MessageType, OsRng, SigningKey, pack, seal};
@@ -163,7 +164,7 @@ fn an_agent_that_cannot_listen_or_reach_the_other_says_so() {
     let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = taken.local_addr().unwrap();
     let refused = Agent::start("late", address).err().unwrap().to_string();
-    assert!(refused.contains(&address.to_string()) && refused.contains("free the address"), "{refused}");
+    assert!(refused.contains(&address.to_string()) && refused.contains("choose another port"), "{refused}");
     let (wallet, station) = (agent("wallet"), agent("station"));
     let (at_wallet, _) = connect(&wallet, &station);
     drop(station);

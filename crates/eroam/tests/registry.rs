@@ -6,7 +6,8 @@ mod support;
 use ed25519_dalek::SigningKey;
 use eroam::consortium::{Seed, founders};
 use eroam::ledger::{Ledger, LedgerSetup};
-use eroam::registry::{self, Kind, Publisher, REGISTRY_LANE, Secret, Server};
+use eroam::registry::{self, Kind, Publisher, REGISTRY_LANE, Secret};
+use eroam::server::{STOP_WITHIN, Server};
 use eroam_domain::codec::{ShortText, from_bytes};
 use eroam_domain::ids::{CredentialDefinitionId, EroamDid, PartyId, RevocationRegistryId, SchemaId};
 use eroam_ledger::genesis::Genesis;
@@ -118,7 +119,9 @@ struct Http {
 
 impl Http {
     fn of(address: impl std::fmt::Display) -> Self {
-        let config = ureq::Agent::config_builder().http_status_as_error(false).build();
+        let config = ureq::Agent::config_builder().http_status_as_error(false);
+        // Whoever is refused before the body was read has the connection closed: it must not be used again.
+        let config = config.max_idle_connections(0).build();
         Self { agent: config.into(), base: format!("http://{address}") }
     }
 
@@ -191,7 +194,7 @@ fn serve(ledger: &Ledger, directory: &Path, publisher: &Publisher) -> Server {
     let secret = Secret::new(SECRET).unwrap();
     let publishing = Some((publisher.clone(), secret));
     let router = registry::router(ledger.client().clone(), &directory.join("tails"), publishing).unwrap();
-    Server::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), router).unwrap()
+    Server::start("registry", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), router, STOP_WITHIN).unwrap()
 }
 
 /// What an issuer has: keys that were made once, under the ids of this ledger.
@@ -563,7 +566,9 @@ fn nobody_publishes_without_the_secret() {
     place.http.get(&tails, &[]).refused(404, "no such tails file", "the file");
     // A registry that only resolves has nowhere to publish at all.
     let reading = registry::router(place.publisher.client().clone(), &place.directory.path().join("t"), None);
-    let reading = Server::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), reading.unwrap()).unwrap();
+    let reading =
+        Server::start("registry", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), reading.unwrap(), STOP_WITHIN)
+            .unwrap();
     let http = Http::of(reading.address());
     http.publish("schema", &issuer.schema).refused(404, "there is nothing here", "no publisher");
     let bearer = format!("Bearer {SECRET}");

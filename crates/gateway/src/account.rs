@@ -6,11 +6,11 @@
 use crate::sessions::{Accepted, Consumption};
 use eroam_domain::agreement::RoamingAgreement;
 use eroam_domain::cdr::{
-    AgreementRef, Cdr, CdrId, EvsePseudonym, GridZone, Payer, SessionId, session_digest,
+    AcceptanceSignature, AgreementRef, Cdr, CdrId, EvsePseudonym, GridZone, Payer, SessionId, session_digest,
 };
-use eroam_domain::charge::{acceptance_digest, payer_commitment};
+use eroam_domain::charge::acceptance_digest;
 use eroam_domain::codec::{Digest, to_bytes};
-use eroam_domain::ids::{ContractId, EvseId, PartyId};
+use eroam_domain::ids::{EvseId, PartyId};
 use eroam_domain::pricing::{self, ItemisedPrice, PriceError, PricingInputs};
 use eroam_domain::tariff::Tariff;
 use eroam_ledger::settlement::CreditReservation;
@@ -23,8 +23,10 @@ pub struct RecordInputs<'a> {
     pub operator: PartyId,
     /// The session.
     pub session: &'a SessionId,
-    /// The customer.
-    pub contract: &'a ContractId,
+    /// Who pays.
+    pub payer: Payer,
+    /// The signature of the acceptance.
+    pub acceptance: AcceptanceSignature,
     /// The agreement in force when the quote was accepted.
     pub agreement: (AgreementRef, &'a RoamingAgreement),
     /// The tariff that was quoted.
@@ -33,8 +35,6 @@ pub struct RecordInputs<'a> {
     pub evse: EvsePseudonym,
     /// Its grid zone.
     pub zone: &'a GridZone,
-    /// The salt of the payer commitment.
-    pub salt: Digest,
 }
 
 /// The record of a session.
@@ -66,8 +66,8 @@ pub fn record(
         currency: terms.currency,
         quote: accepted.quote.digest(),
         readings: consumption.readings,
-        acceptance: accepted.signature,
-        payer: Payer::Contract { commitment: payer_commitment(&inputs.salt, inputs.contract) },
+        acceptance: inputs.acceptance,
+        payer: inputs.payer,
     })
 }
 

@@ -28,17 +28,7 @@ pub fn at_home(
     now: UnixMillis,
     cache_for: DurationMs,
 ) -> Result<ServiceDescription, Denial> {
-    match profile.state {
-        ContractState::Active => {}
-        ContractState::Suspended => return Err(Denial::Suspended),
-        ContractState::Ended => return Err(Denial::Ended),
-    }
-    if now < profile.valid_from {
-        return Err(Denial::NotYetValid);
-    }
-    if profile.valid_until.is_some_and(|until| now >= until) {
-        return Err(Denial::Ended);
-    }
+    in_force(profile, now)?;
     if roaming && !profile.portfolio.roaming {
         return Err(Denial::NoRoaming);
     }
@@ -61,6 +51,25 @@ pub fn at_home(
         retail: retail.clone(),
         valid_until,
     })
+}
+
+/// Whether a contract may be used at all: its state, then its validity.
+///
+/// # Errors
+/// The [`Denial`] to show the driver.
+pub fn in_force(profile: &HomeProfile, now: UnixMillis) -> Result<(), Denial> {
+    match profile.state {
+        ContractState::Active => {}
+        ContractState::Suspended => return Err(Denial::Suspended),
+        ContractState::Ended => return Err(Denial::Ended),
+    }
+    if now < profile.valid_from {
+        return Err(Denial::NotYetValid);
+    }
+    if profile.valid_until.is_some_and(|until| now >= until) {
+        return Err(Denial::Ended);
+    }
+    Ok(())
 }
 
 /// The visited operator's own decision about a visitor whose service description it has: its rules for the partner's

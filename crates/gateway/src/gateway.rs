@@ -5,13 +5,21 @@
 //! accept  -> reserve credit on the ledger -> power on
 //! consumed -> record -> ledger -> report to home -> bill
 //! ```
+//! A driver whom the operator does not know takes another way in (`gateway/unknown_driver.rs`): quote -> proof ->
+//! acceptance with a voucher -> the ledger reserves it; from power on it is the same way.
+//!
 //! A gateway is driven by its host: station events and partner messages go in with the time they happened, effects
 //! come out, and transactions wait in an outbox until the host sends them to the ledger in batches. Everything may
 //! be repeated: what was done already is not done again, and what was waiting is asked for again.
 
+mod evidence;
 mod home;
 mod operator;
 mod outbox;
+mod unknown_driver;
+mod vouchers;
+
+pub use evidence::{EVIDENCE_KEPT_FOR, EvidenceTooLarge, evidence_digest};
 
 use crate::authenticate::PinError;
 use crate::ports::{Entropy, Store, StoreError};
@@ -27,9 +35,11 @@ use eroam_domain::ids::{EvseId, PartyId};
 use eroam_domain::quantity::{DurationMs, WattHours, Watts};
 use eroam_domain::tariff::{Tariff, TariffId};
 use eroam_domain::time::UnixMillis;
+use eroam_domain::voucher::{Nullifier, SignedVoucher};
 use eroam_ledger::settlement::CreditReservation;
 use eroam_ledger::state::{StateError, StateKey, StateView, read};
 use eroam_ledger::tx::{ENVELOPE_BYTES_MAX, Envelope, SignedEnvelope, Tx, VERSION};
+use eroam_ledger::voucher::VoucherReservation;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -76,6 +86,9 @@ pub struct Secrets {
     pub key: u32,
     /// Salts and authenticates: card digests, pseudonyms, authorization references.
     pub salt: Digest,
+    /// Signs vouchers, and nothing else: whoever has it can promise in the organisation's name to pay. `None` where none
+    /// are made.
+    pub voucher: Option<SigningKey>,
 }
 
 /// What must happen outside.
@@ -104,6 +117,10 @@ pub enum Effect {
         session: SessionId,
         /// Switch it off at so much energy.
         energy_max: WattHours,
+        /// Switch it off before so much is due, in millionths of the quote's currency: the ledger books nothing above
+        /// what a voucher's holder agreed to. [`Gateway::due_so_far`] says how much it is. `None` when the energy is
+        /// the only limit.
+        amount_max: Option<i64>,
         /// OCPP charging priority.
         priority: i8,
     },
@@ -138,7 +155,18 @@ pub enum GatewayError {
 /// Something that waits for the ledger.
 enum Outgoing {
     Reservation(SessionId, CreditReservation),
+    VoucherReservation(SessionId, Box<VoucherReservation>),
+    /// An own voucher, taken at an own station.
+    OwnVoucher(SessionId, Nullifier),
     Record(SessionId, Box<Cdr>),
+    Block(Nullifier),
+    Refund(Box<SignedVoucher>),
+}
+
+/// What an envelope is about, in the order of its items.
+enum InFlight {
+    Sessions(Vec<SessionId>),
+    Vouchers(Vec<Nullifier>),
 }
 
 /// One organisation's gateway.
@@ -152,7 +180,9 @@ pub struct Gateway<S> {
     store: S,
     entropy: Box<dyn Entropy + Send>,
     outbox: Vec<Outgoing>,
-    in_flight: Vec<(Digest, Vec<SessionId>)>,
+    in_flight: Vec<(Digest, InFlight)>,
+    /// The UTC day on which old evidence was last looked for.
+    evidence_looked_through_on: Option<i64>,
     /// Immutable on the ledger, so they are read once.
     terms: BTreeMap<AgreementRef, RoamingAgreement>,
     tariffs: BTreeMap<(PartyId, TariffRef), Tariff>,
@@ -180,6 +210,7 @@ impl<S: Store> Gateway<S> {
             entropy,
             outbox: Vec::new(),
             in_flight: Vec::new(),
+            evidence_looked_through_on: None,
             terms: BTreeMap::new(),
             tariffs: BTreeMap::new(),
             debtor_of: BTreeMap::new(),
@@ -267,6 +298,9 @@ impl<S: Store> Gateway<S> {
     pub fn resume(&mut self, ledger: &dyn StateView) -> Result<Vec<Effect>, GatewayError> {
         let error = self.store_error();
         let mut effects = Vec::new();
+        for issued in self.store.awaited_vouchers().map_err(&error)? {
+            self.queue_voucher(&issued);
+        }
         for mut session in self.store.unsettled_sessions().map_err(&error)? {
             let wanted = sessions::resume(&session);
             let before = session.clone();
@@ -278,16 +312,17 @@ impl<S: Store> Gateway<S> {
         Ok(effects)
     }
 
-    /// Time has passed: quotes expire, visitors are forgotten.
+    /// Time has passed: quotes expire, visitors and old evidence are forgotten.
     ///
     /// # Errors
     /// [`GatewayError`].
     pub fn tick(&mut self, ledger: &dyn StateView, now: UnixMillis) -> Result<Vec<Effect>, GatewayError> {
         let error = self.store_error();
         self.store.remove_expired_visitors(now).map_err(&error)?;
+        self.forget_evidence(now)?;
         let mut effects = Vec::new();
         for session in self.store.unsettled_sessions().map_err(error)? {
-            if matches!(&session.phase, Phase::Quoted { quote, .. } if now > quote.expires_at) {
+            if session.open_quote().is_some_and(|quote| now > quote.expires_at) {
                 self.advance(ledger, session, SessionEvent::Tick(now), &mut effects)?;
             }
         }
@@ -330,7 +365,7 @@ impl<S: Store> Gateway<S> {
                 for id in ids {
                     // One confirmation that means nothing here must not hide the others.
                     let Some(session) = self.session(&id)? else { continue };
-                    if session.home == Some(from) {
+                    if session.home() == Some(from) {
                         self.advance(ledger, session, SessionEvent::ReportReceived, &mut effects)?;
                     }
                 }
@@ -387,7 +422,7 @@ impl<S: Store> Gateway<S> {
         for effect in wanted {
             match effect {
                 SessionEffect::ShowQuote => {
-                    if let Phase::Quoted { quote, .. } = &session.phase {
+                    if let Some(quote) = session.open_quote() {
                         effects.push(Effect::ShowQuote(quote.clone()));
                     }
                 }
@@ -396,10 +431,18 @@ impl<S: Store> Gateway<S> {
                 }
                 SessionEffect::Reserve => self.queue_reservation(ledger, session)?,
                 SessionEffect::PowerOn => {
-                    if let Phase::Charging { grant, .. } = &session.phase {
+                    if let Phase::Charging { grant, accepted } = &session.phase {
+                        let limit = accepted.voucher().map(|spent| spent.acceptance.limit);
+                        let agreed = match accepted.quote.agreement.filter(|_| limit.is_some()) {
+                            Some(reference) => {
+                                self.terms(ledger, reference)?.map(|terms| terms.limits.amount_max)
+                            }
+                            None => None,
+                        };
                         effects.push(Effect::PowerOn {
                             session: session.id.clone(),
                             energy_max: grant.energy_max,
+                            amount_max: limit.map(|limit| agreed.map_or(limit, |agreed| agreed.min(limit))),
                             priority: grant.priority,
                         });
                     }
@@ -416,7 +459,7 @@ impl<S: Store> Gateway<S> {
                     }
                 }
                 SessionEffect::Report => {
-                    if let (Some(home), Some(report)) = (session.home, self.report(session)) {
+                    if let (Some(home), Some(report)) = (session.home(), self.report(session)) {
                         effects
                             .push(Effect::Send { to: home, message: PartnerMessage::Reports(vec![report]) });
                     }

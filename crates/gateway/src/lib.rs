@@ -25,3 +25,5 @@ pub mod sessions;
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod unknown_driver;
+pub mod vouchers;

@@ -4,10 +4,12 @@ use crate::billing::{BillLine, Charge};
 use crate::invoice::WholesaleLine;
 use crate::profiles::{HomeProfile, VisitorProfile};
 use crate::sessions::Session;
+use crate::vouchers::IssuedVoucher;
 use eroam_domain::cdr::{CdrId, SessionId};
 use eroam_domain::codec::{Digest, to_bytes};
 use eroam_domain::ids::{ContractId, PartyId};
 use eroam_domain::time::{CivilMonth, SettlementPeriod, UnixMillis};
+use eroam_domain::voucher::Nullifier;
 
 /// The storage failed. Nothing since the last commit counts.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +21,10 @@ pub struct StoreError {
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
+
+/// The greatest size of what a station sends as evidence of a session, in bytes: a proof request with its presentation,
+/// voucher and quote, and a signed reading for each quarter of an hour of the longest session.
+pub const EVIDENCE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The records of one organisation. Changes are seen by later reads at once and survive a crash from
 /// [`Store::commit`] on, all or none.
@@ -130,6 +136,67 @@ pub trait Store {
     /// # Errors
     /// [`StoreError`].
     fn set_billed_through(&mut self, month: CivilMonth) -> Result<(), StoreError>;
+
+    /// An own customer's voucher.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn voucher(&mut self, nullifier: &Nullifier) -> Result<Option<IssuedVoucher>, StoreError>;
+
+    /// Keeps an own customer's voucher.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn put_voucher(&mut self, voucher: &IssuedVoucher) -> Result<(), StoreError>;
+
+    /// The vouchers that count towards a customer's limit of a UTC day (days since 1970), in the order of nullifiers.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn vouchers_on(&mut self, contract: &ContractId, day: i64) -> Result<Vec<IssuedVoucher>, StoreError>;
+
+    /// A customer's vouchers that a wallet has ([`crate::vouchers::VoucherStatus::Issued`]), in the order of nullifiers.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn vouchers_in_wallet(&mut self, contract: &ContractId) -> Result<Vec<IssuedVoucher>, StoreError>;
+
+    /// The vouchers of whatever customer that are open ([`crate::vouchers::VoucherStatus::is_open`]) and end before
+    /// `instant`, at most `count`, the earliest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn lapsed_vouchers(&mut self, instant: UnixMillis, count: u32) -> Result<Vec<IssuedVoucher>, StoreError>;
+
+    /// The vouchers about which the ledger was asked ([`crate::vouchers::VoucherStatus::is_awaited`]), in the order of
+    /// nullifiers.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn awaited_vouchers(&mut self) -> Result<Vec<IssuedVoucher>, StoreError>;
+
+    /// Keeps what a station sent as evidence of a session, in place of what it sent before.
+    ///
+    /// # Errors
+    /// [`StoreError`], also for more than [`EVIDENCE_BYTES_MAX`].
+    fn put_evidence(
+        &mut self,
+        session: &SessionId,
+        kept_at: UnixMillis,
+        bytes: &[u8],
+    ) -> Result<(), StoreError>;
+
+    /// The evidence of a session.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn evidence(&mut self, session: &SessionId) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Deletes the evidence that was kept before `instant`; gives of how many sessions.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn remove_evidence_before(&mut self, instant: UnixMillis) -> Result<u64, StoreError>;
 
     /// Makes every change since the last commit durable, all or none.
     ///

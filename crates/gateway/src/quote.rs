@@ -18,6 +18,27 @@ use eroam_domain::time::{LocalClock, UnixMillis};
 /// What a driver is assumed to want who says nothing.
 pub const ENERGY_ASSUMED: WattHours = WattHours::from_milli_wh(20_000_000);
 
+/// Whom a quote is for.
+#[derive(Clone, Copy, Debug)]
+pub enum Quoted<'a> {
+    /// A driver whose home utility has said how to serve, with rules for the driver's price.
+    Known(&'a ServiceDescription),
+    /// A driver of whom the operator knows the home utility alone, and this limit: the wallet makes the driver's price.
+    Unknown {
+        /// The most energy of the session.
+        energy_max: WattHours,
+    },
+}
+
+impl Quoted<'_> {
+    const fn energy_max(&self) -> WattHours {
+        match self {
+            Self::Known(service) => service.energy_max,
+            Self::Unknown { energy_max } => *energy_max,
+        }
+    }
+}
+
 /// What a quote is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct QuoteInputs<'a> {
@@ -29,8 +50,8 @@ pub struct QuoteInputs<'a> {
     pub agreement: Option<(AgreementRef, &'a RoamingAgreement)>,
     /// The tariff of the EVSE.
     pub tariff: (&'a TariffRef, &'a Tariff),
-    /// How the driver is served.
-    pub service: &'a ServiceDescription,
+    /// Whom it is for.
+    pub driver: Quoted<'a>,
     /// The power of the EVSE.
     pub power: Watts,
     /// What the driver wants, if said.
@@ -52,8 +73,8 @@ pub fn own_terms() -> (PriceRule, Rounding) {
     (PriceRule::Static { factor: BasisPoints::WHOLE }, exact)
 }
 
-/// Makes a quote: the wholesale price that the operator will record, and the driver's price by the home utility's
-/// rules, for the expected session.
+/// Makes a quote: the wholesale price that the operator will record, and for a known driver the price by the home
+/// utility's rules, for the expected session.
 ///
 /// # Errors
 /// [`Denial::NoPrice`] when there is no price for the session in the agreement's currency, [`Denial::AmountLimit`] when
@@ -86,17 +107,17 @@ pub fn make(inputs: &QuoteInputs<'_>) -> Result<Quote, Denial> {
             return Err(Denial::AmountLimit);
         }
     }
-    let retail = retail_price(
-        inputs.service,
-        inputs.agreement.is_some(),
-        &wholesale,
-        &planned,
-        session.end,
-        inputs.clock,
-    )?;
-    if retail.total.incl_vat > inputs.service.amount_max {
-        return Err(Denial::AmountLimit);
-    }
+    let retail = match inputs.driver {
+        Quoted::Known(service) => {
+            let roaming = inputs.agreement.is_some();
+            let retail = retail_price(service, roaming, &wholesale, &planned, session.end, inputs.clock)?;
+            if retail.total.incl_vat > service.amount_max {
+                return Err(Denial::AmountLimit);
+            }
+            Some(retail.total)
+        }
+        Quoted::Unknown { .. } => None,
+    };
     Ok(Quote {
         session: inputs.session.clone(),
         operator: inputs.operator,
@@ -106,7 +127,7 @@ pub fn make(inputs: &QuoteInputs<'_>) -> Result<Quote, Denial> {
         until: session.end,
         currency: tariff.currency(),
         wholesale: wholesale.total,
-        retail: retail.total,
+        retail,
         made_at: inputs.now,
         expires_at: inputs.now.checked_add(inputs.held_for).ok_or(Denial::NoPrice)?,
     })
@@ -136,7 +157,7 @@ fn retail_price(
 /// The session that is expected: the wanted energy, within the limits, at the EVSE's power, from now on; the vehicle
 /// then stays until the driver leaves. Without a wish [`ENERGY_ASSUMED`] is.
 fn expected_session(inputs: &QuoteInputs<'_>) -> Option<EvenSession> {
-    let mut energy = inputs.energy_wanted.unwrap_or(ENERGY_ASSUMED).min(inputs.service.energy_max);
+    let mut energy = inputs.energy_wanted.unwrap_or(ENERGY_ASSUMED).min(inputs.driver.energy_max());
     if let Some((_, terms)) = inputs.agreement {
         energy = energy.min(terms.limits.energy_max);
     }

@@ -3,6 +3,7 @@
 //! Rules are versioned and can be changed while the gateway runs: a new version applies from its time on, and a
 //! session keeps the version it was quoted with. Source: Paper A, section 2.1.4.
 
+use crate::vouchers::VoucherRules;
 use eroam_domain::ids::PartyId;
 use eroam_domain::quantity::WattHours;
 use eroam_domain::retail::{RetailRules, Tier};
@@ -112,7 +113,7 @@ impl PartnerRules {
         Self { accept: true, energy_max: WattHours::from_milli_wh(u64::MAX), priority_max: 9 };
 }
 
-/// Both sets.
+/// All of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rules {
     /// For the organisation's own customers.
@@ -120,6 +121,8 @@ pub struct Rules {
     /// For partners' customers; a partner that is not listed gets [`PartnerRules::OPEN`], since the agreement is what
     /// admits it.
     pub partners: BTreeMap<PartyId, PartnerRules>,
+    /// How vouchers for own customers are made; `None` when there are none.
+    pub vouchers: Option<VoucherRules>,
 }
 
 impl Rules {

@@ -6,14 +6,18 @@
 //! item ([`Session::pending`]).
 //!
 //! ```text
-//!  AwaitingHome --Authorized--> Quoted --Accept--> Reserving --CreditReserved--> Charging --+
-//!       |                         |  \                 |        (own customer: at once)     | consumption known
-//!       | Denied                  |   Refuse, Tick     | CreditRefused                      v
-//!       '------------------------>+------> Denied <----'                               Recording --RecordAccepted--> Recorded
-//!                                                                                           '----RecordRefused----> Disputed
+//!  AwaitingHome --Authorized--> Quoted --Accept--> Reserving --Reserved--> Charging --+
+//!   |   |                      ^  |  \                |        (own card: at once)    | consumption known
+//!   |   | Denied        Proven |  |   Refuse, Tick    | NotReserved                   v
+//!   |   '----------------------|->+-------> Denied <--'                          Recording --RecordAccepted--> Recorded
+//!   '--Offered--> AwaitingProof+                                                      '------RecordRefused---> Disputed
 //! ```
+//! A driver whom the operator does not know (paper B) sees the quote first, since the proof is bound to it; what a
+//! contract id and the home utility's word are for others, a proof and a voucher are here.
+//!
 //! Source: Paper A, section 2.1.2 ("these two pieces of information are put together for each charging event").
 
+use crate::vouchers::denial_of;
 use eroam_domain::cdr::{AcceptanceSignature, Cdr, ChargingPeriod, SessionId};
 use eroam_domain::charge::{AuthorizationRef, Denial, Quote};
 use eroam_domain::codec::Digest;
@@ -21,8 +25,33 @@ use eroam_domain::ids::{ContractId, EvseId, PartyId};
 use eroam_domain::quantity::{DurationMs, WattHours};
 use eroam_domain::retail::{PaymentOption, Tier};
 use eroam_domain::time::{LocalClock, SettlementPeriod, UnixMillis};
+use eroam_domain::voucher::SpentVoucher;
 use eroam_ledger::reject::RejectCode;
 use serde::{Deserialize, Serialize};
+
+/// Who pays for a session, as far as the operator knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionPayer {
+    /// Nobody who could be found.
+    Unknown,
+    /// The holder of a contract.
+    Contract {
+        /// Which one.
+        contract: ContractId,
+        /// Its home utility.
+        home: PartyId,
+        /// A salted digest of what the driver showed, to know it again; `None` when nothing was shown.
+        credential: Option<Digest>,
+    },
+    /// A home utility, for one of its customers; which one the operator never learns.
+    Voucher {
+        /// The home utility.
+        emsp: PartyId,
+        /// [`eroam_domain::voucher::SignedVoucher::commitment`] of the voucher that is going to be shown.
+        commitment: Digest,
+    },
+}
 
 /// How a customer was authorized.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,25 +63,82 @@ pub enum AuthorizedBy {
     Partner,
     /// The profile that an earlier authorization left here.
     Cache,
+    /// A zero-knowledge proof, by which nobody is named.
+    Proof,
+}
+
+/// What the home utility promised about a contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promised {
+    /// The home utility's authorization.
+    pub reference: AuthorizationRef,
+    /// How the driver pays.
+    pub payment: PaymentOption,
+    /// The version of the home utility's retail rules that was quoted.
+    pub retail_version: u32,
+}
+
+/// On what ground a driver is served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Authority {
+    /// This organisation's own customer.
+    Home(Promised),
+    /// The home utility was asked.
+    Partner(Promised),
+    /// The profile that an earlier authorization left here.
+    Cache(Promised),
+    /// A zero-knowledge proof of a contract.
+    Proof,
 }
 
 /// The subscription half: what of the service description the session needs later.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
-    /// The home utility's authorization.
-    pub reference: AuthorizationRef,
-    /// How it came about.
-    pub by: AuthorizedBy,
+    /// On what ground.
+    pub authority: Authority,
     /// The driver's tier.
     pub tier: Tier,
-    /// How the driver pays.
-    pub payment: PaymentOption,
-    /// The version of the home utility's retail rules that was quoted.
-    pub retail_version: u32,
     /// OCPP charging priority.
     pub priority: i8,
     /// Stop at so much energy.
     pub energy_max: WattHours,
+}
+
+impl Grant {
+    /// How it came about.
+    #[must_use]
+    pub const fn by(&self) -> AuthorizedBy {
+        match self.authority {
+            Authority::Home(_) => AuthorizedBy::Home,
+            Authority::Partner(_) => AuthorizedBy::Partner,
+            Authority::Cache(_) => AuthorizedBy::Cache,
+            Authority::Proof => AuthorizedBy::Proof,
+        }
+    }
+
+    /// What the home utility promised; `None` for a driver whom nobody named.
+    #[must_use]
+    pub const fn promised(&self) -> Option<&Promised> {
+        match &self.authority {
+            Authority::Home(promised) | Authority::Partner(promised) | Authority::Cache(promised) => {
+                Some(promised)
+            }
+            Authority::Proof => None,
+        }
+    }
+}
+
+/// Who signed for the acceptance of a quote.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AcceptedBy {
+    /// Nobody: an own customer's acceptance goes on no record.
+    OwnCustomer,
+    /// The operator's station, for a driver with a card or a PIN.
+    Station(AcceptanceSignature),
+    /// The driver's wallet, with a voucher.
+    Voucher(Box<SpentVoucher>),
 }
 
 /// An accepted quote.
@@ -62,8 +148,37 @@ pub struct Accepted {
     pub quote: Quote,
     /// When.
     pub at: UnixMillis,
-    /// Signed by the operator's station; zeros for an own customer, whose acceptance goes on no record.
-    pub signature: AcceptanceSignature,
+    /// By whom.
+    pub by: AcceptedBy,
+}
+
+impl Accepted {
+    /// The voucher that it was accepted with.
+    #[must_use]
+    pub fn voucher(&self) -> Option<&SpentVoucher> {
+        match &self.by {
+            AcceptedBy::Voucher(spent) => Some(spent),
+            AcceptedBy::OwnCustomer | AcceptedBy::Station(_) => None,
+        }
+    }
+}
+
+/// What opens the payer of a record to the home utility; the ledger does not see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PayerOpening {
+    /// The salt of the commitment to a contract.
+    Contract {
+        /// Random-looking bytes.
+        salt: Digest,
+    },
+    /// The voucher, and the quote that was accepted with it.
+    Voucher {
+        /// The voucher.
+        spent: Box<SpentVoucher>,
+        /// The quote.
+        quote: Box<Quote>,
+    },
 }
 
 /// The consumption half: what the station metered.
@@ -90,6 +205,13 @@ pub struct Consumption {
 pub enum Phase {
     /// The home utility was asked.
     AwaitingHome,
+    /// A driver whom the operator does not know sees a quote; the proof of a contract is awaited.
+    AwaitingProof {
+        /// The quote.
+        quote: Quote,
+        /// Stop at so much energy.
+        energy_max: WattHours,
+    },
     /// The driver sees a quote.
     Quoted {
         /// The subscription.
@@ -97,7 +219,7 @@ pub enum Phase {
         /// The quote.
         quote: Quote,
     },
-    /// The ledger was asked for credit.
+    /// The ledger was asked for credit, or to reserve the voucher.
     Reserving {
         /// The subscription.
         grant: Grant,
@@ -117,8 +239,8 @@ pub enum Phase {
         grant: Grant,
         /// The record.
         cdr: Cdr,
-        /// The salt of its payer commitment.
-        salt: Digest,
+        /// What opens its payer.
+        opening: PayerOpening,
     },
     /// The record is on the ledger.
     Recorded {
@@ -126,8 +248,8 @@ pub enum Phase {
         grant: Grant,
         /// The record.
         cdr: Cdr,
-        /// The salt of its payer commitment.
-        salt: Digest,
+        /// What opens its payer.
+        opening: PayerOpening,
         /// The settlement period it was booked in.
         booked_in: SettlementPeriod,
         /// Whether the home utility has confirmed the report.
@@ -140,14 +262,14 @@ pub enum Phase {
         /// The acceptance.
         accepted: Accepted,
     },
-    /// The ledger refused the record.
+    /// The ledger refused the record, or would: a metered price above a voucher's limit is not even sent.
     Disputed {
         /// The subscription.
         grant: Grant,
         /// The record.
         cdr: Cdr,
-        /// The salt of its payer commitment.
-        salt: Digest,
+        /// What opens its payer.
+        opening: PayerOpening,
         /// Why.
         code: String,
     },
@@ -162,10 +284,8 @@ pub struct Session {
     pub id: SessionId,
     /// Where.
     pub evse: EvseId,
-    /// Whose contract.
-    pub contract: Option<ContractId>,
-    /// The home utility, if the contract names one.
-    pub home: Option<PartyId>,
+    /// Who pays.
+    pub payer: SessionPayer,
     /// When the driver asked.
     pub requested_at: UnixMillis,
     /// The station's clock then.
@@ -174,8 +294,6 @@ pub struct Session {
     pub energy_wanted: Option<WattHours>,
     /// When the driver wanted to leave.
     pub leaves_at: Option<UnixMillis>,
-    /// A salted digest of what the driver showed, to know it again.
-    pub credential: Option<Digest>,
     /// Where it stands.
     pub phase: Phase,
     /// The consumption half, as soon as it is known.
@@ -193,29 +311,51 @@ pub enum SessionEvent {
         /// The quote.
         quote: Quote,
     },
+    /// A quote for a driver whom the operator does not know.
+    Offered {
+        /// The quote.
+        quote: Quote,
+        /// Stop at so much energy.
+        energy_max: WattHours,
+    },
+    /// That driver has proved a contract.
+    Proven(Grant),
     /// The driver is not served.
     Denied(Denial),
+    /// What that driver has proved or shown does not do.
+    Refuted(Denial),
     /// The driver accepts the quote.
     Accept {
         /// When.
         at: UnixMillis,
-        /// Signed by the operator's station.
-        signature: AcceptanceSignature,
+        /// Who signed for it.
+        by: AcceptedBy,
     },
     /// The driver refuses the quote.
     Refuse,
-    /// The ledger reserved the credit.
-    CreditReserved,
+    /// The ledger reserved the credit or the voucher.
+    Reserved,
     /// It did not.
-    CreditRefused(RejectCode),
+    NotReserved(RejectCode),
     /// The station reports what was delivered.
     Consumed(Consumption),
     /// Both halves were put together.
     Joined {
         /// The record.
         cdr: Cdr,
-        /// The salt of its payer commitment.
-        salt: Digest,
+        /// What opens its payer.
+        opening: PayerOpening,
+    },
+    /// Both halves were put together, but the price is above what the driver agreed to.
+    OverLimit {
+        /// The record that the ledger would refuse.
+        cdr: Cdr,
+        /// What opens its payer.
+        opening: PayerOpening,
+        /// What would be due, in millionths.
+        due: i64,
+        /// The most that may be due, in millionths.
+        limit: i64,
     },
     /// The ledger booked the record.
     RecordAccepted(SettlementPeriod),
@@ -234,7 +374,7 @@ pub enum SessionEffect {
     ShowQuote,
     /// Tell the driver why not, and keep the power off.
     Deny(Denial),
-    /// Ask the ledger for credit.
+    /// Ask the ledger for credit, or for the voucher.
     Reserve,
     /// Switch the power on.
     PowerOn,
@@ -272,7 +412,35 @@ impl Session {
     /// Whether the driver is another organisation's customer.
     #[must_use]
     pub fn is_roaming(&self, own: PartyId) -> bool {
-        self.home.is_some_and(|home| home != own)
+        self.home().is_some_and(|home| home != own)
+    }
+
+    /// The home utility, as far as it is known.
+    #[must_use]
+    pub const fn home(&self) -> Option<PartyId> {
+        match &self.payer {
+            SessionPayer::Unknown => None,
+            SessionPayer::Contract { home, .. } => Some(*home),
+            SessionPayer::Voucher { emsp, .. } => Some(*emsp),
+        }
+    }
+
+    /// The contract, if the operator knows it.
+    #[must_use]
+    pub const fn contract(&self) -> Option<ContractId> {
+        match &self.payer {
+            SessionPayer::Contract { contract, .. } => Some(*contract),
+            SessionPayer::Unknown | SessionPayer::Voucher { .. } => None,
+        }
+    }
+
+    /// The quote that awaits the driver's answer.
+    #[must_use]
+    pub const fn open_quote(&self) -> Option<&Quote> {
+        match &self.phase {
+            Phase::AwaitingProof { quote, .. } | Phase::Quoted { quote, .. } => Some(quote),
+            _ => None,
+        }
     }
 
     /// What the session waits for, when it has waited for longer than `patience`.
@@ -281,7 +449,9 @@ impl Session {
         let overdue = |since: UnixMillis| now.since(since).is_some_and(|waited| waited > patience);
         match &self.phase {
             Phase::Disputed { code, .. } => Some(Pending::RecordRefused(code.clone())),
-            Phase::Denied(_) | Phase::Quoted { .. } if self.delivered().is_some() => {
+            Phase::Denied(_) | Phase::AwaitingProof { .. } | Phase::Quoted { .. }
+                if self.delivered().is_some() =>
+            {
                 Some(Pending::EnergyWithoutAuthorization)
             }
             Phase::AwaitingHome if overdue(self.requested_at) => Some(Pending::HomeSilent),
@@ -327,40 +497,56 @@ pub fn handle(session: &mut Session, own: PartyId, event: SessionEvent) -> Vec<S
         (Phase::AwaitingHome, SessionEvent::Authorized { grant, quote }) => {
             (Phase::Quoted { grant, quote }, vec![SessionEffect::ShowQuote])
         }
-        (Phase::AwaitingHome, SessionEvent::Denied(denial)) => deny(denial),
+        (Phase::AwaitingHome, SessionEvent::Offered { quote, energy_max }) => {
+            (Phase::AwaitingProof { quote, energy_max }, vec![SessionEffect::ShowQuote])
+        }
+        (Phase::AwaitingProof { quote, .. }, SessionEvent::Proven(grant)) => {
+            (Phase::Quoted { grant, quote }, vec![SessionEffect::ShowQuote])
+        }
+        (Phase::AwaitingHome, SessionEvent::Denied(denial))
+        | (Phase::AwaitingProof { .. } | Phase::Quoted { .. }, SessionEvent::Refuted(denial)) => deny(denial),
         (Phase::Quoted { quote, .. }, SessionEvent::Accept { at, .. }) if at > quote.expires_at => {
             deny(Denial::QuoteExpired)
         }
-        (Phase::Quoted { grant, quote }, SessionEvent::Accept { at, signature }) => {
-            let accepted = Accepted { quote, at, signature };
-            if roaming {
+        (Phase::Quoted { grant, quote }, SessionEvent::Accept { at, by }) => {
+            let accepted = Accepted { quote, at, by };
+            // A voucher is spent once, wherever that is: the ledger has to say so even at home.
+            if roaming || accepted.voucher().is_some() {
                 (Phase::Reserving { grant, accepted }, vec![SessionEffect::Reserve])
             } else {
                 (Phase::Charging { grant, accepted }, vec![SessionEffect::PowerOn])
             }
         }
-        (Phase::Quoted { .. }, SessionEvent::Refuse) => deny(Denial::QuoteRefused),
-        (Phase::Quoted { quote, .. }, SessionEvent::Tick(now)) if now > quote.expires_at => {
+        (Phase::AwaitingProof { .. } | Phase::Quoted { .. }, SessionEvent::Refuse) => {
+            deny(Denial::QuoteRefused)
+        }
+        (Phase::AwaitingProof { quote, .. } | Phase::Quoted { quote, .. }, SessionEvent::Tick(now))
+            if now > quote.expires_at =>
+        {
             deny(Denial::QuoteExpired)
         }
-        (Phase::Reserving { grant, accepted }, SessionEvent::CreditReserved) => {
+        (Phase::Reserving { grant, accepted }, SessionEvent::Reserved) => {
             (Phase::Charging { grant, accepted }, vec![SessionEffect::PowerOn])
         }
-        (Phase::Reserving { .. }, SessionEvent::CreditRefused(RejectCode::CreditExhausted)) => {
-            deny(Denial::NoCredit)
+        (Phase::Reserving { .. }, SessionEvent::NotReserved(code)) => deny(denial_of(code)),
+        (Phase::Charging { grant, .. }, SessionEvent::Joined { cdr, opening }) => {
+            (Phase::Recording { grant, cdr, opening }, vec![SessionEffect::Submit])
         }
-        (Phase::Reserving { .. }, SessionEvent::CreditRefused(_)) => deny(Denial::LedgerRefused),
-        (Phase::Charging { grant, .. }, SessionEvent::Joined { cdr, salt }) => {
-            (Phase::Recording { grant, cdr, salt }, vec![SessionEffect::Submit])
+        (Phase::Recording { grant, cdr, opening }, SessionEvent::RecordAccepted(booked_in)) => {
+            (Phase::Recorded { grant, cdr, opening, booked_in, reported: false }, vec![SessionEffect::Report])
         }
-        (Phase::Recording { grant, cdr, salt }, SessionEvent::RecordAccepted(booked_in)) => {
-            (Phase::Recorded { grant, cdr, salt, booked_in, reported: false }, vec![SessionEffect::Report])
+        (Phase::Charging { grant, .. }, SessionEvent::OverLimit { cdr, opening, due, limit }) => {
+            let code = format!(
+                "the metered session costs {due} millionths, and the driver agreed to {limit} at most: the ledger \
+                 books nothing above that"
+            );
+            (Phase::Disputed { grant, cdr, opening, code }, Vec::new())
         }
-        (Phase::Recording { grant, cdr, salt }, SessionEvent::RecordRefused(code)) => {
-            (Phase::Disputed { grant, cdr, salt, code: code.to_string() }, Vec::new())
+        (Phase::Recording { grant, cdr, opening }, SessionEvent::RecordRefused(code)) => {
+            (Phase::Disputed { grant, cdr, opening, code: code.to_string() }, Vec::new())
         }
-        (Phase::Recorded { grant, cdr, salt, booked_in, .. }, SessionEvent::ReportReceived) => {
-            (Phase::Recorded { grant, cdr, salt, booked_in, reported: true }, Vec::new())
+        (Phase::Recorded { grant, cdr, opening, booked_in, .. }, SessionEvent::ReportReceived) => {
+            (Phase::Recorded { grant, cdr, opening, booked_in, reported: true }, Vec::new())
         }
         (phase, SessionEvent::Consumed(consumption)) => {
             // The first report stands; a repeated one says the same, and a different one is the meter's dispute.
@@ -405,7 +591,7 @@ fn complete(session: &mut Session, roaming: bool, effects: &mut Vec<SessionEffec
 #[must_use]
 pub fn resume(session: &Session) -> Vec<SessionEffect> {
     match &session.phase {
-        Phase::Quoted { .. } => vec![SessionEffect::ShowQuote],
+        Phase::AwaitingProof { .. } | Phase::Quoted { .. } => vec![SessionEffect::ShowQuote],
         Phase::Reserving { .. } => vec![SessionEffect::Reserve],
         Phase::Charging { .. } if session.consumption.is_some() => vec![SessionEffect::Join],
         Phase::Charging { .. } => vec![SessionEffect::PowerOn],

@@ -2,12 +2,14 @@
 
 use crate::billing::{BillLine, Charge};
 use crate::invoice::WholesaleLine;
-use crate::ports::{Store, StoreError};
+use crate::ports::{EVIDENCE_BYTES_MAX, Store, StoreError};
 use crate::profiles::{HomeProfile, VisitorProfile};
 use crate::sessions::Session;
+use crate::vouchers::{IssuedVoucher, VoucherStatus};
 use eroam_domain::cdr::{CdrId, SessionId};
 use eroam_domain::ids::{ContractId, PartyId};
 use eroam_domain::time::{CivilMonth, SettlementPeriod, UnixMillis};
+use eroam_domain::voucher::Nullifier;
 use std::collections::BTreeMap;
 
 /// Keeps everything in memory; [`MemoryStore::fail`] makes it fail, as a lost disk would.
@@ -20,10 +22,20 @@ pub(crate) struct MemoryStore {
     pub charges: BTreeMap<(PartyId, CdrId), Charge>,
     pub wholesale: BTreeMap<(PartyId, SettlementPeriod, CdrId), WholesaleLine>,
     pub billed_through: Option<CivilMonth>,
+    pub vouchers: BTreeMap<Nullifier, IssuedVoucher>,
+    pub evidence: BTreeMap<SessionId, (UnixMillis, Vec<u8>)>,
     pub fail: bool,
 }
 
 impl MemoryStore {
+    fn vouchers_where(
+        &self,
+        holds: impl Fn(&IssuedVoucher) -> bool,
+    ) -> Result<Vec<IssuedVoucher>, StoreError> {
+        self.check()?;
+        Ok(self.vouchers.values().filter(|v| holds(v)).cloned().collect())
+    }
+
     fn check(&self) -> Result<(), StoreError> {
         if self.fail {
             Err(StoreError { what: "the store was taken away".into(), source: None })
@@ -142,6 +154,61 @@ impl Store for MemoryStore {
         self.check()?;
         self.billed_through = Some(month);
         Ok(())
+    }
+
+    fn voucher(&mut self, nullifier: &Nullifier) -> Result<Option<IssuedVoucher>, StoreError> {
+        self.check()?;
+        Ok(self.vouchers.get(nullifier).cloned())
+    }
+
+    fn put_voucher(&mut self, voucher: &IssuedVoucher) -> Result<(), StoreError> {
+        self.check()?;
+        self.vouchers.insert(voucher.nullifier(), voucher.clone());
+        Ok(())
+    }
+
+    fn vouchers_on(&mut self, contract: &ContractId, day: i64) -> Result<Vec<IssuedVoucher>, StoreError> {
+        self.vouchers_where(|v| v.contract == *contract && v.day == day)
+    }
+
+    fn vouchers_in_wallet(&mut self, contract: &ContractId) -> Result<Vec<IssuedVoucher>, StoreError> {
+        self.vouchers_where(|v| v.contract == *contract && v.status == VoucherStatus::Issued)
+    }
+
+    fn lapsed_vouchers(&mut self, instant: UnixMillis, count: u32) -> Result<Vec<IssuedVoucher>, StoreError> {
+        let mut lapsed =
+            self.vouchers_where(|v| v.status.is_open() && v.voucher.voucher.valid_until < instant)?;
+        lapsed.sort_by_key(|v| (v.voucher.voucher.valid_until, v.nullifier()));
+        lapsed.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+        Ok(lapsed)
+    }
+
+    fn awaited_vouchers(&mut self) -> Result<Vec<IssuedVoucher>, StoreError> {
+        self.vouchers_where(|v| v.status.is_awaited())
+    }
+
+    fn put_evidence(
+        &mut self,
+        session: &SessionId,
+        kept_at: UnixMillis,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        self.check()?;
+        assert!(bytes.len() <= EVIDENCE_BYTES_MAX, "the gateway checks that");
+        self.evidence.insert(session.clone(), (kept_at, bytes.to_vec()));
+        Ok(())
+    }
+
+    fn evidence(&mut self, session: &SessionId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.check()?;
+        Ok(self.evidence.get(session).map(|(_, bytes)| bytes.clone()))
+    }
+
+    fn remove_evidence_before(&mut self, instant: UnixMillis) -> Result<u64, StoreError> {
+        self.check()?;
+        let before = self.evidence.len();
+        self.evidence.retain(|_, (kept_at, _)| *kept_at >= instant);
+        Ok(u64::try_from(before.saturating_sub(self.evidence.len())).unwrap_or(u64::MAX))
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {

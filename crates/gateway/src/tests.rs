@@ -11,4 +11,8 @@ mod routing;
 mod rules;
 mod secrecy;
 mod sessions;
+mod unknown_drivers;
+mod voucher_bills;
+mod vouchers;
+mod wallet;
 mod world;

@@ -6,9 +6,12 @@
 //!    one that its id names (`WrongSession`);
 //! 3. the agreement: known (`UnknownAgreement`), the sender's as operator (`NotASide`), accepted
 //!    (`AgreementNotAccepted`), and this version in force when the quote was accepted (`WrongAgreementVersion`);
-//! 4. currency (`WrongCurrency`), payer (`UnknownVoucher`), attestation (`UnexpectedAttestation`);
+//! 4. currency (`WrongCurrency`); a voucher that pays: reserved for this session under this agreement
+//!    (`UnknownVoucher`), by this very acceptance of this quote at this time (`AcceptanceDiffers`); attestation
+//!    (`UnexpectedAttestation`);
 //! 5. time: `FromTheFuture`, `TooLate`, and the quote was accepted at most a day before (`StaleAcceptance`);
-//! 6. limits: `EnergyLimit`, `DurationLimit`, `PowerLimit`, `AmountLimit`;
+//! 6. limits: `EnergyLimit`, `DurationLimit`, `PowerLimit`, `AmountLimit`, and what was agreed to with the voucher
+//!    (`VoucherLimit`);
 //! 7. the tariff: `UnknownTariff`, published before the quote was accepted (`TariffNotPublished`), its currency
 //!    (`WrongCurrency`);
 //! 8. the price: `NoPrice`, `PriceMismatch`;
@@ -21,14 +24,17 @@
 //! `Credit`: known as the sender's own, the amount, `LimitReached`. The version of the agreement that a record was
 //! charged under says who resolves it.
 //!
+//! A record that a voucher pays for spends it: there is no other way to redeem one ([`crate::voucher`]).
+//!
 //! A true record is never refused for lack of funds: credit is reserved before power.
 
 use crate::agreement::{AgreementRecord, AgreementStatus};
 use crate::membership::{Roles, require};
-use crate::reject::{Item, ItemOutcome, Refusal, RejectCode};
+use crate::reject::{Item, ItemOutcome, Refusal, RejectCode, check_batch_size};
 use crate::settlement::Books;
 use crate::state::{Overlay, StateError, StateKey};
 use crate::tx::BATCH_MAX;
+use crate::voucher;
 use borsh::{BorshDeserialize, BorshSerialize};
 use eroam_domain::agreement::{AgreementId, RoamingAgreement};
 use eroam_domain::cdr::{
@@ -136,8 +142,8 @@ pub struct EvseDay {
     pub intervals: Vec<(UnixMillis, UnixMillis)>,
 }
 
-/// What the transaction reads and writes, as far as it says: for records everything but the accounts, whose debtor the
-/// agreement names, and the later periods of a late record.
+/// What the transaction reads and writes, as far as it says: for records everything but the accounts and the voucher,
+/// whose debtor the agreement names, and the later periods of a late record.
 pub(crate) fn reads(keys: &mut Vec<StateKey>, sender: PartyId, tx: &CdrTx) {
     match tx {
         // Refused before a record is looked at.
@@ -227,9 +233,7 @@ pub(crate) fn record_batch(
     sender: PartyId,
     cdrs: &[Cdr],
 ) -> Result<Vec<Item>, Refusal> {
-    if cdrs.is_empty() || cdrs.len() > BATCH_MAX {
-        return Err(RejectCode::BatchSize.into());
-    }
+    check_batch_size(cdrs.len())?;
     require(state, sender, Roles::CPO, RejectCode::WrongRole)?;
     let mut lookups =
         Lookups { agreements: BTreeMap::new(), terms: BTreeMap::new(), tariffs: BTreeMap::new() };
@@ -287,15 +291,22 @@ fn record(
     if cdr.currency != terms.currency {
         return Err(RejectCode::WrongCurrency.into());
     }
-    if matches!(cdr.payer, Payer::Voucher { .. }) {
-        return Err(RejectCode::UnknownVoucher.into());
-    }
+    let voucher = match cdr.payer {
+        Payer::Contract { .. } => None,
+        Payer::Voucher { nullifier } => {
+            let limit = voucher::reserved_limit(state, sender, terms.emsp, nullifier, cdr)?;
+            Some((nullifier, limit))
+        }
+    };
     if cdr.attestation.is_some() {
         return Err(RejectCode::UnexpectedAttestation.into());
     }
     check_time(terms, now, cdr)?;
     let due = terms.due(cdr.price);
     check_limits(terms, cdr, due)?;
+    if voucher.is_some_and(|(_, limit)| due > limit) {
+        return Err(RejectCode::VoucherLimit.into());
+    }
     check_price(state, tariffs, sender, terms, cdr)?;
     let days = occupied_days(state, sender, cdr)?;
     let contest_until = cdr
@@ -306,6 +317,9 @@ fn record(
     let period = books.book_record(state, cdr, terms, due)?;
     for (slot, day) in days {
         state.write(&StateKey::EvseDay(sender, cdr.evse, slot), &day);
+    }
+    if let Some((nullifier, _)) = voucher {
+        voucher::spend(state, terms.emsp, nullifier, sender, &cdr.id, due);
     }
     let booked = CdrRecord {
         digest,

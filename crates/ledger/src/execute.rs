@@ -9,6 +9,7 @@ use crate::reject::{Item, ItemOutcome, Refusal, RejectCode, outcome_root};
 use crate::settlement::{self, SettlementTx};
 use crate::state::{AttestationKind, Overlay, StateError, StateKey, StateView, Writes};
 use crate::tx::{Envelope, LANES_MAX, PublicKey, SignedEnvelope, Tx, VERSION, VerifiedEnvelope};
+use crate::voucher::{self, VoucherKey, VoucherTx};
 use crate::{agreement, cdr, registry, tariff};
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;
@@ -183,6 +184,15 @@ fn apply(
             settlement::attest(state, sender, AttestationKind::Payout, *party, *amount, reference)?;
         }
         Tx::Registry(tx) => registry::apply(state, header.network, now, sender, tx)?,
+        Tx::Voucher(VoucherTx::PublishKey { public, valid_from, valid_until }) => {
+            let (public, valid_from, valid_until) = (*public, *valid_from, *valid_until);
+            voucher::publish_key(state, sender, VoucherKey { public, valid_from, valid_until })?;
+        }
+        Tx::Voucher(VoucherTx::Reserve(items)) => {
+            return voucher::reserve_batch(state, header.network, now, sender, items);
+        }
+        Tx::Voucher(VoucherTx::Refund(items)) => return voucher::refund_batch(state, now, sender, items),
+        Tx::Voucher(VoucherTx::Block(items)) => return voucher::block_batch(state, sender, items),
     }
     Ok(vec![Item { hash: signed.digest(), outcome: ItemOutcome::ACCEPTED }])
 }

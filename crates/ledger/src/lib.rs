@@ -44,6 +44,7 @@ pub mod state;
 pub mod tariff;
 pub mod tree;
 pub mod tx;
+pub mod voucher;
 
 #[cfg(test)]
 mod tests;

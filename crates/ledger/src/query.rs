@@ -8,12 +8,14 @@ use crate::registry::{
 };
 use crate::settlement::{ClosedPeriod, Exposure};
 use crate::state::{Account, StateError, StateKey, StateView, read};
+use crate::voucher::{VoucherKey, VoucherState};
 use eroam_domain::agreement::{AgreementId, RoamingAgreement};
 use eroam_domain::cdr::{AgreementRef, CdrId};
 use eroam_domain::ids::{CredentialDefinitionId, EroamDid, PartyId, RevocationRegistryId, SchemaId};
 use eroam_domain::money::Currency;
 use eroam_domain::tariff::{Tariff, TariffId};
 use eroam_domain::time::{SettlementPeriod, UnixMillis};
+use eroam_domain::voucher::Nullifier;
 
 /// The next sequence of a member's lane.
 ///
@@ -209,4 +211,24 @@ pub fn may_issue(
     }
     let mandate: Option<Mandate> = read(view, &StateKey::Mandate(party, agent, schema.clone()))?;
     Ok(mandate.is_some_and(|mandate| mandate.from <= instant && instant < mandate.until))
+}
+
+/// What became of a voucher of `emsp`; `None` while it is unused, or if there is no such voucher.
+///
+/// # Errors
+/// [`StateError`].
+pub fn voucher(
+    view: &(impl StateView + ?Sized),
+    emsp: PartyId,
+    nullifier: Nullifier,
+) -> Result<Option<VoucherState>, StateError> {
+    read(view, &StateKey::Voucher(emsp, nullifier))
+}
+
+/// The keys that `emsp` signs vouchers with; the index is a key's number.
+///
+/// # Errors
+/// [`StateError`].
+pub fn voucher_keys(view: &(impl StateView + ?Sized), emsp: PartyId) -> Result<Vec<VoucherKey>, StateError> {
+    Ok(read(view, &StateKey::VoucherKeys(emsp))?.unwrap_or_default())
 }

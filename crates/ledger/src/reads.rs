@@ -8,7 +8,7 @@
 use crate::execute::{Header, Outcome, execute_verified};
 use crate::state::{StateError, StateKey, StateView};
 use crate::tx::{Envelope, SignedEnvelope, Tx, VerifiedEnvelope};
-use crate::{agreement, cdr, membership, registry, settlement, tariff};
+use crate::{agreement, cdr, membership, registry, settlement, tariff, voucher};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -26,6 +26,7 @@ pub fn reads(envelope: &Envelope) -> Vec<StateKey> {
         Tx::Cdr(tx) => cdr::reads(&mut keys, sender, tx),
         Tx::Settlement(tx) => settlement::reads(&mut keys, tx),
         Tx::Registry(tx) => registry::reads(&mut keys, sender, tx),
+        Tx::Voucher(tx) => voucher::reads(&mut keys, sender, tx),
     }
     keys
 }

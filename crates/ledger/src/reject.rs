@@ -1,6 +1,7 @@
 //! Why the consortium refuses something. The codes are part of consensus: they are hashed into the block.
 
 use crate::tree;
+use crate::tx::BATCH_MAX;
 use borsh::{BorshDeserialize, BorshSerialize};
 use eroam_domain::codec::Digest;
 use eroam_domain::money::Price;
@@ -94,7 +95,7 @@ pub enum RejectCode {
     WrongSession,
     #[error("the record is not in the agreement's currency")]
     WrongCurrency,
-    #[error("the voucher is not known, so nobody promised to pay")]
+    #[error("the voucher is not reserved for this session under this agreement, so nobody promised to pay")]
     UnknownVoucher,
     #[error("the price rule uses no forecast, but the record names an attestation")]
     UnexpectedAttestation,
@@ -200,6 +201,41 @@ pub enum RejectCode {
     BadMandatePeriod,
     #[error("there is no such mandate")]
     UnknownMandate,
+    // Vouchers.
+    #[error("the voucher key is unusable, or its validity is empty or longer than 400 days")]
+    BadVoucherKey,
+    #[error("the voucher is of another network")]
+    ForeignVoucher,
+    #[error("the voucher is not of the agreement's home utility, or not of the one that takes it back")]
+    WrongVoucherIssuer,
+    #[error("the voucher's validity is empty or longer than 60 days")]
+    BadVoucherValidity,
+    #[error("the home utility has published no voucher key with this number")]
+    UnknownVoucherKey,
+    #[error("the voucher is valid at times at which its key is not")]
+    VoucherKeyNotValid,
+    #[error("the driver agreed to be charged by another operator")]
+    WrongOperator,
+    #[error("the quote was accepted before or after the voucher's validity")]
+    VoucherNotValid,
+    #[error("more than the voucher pays, or than the driver agreed to")]
+    VoucherLimit,
+    #[error("the voucher is not signed with the home utility's key: do not deliver energy")]
+    ForgedVoucher,
+    #[error("the acceptance is not signed with the voucher's one-time key: do not deliver energy")]
+    ForgedAcceptance,
+    #[error("the voucher is reserved for another session, spent, refunded or blocked: do not deliver energy")]
+    VoucherSpent,
+    #[error("credit is reserved for the session already, but not with this voucher")]
+    SessionReserved,
+    #[error("quote, time or signature of the acceptance are not those with which the voucher was reserved")]
+    AcceptanceDiffers,
+    #[error("the voucher can still be reserved or recorded: refund it when it cannot")]
+    VoucherNotRefundable,
+    #[error("the voucher is blocked already")]
+    AlreadyBlocked,
+    #[error("the voucher is refunded already")]
+    AlreadyRefunded,
 }
 
 impl RejectCode {
@@ -272,6 +308,28 @@ pub struct Item {
     pub hash: Digest,
     /// What became of it.
     pub outcome: ItemOutcome,
+}
+
+/// A batch has at least one item and at most [`BATCH_MAX`].
+pub(crate) fn check_batch_size(size: usize) -> Result<(), RejectCode> {
+    if (1..=BATCH_MAX).contains(&size) { Ok(()) } else { Err(RejectCode::BatchSize) }
+}
+
+/// Applies the items of a batch: an outcome for each. An item's hash is that of its canonical bytes under `separator`.
+pub(crate) fn items_of<T: BorshSerialize>(
+    separator: &str,
+    batch: &[T],
+    mut apply: impl FnMut(&T) -> Result<(), Refusal>,
+) -> Result<Vec<Item>, Refusal> {
+    let item = |item: &T| {
+        let outcome = match apply(item) {
+            Ok(()) => ItemOutcome::ACCEPTED,
+            Err(Refusal::Reject(code)) => ItemOutcome::Rejected(code),
+            Err(Refusal::State(error)) => return Err(error.into()),
+        };
+        Ok(Item { hash: Digest::of_value(separator, item), outcome })
+    };
+    batch.iter().map(item).collect()
 }
 
 /// Separates the inner nodes of [`outcome_root`]'s tree.

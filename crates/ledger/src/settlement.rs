@@ -23,7 +23,7 @@ use crate::agreement::{AgreementRecord, AgreementStatus};
 use crate::cdr::CdrRecord;
 use crate::genesis::Parameters;
 use crate::membership::{Roles, member, require};
-use crate::reject::{Item, ItemOutcome, Refusal, RejectCode};
+use crate::reject::{Item, Refusal, RejectCode, check_batch_size, items_of};
 use crate::state::{Account, AttestationKind, Overlay, StateError, StateKey, StateView as _};
 use crate::tx::BATCH_MAX;
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -111,8 +111,13 @@ impl Exposure {
     /// Releases what expired before `now`.
     fn advance(&mut self, now: UnixMillis) {
         self.clock = self.clock.max(now.get());
-        let today = self.clock.div_euclid(86_400_000);
+        let today = self.today();
         self.reserved.retain(|(day, _)| *day >= today);
+    }
+
+    /// The UTC day of the clock: what expired on an earlier one is released.
+    const fn today(&self) -> i64 {
+        self.clock.div_euclid(86_400_000)
     }
 
     /// Everything in use, in millionths; `None` on overflow.
@@ -460,13 +465,7 @@ pub(crate) fn reads(keys: &mut Vec<StateKey>, tx: &SettlementTx) {
             keys.reserve(items.len().saturating_mul(2).saturating_add(16));
             let mut last = None;
             for item in items {
-                let AgreementRef { id, version } = item.agreement;
-                keys.push(StateKey::Reservation(id, item.session));
-                if last != Some(item.agreement) {
-                    keys.push(StateKey::Agreement(id));
-                    keys.push(StateKey::AgreementTerms(id, version));
-                    keys.push(StateKey::Exposure(id));
-                }
+                reservation_reads(keys, item.agreement, item.session, last);
                 last = Some(item.agreement);
             }
         }
@@ -482,6 +481,20 @@ pub(crate) fn reads(keys: &mut Vec<StateKey>, tx: &SettlementTx) {
         SettlementTx::AttestPayout { party, amount, reference } => {
             attest_reads(keys, AttestationKind::Payout, *party, amount.currency, reference);
         }
+    }
+}
+
+/// The keys of one reservation, without those that the one before it in the batch has too.
+pub(crate) fn reservation_reads(
+    keys: &mut Vec<StateKey>,
+    agreement: AgreementRef,
+    session: Digest,
+    last: Option<AgreementRef>,
+) {
+    let AgreementRef { id, version } = agreement;
+    keys.push(StateKey::Reservation(id, session));
+    if last != Some(agreement) {
+        keys.extend([StateKey::Agreement(id), StateKey::AgreementTerms(id, version), StateKey::Exposure(id)]);
     }
 }
 
@@ -510,33 +523,25 @@ pub(crate) fn reserve_batch(
     sender: PartyId,
     reservations: &[CreditReservation],
 ) -> Result<Vec<Item>, Refusal> {
-    if reservations.is_empty() || reservations.len() > BATCH_MAX {
-        return Err(RejectCode::BatchSize.into());
-    }
+    check_batch_size(reservations.len())?;
     require(state, sender, Roles::CPO, RejectCode::WrongRole)?;
     let mut books = Books::default();
-    let mut items = Vec::with_capacity(reservations.len());
-    for reservation in reservations {
-        let hash = Digest::of_value("eroam/reservation/1", reservation);
-        let outcome = match reserve(state, &mut books, now, sender, reservation) {
-            Ok(()) => ItemOutcome::ACCEPTED,
-            Err(Refusal::Reject(code)) => ItemOutcome::Rejected(code),
-            Err(Refusal::State(error)) => return Err(error.into()),
-        };
-        items.push(Item { hash, outcome });
-    }
+    let items = items_of("eroam/reservation/1", reservations, |reservation| {
+        let terms = reservable_under(state, now, sender, reservation)?;
+        set_aside(state, &mut books, reservation, &terms, RejectCode::DuplicateReservation)
+    })?;
     books.flush(state)?;
     Ok(items)
 }
 
-fn reserve(
-    state: &mut Overlay<'_>,
-    books: &mut Books,
+/// The terms that credit can be reserved under, if the agreement lets `sender` ask for it at all.
+pub(crate) fn reservable_under(
+    state: &Overlay<'_>,
     now: UnixMillis,
     sender: PartyId,
     item: &CreditReservation,
-) -> Result<(), Refusal> {
-    let CreditReservation { agreement, session, amount, reserved_at, expires_at } = item;
+) -> Result<RoamingAgreement, Refusal> {
+    let CreditReservation { agreement, amount, reserved_at, expires_at, .. } = item;
     if *amount <= 0 {
         return Err(RejectCode::NotPositive.into());
     }
@@ -562,11 +567,24 @@ fn reserve(
     if span > terms.limits.duration_max {
         return Err(RejectCode::ReservationExpiry.into());
     }
+    Ok(terms)
+}
+
+/// Sets credit aside, if there is as much left: what [`reservable_under`] allowed. `duplicate` says that credit is
+/// reserved for the session already. Nothing is changed when it fails.
+pub(crate) fn set_aside(
+    state: &mut Overlay<'_>,
+    books: &mut Books,
+    item: &CreditReservation,
+    terms: &RoamingAgreement,
+    duplicate: RejectCode,
+) -> Result<(), Refusal> {
+    let CreditReservation { agreement, session, amount, reserved_at, expires_at } = item;
     let key = StateKey::Reservation(agreement.id, *session);
     if state.contains(&key)? {
-        return Err(RejectCode::DuplicateReservation.into());
+        return Err(duplicate.into());
     }
-    let arrears = arrears(state, books, record.emsp, terms.currency)?;
+    let arrears = arrears(state, books, terms.emsp, terms.currency)?;
     // On a copy: a refused reservation must not move the clock.
     let mut exposure = books.exposure(state, agreement.id)?.clone();
     exposure.advance(*reserved_at);
@@ -575,7 +593,10 @@ fn reserve(
         return Err(RejectCode::CreditExhausted.into());
     }
     let day = expires_at.utc_day();
-    add_to(&mut exposure.reserved, day, *amount).ok_or(RejectCode::Overflow)?;
+    if day >= exposure.today() {
+        // What comes so late that it would be released already leaves the same state as if it had come in time.
+        add_to(&mut exposure.reserved, day, *amount).ok_or(RejectCode::Overflow)?;
+    }
     books.exposures.insert(agreement.id, exposure);
     state.write(&key, &Reservation { amount: *amount, day });
     Ok(())

@@ -8,6 +8,7 @@ use eroam_domain::ids::{CredentialDefinitionId, EroamDid, PartyId, RevocationReg
 use eroam_domain::money::Currency;
 use eroam_domain::tariff::TariffId;
 use eroam_domain::time::SettlementPeriod;
+use eroam_domain::voucher::Nullifier;
 use sha2::{Digest as _, Sha256};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -70,6 +71,10 @@ pub enum StateKey {
     RevocationChange(RevocationRegistryId, u32),
     /// That an issuer (the second) acts in a member's (the first's) name: [`crate::registry::Mandate`].
     Mandate(PartyId, PartyId, SchemaId),
+    /// The keys that a home utility signs vouchers with, by their numbers: `Vec<`[`crate::voucher::VoucherKey`]`>`.
+    VoucherKeys(PartyId),
+    /// What became of a home utility's voucher: [`crate::voucher::VoucherState`].
+    Voucher(PartyId, Nullifier),
 }
 
 impl StateKey {

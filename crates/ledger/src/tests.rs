@@ -14,4 +14,5 @@ mod registry;
 mod rejects;
 mod settlements;
 mod snapshots;
+mod voucher;
 mod world;

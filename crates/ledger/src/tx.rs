@@ -2,7 +2,7 @@
 
 use crate::{
     agreement::AgreementTx, cdr::CdrTx, membership::MembershipTx, registry::RegistryTx,
-    settlement::SettlementTx, tariff::TariffTx,
+    settlement::SettlementTx, tariff::TariffTx, voucher::VoucherTx,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
@@ -94,6 +94,8 @@ pub enum Tx {
     Settlement(SettlementTx),
     /// What verifiers of credentials need.
     Registry(RegistryTx),
+    /// One-use promises to pay.
+    Voucher(VoucherTx),
 }
 
 /// A transaction with everything that is signed.
@@ -260,6 +262,9 @@ pub fn item_count(tx: &Tx) -> usize {
     match tx {
         Tx::Cdr(CdrTx::RecordCdrs(cdrs)) => cdrs.len(),
         Tx::Settlement(SettlementTx::ReserveCredit(items)) => items.len(),
+        Tx::Voucher(VoucherTx::Reserve(items)) => items.len(),
+        Tx::Voucher(VoucherTx::Refund(items)) => items.len(),
+        Tx::Voucher(VoucherTx::Block(items)) => items.len(),
         _ => 1,
     }
 }

@@ -21,7 +21,7 @@ mod signing_key;
 mod timestamp;
 
 pub use attachment::{Attachment, AttachmentError};
-pub use crypto_box::aead::rand_core::{CryptoRngCore, OsRng};
+pub use crypto_box::aead::rand_core::{CryptoRngCore, OsRng, RngCore};
 pub use envelope::{Opened, PackError, UnpackError, pack, unpack};
 pub use message::{Message, MessageError, MessageId, MessageType, ReturnRoute, Version};
 pub use replay::{Channel, Replay, ReplayWindow};

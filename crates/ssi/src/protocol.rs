@@ -3,6 +3,7 @@
 //! - [`out_of_band`]: invitations, and links with them.
 //! - [`did_exchange`]: from an invitation to a connection.
 //! - [`issue_credential`], [`present_proof`]: credentials and what is shown of them.
+//! - [`charging`], [`questions`]: our own, of a charge, and of one question and one answer.
 //! - [`basic_message`], [`notification`], [`problem_report`], [`discover_features`].
 //!
 //! ```text
@@ -21,6 +22,7 @@
 //! Source: Aries RFCs 0003 (protocols and versions), 0008 (threads); each module names its own.
 
 pub mod basic_message;
+pub mod charging;
 mod content;
 pub mod did_exchange;
 pub mod discover_features;
@@ -29,6 +31,8 @@ pub mod notification;
 pub mod out_of_band;
 pub mod present_proof;
 pub mod problem_report;
+pub mod questions;
+mod side;
 
 pub use content::{FORMATS_MAX, Formatted, find_format};
 pub use problem_report::ProblemReport;
@@ -394,6 +398,22 @@ pub(crate) mod tests {
     /// A message of JSON as it comes over our connection.
     pub(crate) fn came(value: &Value) -> Incoming {
         incoming(channel(), Message::parse(value.to_string().as_bytes()).unwrap())
+    }
+
+    /// What the other side sends: the same keys, seen from there.
+    pub(crate) fn over(message: &Message) -> Incoming {
+        incoming(channel(), Message::parse(&message.to_bytes()).unwrap())
+    }
+
+    /// Whether what became of a message `name` in a state is right, where the state takes those of `takes`.
+    #[track_caller]
+    pub(crate) fn judge<T>(result: Result<T, Illegal>, state: &str, name: &str, takes: &[&str]) {
+        match result {
+            Ok(_) => assert!(takes.contains(&name), "{state} takes {name}"),
+            Err(Illegal::Unsupported { .. }) => assert_eq!(name, "foreign", "{state}"),
+            Err(Illegal::OutOfOrder { .. }) => assert!(!takes.contains(&name), "{state} refuses {name}"),
+            Err(other) => panic!("{state} {name}: {other}"),
+        }
     }
 
     #[test]

@@ -1,68 +1,19 @@
 //! AnonCreds against the reference implementation, in both directions.
 //!
-//! The reference is the Python package `anoncreds` 0.2.3, looked for in `EROAM_PEERS_PYTHON` and then in
-//! `~/.cache/eroam/python/bin/python`. Without it the tests are left out, except in CI, where they fail.
+//! The reference is the Python package `anoncreds` 0.2.3. How it is found, and what happens without it:
+//! `testkit::python`.
 
 mod anoncreds_world;
 
 use anoncreds_world::*;
 use eroam_ssi::anoncreds::issuer::{CredentialDefinitionSecret, Place, RegistrySecret};
 use eroam_ssi::anoncreds::*;
+use eroam_testkit::python::Peer;
 use serde_json::{Value, json};
-use std::cell::RefCell;
-use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::path::Path;
 
-struct Reference(RefCell<(Child, ChildStdin, BufReader<ChildStdout>)>);
-
-impl Reference {
-    fn start() -> Option<Self> {
-        let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-        let named = std::env::var_os("EROAM_PEERS_PYTHON").map(PathBuf::from);
-        let python = named.unwrap_or_else(|| home.join(".cache/eroam/python/bin/python"));
-        let has_reference = Command::new(&python)
-            .args(["-c", "import anoncreds"])
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
-        if !has_reference {
-            let ci = std::env::var_os("CI").is_some();
-            assert!(!ci, "{} has no package anoncreds, and CI must test against it", python.display());
-            eprintln!("skipped: {} has no package anoncreds", python.display());
-            return None;
-        }
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/anoncreds_oracle.py");
-        let mut child =
-            Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        Some(Self(RefCell::new((child, stdin, BufReader::new(stdout)))))
-    }
-
-    fn try_call(&self, op: &str, mut command: Value) -> Result<Value, String> {
-        command["op"] = op.into();
-        let (_, stdin, stdout) = &mut *self.0.borrow_mut();
-        writeln!(stdin, "{command}").unwrap();
-        let mut line = String::new();
-        stdout.read_line(&mut line).unwrap();
-        let mut answer: Value = serde_json::from_str(&line).unwrap();
-        match answer.get("error") {
-            Some(error) => Err(error.as_str().unwrap().to_owned()),
-            None => Ok(answer["ok"].take()),
-        }
-    }
-
-    fn call(&self, op: &str, command: Value) -> Value {
-        self.try_call(op, command).unwrap_or_else(|error| panic!("{op}: {error}"))
-    }
-}
-
-impl Drop for Reference {
-    fn drop(&mut self) {
-        let (child, ..) = self.0.get_mut();
-        let _ = child.kill();
-        let _ = child.wait();
-    }
+fn reference() -> Option<Peer> {
+    Peer::start("anoncreds", Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/anoncreds_oracle.py")))
 }
 
 fn bytes(value: &Value) -> Vec<u8> {
@@ -95,14 +46,14 @@ fn with(mut command: Value, more: Value) -> Value {
 
 /// A credential of ours in their wallet.
 fn theirs_holds(
-    reference: &Reference,
+    reference: &Peer,
     issuer: &Issuer,
     values: &AttributeValues,
     place: Option<(&Registry, u32)>,
     link_secret: &Value,
 ) -> Value {
     let offer = issuer.offer();
-    let asked = reference.call(
+    let asked = reference.told(
         "request",
         json!({ "definition": issuer.definition, "link_secret": link_secret, "offer": offer }),
     );
@@ -115,7 +66,7 @@ fn theirs_holds(
         index: registry.index(index),
     });
     let credential = issuer::issue(&issuer.definition, &issuer.secret, &offer, &request, values, place);
-    reference.call(
+    reference.told(
         "process",
         json!({
             "credential": credential.unwrap(),
@@ -144,12 +95,12 @@ fn rich_request(world: &World) -> ProofRequest {
 
 #[test]
 fn what_we_issue_their_holder_presents_until_it_is_revoked() {
-    let Some(reference) = Reference::start() else { return };
+    let Some(reference) = reference() else { return };
     let mut world = World::new();
     let directory = tempfile::tempdir().unwrap();
     let tails = directory.path().join("tails");
     std::fs::write(&tails, &world.registry.tails).unwrap();
-    let secret = reference.call("link_secret", json!({}));
+    let secret = reference.told("link_secret", json!({}));
     let licence =
         theirs_holds(&reference, &world.driver, &driver_values(), Some((&world.registry, 5)), &secret);
     let membership = theirs_holds(&reference, &world.member, &member_values(), None, &secret);
@@ -167,10 +118,10 @@ fn what_we_issue_their_holder_presents_until_it_is_revoked() {
     let witness = |world: &World| {
         let (registry, list) = (&world.registry.definition, &world.registry.list);
         let command = json!({ "registry": registry, "list": list, "index": 5, "tails": tails });
-        reference.call("witness", command)
+        reference.told("witness", command)
     };
     let present = |world: &World, state: &Value, request: &ProofRequest| {
-        let made = reference.call("present", with(credentials(world, state), json!({ "request": request })));
+        let made = reference.told("present", with(credentials(world, state), json!({ "request": request })));
         Presentation::from_json(&bytes(&made)).unwrap()
     };
 
@@ -208,7 +159,7 @@ fn what_we_issue_their_holder_presents_until_it_is_revoked() {
 
 #[test]
 fn what_our_holder_presents_their_verifier_takes_until_it_is_revoked() {
-    let Some(reference) = Reference::start() else { return };
+    let Some(reference) = reference() else { return };
     let mut world = World::new();
     let mut state = world.registry.witness(INDEX);
     let present = |world: &World, state: &WitnessState, request: &ProofRequest| {
@@ -220,7 +171,7 @@ fn what_our_holder_presents_their_verifier_takes_until_it_is_revoked() {
     };
     let verify = |world: &World, presentation: &Presentation, request: &ProofRequest| {
         let command = json!({ "presentation": presentation, "request": request });
-        reference.try_call("verify", with(command, published(world)))
+        reference.ask("verify", with(command, published(world)))
     };
     let request = rich_request(&world);
     let presentation = present(&world, &state, &request).unwrap();
@@ -248,17 +199,17 @@ fn what_our_holder_presents_their_verifier_takes_until_it_is_revoked() {
 
 #[test]
 fn what_they_issue_our_holder_keeps_presents_and_loses() {
-    let Some(reference) = Reference::start() else { return };
+    let Some(reference) = reference() else { return };
     let directory = tempfile::tempdir().unwrap();
     let (issuer_id, schema_id, cred_def_id) = ("did:other:emsp", id("did:other:schema"), id("did:other:def"));
     let registry_id = id("did:other:registry");
     let attributes = ["Zone Set", "limit"];
-    let made = reference.call(
+    let made = reference.told(
         "new_issuer",
         json!({ "name": "driver", "issuer": issuer_id, "attributes": attributes, "revocable": true,
                 "schema_id": schema_id, "cred_def_id": cred_def_id }),
     );
-    let registry = reference.call(
+    let registry = reference.told(
         "new_registry",
         json!({ "cred_def_id": cred_def_id, "definition": made["definition"], "issuer": issuer_id, "size": 10,
                 "directory": directory.path() }),
@@ -271,15 +222,15 @@ fn what_they_issue_our_holder_keeps_presents_and_loses() {
     assert_eq!(value(&their_registry.to_json()), registry["registry"]);
     let common = json!({ "definition": made["definition"], "registry": registry["registry"],
                          "private": registry["private"], "registry_id": registry_id, "issuer": issuer_id });
-    let list = reference.call("first_list", with(common.clone(), json!({ "timestamp": START })));
+    let list = reference.told("first_list", with(common.clone(), json!({ "timestamp": START })));
     let first = StatusList::from_json(&bytes(&list)).unwrap();
     assert_eq!(value(&first.to_json()), list);
     let tails = std::fs::read(their_registry.tails_location()).unwrap();
     let tails = Tails::open(tails, &their_registry).unwrap();
 
-    let link_secret = reference.call("link_secret", json!({}));
+    let link_secret = reference.told("link_secret", json!({}));
     let link_secret = LinkSecret::import_secret(link_secret.as_str().unwrap()).unwrap();
-    let offer = reference.call(
+    let offer = reference.told(
         "offer",
         json!({ "schema_id": schema_id, "cred_def_id": cred_def_id, "proof": made["key_correctness"] }),
     );
@@ -288,7 +239,7 @@ fn what_they_issue_our_holder_keeps_presents_and_loses() {
     let values = AttributeValues::new([("Zone Set", "A,B"), ("limit", "80")]).unwrap();
     let place =
         json!({ "registry": registry["registry"], "private": registry["private"], "list": list, "index": 4 });
-    let issued = reference.call(
+    let issued = reference.told(
         "issue",
         json!({ "definition": made["definition"], "private": made["private"], "offer": offer,
                 "request": request, "values": { "Zone Set": "A,B", "limit": "80" }, "place": place }),
@@ -301,7 +252,7 @@ fn what_they_issue_our_holder_keeps_presents_and_loses() {
 
     // They revoke others, we follow by the difference.
     let change = json!({ "list": list, "issued": [], "revoked": [2, 9], "timestamp": START + 60 });
-    let list = reference.call("next_list", with(common.clone(), change));
+    let list = reference.told("next_list", with(common.clone(), change));
     let second = StatusList::from_json(&bytes(&list)).unwrap();
     let delta = StatusDelta::between(&first, &second).unwrap();
     assert_eq!(first.apply(&delta).unwrap(), second);
@@ -330,7 +281,7 @@ fn what_they_issue_our_holder_keeps_presents_and_loses() {
         "definitions": { cred_def_id.as_str(): made["definition"] },
         "registries": { registry_id.as_str(): registry["registry"] },
     });
-    assert_eq!(reference.call("verify", command), Value::Bool(true));
+    assert_eq!(reference.told("verify", command), Value::Bool(true));
 
     // We revoke in their place, with their secrets: both accumulators are the same.
     let secret = RegistrySecret::import_secret(&bytes(&registry["private"]["value"])).unwrap();
@@ -340,7 +291,7 @@ fn what_they_issue_our_holder_keeps_presents_and_loses() {
         issuer::next_status_list(&definition, &secret, &second, &[].into(), &revoked, at(START + 120))
             .unwrap();
     let change = json!({ "list": list, "issued": [], "revoked": [4], "timestamp": START + 120 });
-    let list = StatusList::from_json(&bytes(&reference.call("next_list", with(common, change)))).unwrap();
+    let list = StatusList::from_json(&bytes(&reference.told("next_list", with(common, change)))).unwrap();
     StatusDelta::between(&first, &list).unwrap();
     let (theirs, ours) = (value(&list.to_json()), value(&ours.to_json()));
     assert_eq!(theirs, ours);
@@ -359,7 +310,7 @@ fn what_they_issue_our_holder_keeps_presents_and_loses() {
 
 #[test]
 fn their_reader_writes_our_objects_as_we_do() {
-    let Some(reference) = Reference::start() else { return };
+    let Some(reference) = reference() else { return };
     let world = World::new();
     let offer = world.driver.offer();
     let (request, _) =
@@ -381,18 +332,18 @@ fn their_reader_writes_our_objects_as_we_do() {
         ("Presentation", value(&presentation.to_json())),
     ];
     for (kind, ours) in objects {
-        let theirs = reference.call("echo", json!({ "kind": kind, "value": ours }));
+        let theirs = reference.told("echo", json!({ "kind": kind, "value": ours }));
         assert_eq!(theirs, ours, "{kind}");
     }
     // Requests are written with absent members as null there.
-    let theirs = reference.call("echo", json!({ "kind": "PresentationRequest", "value": asked }));
+    let theirs = reference.told("echo", json!({ "kind": "PresentationRequest", "value": asked }));
     let theirs = ProofRequest::from_json(&bytes(&theirs)).unwrap();
     assert_eq!((theirs.attributes(), theirs.predicates()), (asked.attributes(), asked.predicates()));
 }
 
 #[test]
 fn values_are_encoded_as_they_encode_them() {
-    let Some(reference) = Reference::start() else { return };
+    let Some(reference) = reference() else { return };
     let samples = [
         "",
         " ",
@@ -425,10 +376,10 @@ fn values_are_encoded_as_they_encode_them() {
     ];
     let values: serde_json::Map<String, Value> =
         samples.iter().enumerate().map(|(n, sample)| (n.to_string(), (*sample).into())).collect();
-    let theirs = reference.call("encode", json!({ "values": values }));
+    let theirs = reference.told("encode", json!({ "values": values }));
     for (n, sample) in samples.iter().enumerate() {
         assert_eq!(theirs[n.to_string()], encode(sample), "{sample:?}");
     }
-    let nonce = reference.call("nonce", json!({}));
+    let nonce = reference.told("nonce", json!({}));
     assert_eq!(Nonce::from_decimal(nonce.as_str().unwrap()).unwrap().as_decimal(), nonce);
 }

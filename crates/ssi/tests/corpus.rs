@@ -1,9 +1,7 @@
-//! The corpus of the fuzz targets, replayed without a fuzzer: `fuzz/corpus/<target>/{ok,bad}-*`.
-//!
-//! `EROAM_WRITE_CORPUS=1` writes the seeds anew, from what this crate produces and from the recorded messages.
+//! The corpora of this crate's fuzz targets. Their first seeds are what it produces, and the recorded messages.
 
 mod anoncreds_world;
-#[path = "../../../fuzz/targets.rs"]
+#[path = "../../../fuzz/targets/ssi.rs"]
 mod targets;
 
 use anoncreds_world::*;
@@ -14,21 +12,9 @@ use eroam_ssi::didcomm::OsRng;
 use eroam_ssi::sd_jwt::{
     ClaimPath, HeldSdJwt, IssueSdJwt, NewStatusList, StatusList as BitList, TrustedIssuer,
 };
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use eroam_testkit::corpus;
+use std::path::Path;
 use targets::{LIST_ISSUER, LIST_URI, TARGETS, list_key, passphrase, run};
-
-/// Bytes of the whole corpus.
-const BYTES_MAX: usize = 300 * 1024;
-
-fn fuzz() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz")
-}
-
-fn names(directory: &Path) -> BTreeSet<String> {
-    let entries = std::fs::read_dir(directory).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-}
 
 fn recorded(name: &str) -> Vec<u8> {
     let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/didcomm");
@@ -139,56 +125,11 @@ fn vault() -> Vec<u8> {
     vault.seal(&Wallet::new(), &mut OsRng).unwrap()
 }
 
-fn write_corpus() {
-    let mut places = BTreeMap::new();
-    for (target, bytes) in &proper() {
-        let place: &mut u32 = places.entry(*target).or_default();
-        *place += 1;
-        let directory = fuzz().join("corpus").join(target);
-        std::fs::create_dir_all(&directory).unwrap();
-        std::fs::write(directory.join(format!("ok-{place}")), bytes).unwrap();
-        std::fs::write(directory.join("bad-empty"), b"").unwrap();
-        std::fs::write(directory.join("bad-bytes"), b"\xff{\"@id\":").unwrap();
-        // Objects have any name that is printed, and the beginning of a name is one.
-        if *target != "object_id" {
-            std::fs::write(directory.join("bad-deep"), vec![b'['; 40]).unwrap();
-            std::fs::write(directory.join("bad-half"), &bytes[..bytes.len() / 2]).unwrap();
-        }
-    }
-}
-
 #[test]
 fn every_seed_is_accepted_or_refused_as_its_name_says() {
-    if std::env::var_os("EROAM_WRITE_CORPUS").is_some() {
-        write_corpus();
+    if corpus::is_to_be_written() {
+        // Objects have any name that is printed, and the beginning of a name is one.
+        corpus::write(&proper(), &["object_id"]);
     }
-    let corpus = fuzz().join("corpus");
-    let mut sum = 0;
-    for (target, _) in TARGETS {
-        let directory = corpus.join(target);
-        let seeds = names(&directory);
-        for kind in ["ok-", "bad-"] {
-            assert!(seeds.iter().any(|seed| seed.starts_with(kind)), "{target} has no seed {kind}*");
-        }
-        for seed in seeds {
-            let bytes = std::fs::read(directory.join(&seed)).unwrap();
-            sum += bytes.len();
-            let accepted = run(target, &bytes);
-            assert!(accepted || !seed.starts_with("ok-"), "{target}/{seed} is refused");
-            assert!(!accepted || !seed.starts_with("bad-"), "{target}/{seed} is accepted");
-        }
-    }
-    assert!(sum <= BYTES_MAX, "the corpus has {sum} bytes");
-}
-
-#[test]
-fn targets_corpora_and_programs_are_the_same() {
-    let targets: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
-    assert_eq!(names(&fuzz().join("corpus")), targets);
-    let programs = names(&fuzz().join("fuzz_targets"));
-    assert_eq!(programs, targets.iter().map(|name| format!("{name}.rs")).collect());
-    let manifest = std::fs::read_to_string(fuzz().join("Cargo.toml")).unwrap();
-    for name in &targets {
-        assert!(manifest.contains(&format!("name = \"{name}\"\n")), "{name} is not in the manifest");
-    }
+    corpus::replay("ssi", &TARGETS.iter().map(|(name, _)| *name).collect(), run);
 }

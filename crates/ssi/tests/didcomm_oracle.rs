@@ -1,71 +1,17 @@
 //! Envelopes, identifiers and signed attachments compared with an independent implementation: ACA-Py's.
 //!
-//! It runs in the Python environment that `EROAM_PEERS_PYTHON` names, else `~/.cache/eroam/python/bin/python`. Where
-//! there is none, CI fails and other runs say that they left the comparison out.
+//! How it is found, and what happens without it: `testkit::python`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use eroam_ssi::did::{self, Did, Endpoint, VerificationKey};
 use eroam_ssi::didcomm::{Attachment, MessageId, OsRng, SigningKey, pack, unpack};
+use eroam_testkit::python::Peer;
 use serde_json::{Value, json};
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::path::{Path, PathBuf};
 
-struct Oracle {
-    process: Child,
-    questions: Option<ChildStdin>,
-    answers: BufReader<ChildStdout>,
-}
-
-impl Oracle {
-    fn start() -> Option<Self> {
-        let python = std::env::var_os("EROAM_PEERS_PYTHON").map(PathBuf::from).or_else(|| {
-            Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/eroam/python/bin/python"))
-        });
-        let Some(python) = python.filter(|python| python.exists()) else {
-            let ci = std::env::var_os("CI").is_some();
-            assert!(
-                !ci,
-                "the peers' Python is not installed (EROAM_PEERS_PYTHON), and CI must compare with them"
-            );
-            eprintln!("left out: the peers' Python is not installed (EROAM_PEERS_PYTHON)");
-            return None;
-        };
-        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/didcomm_oracle.py");
-        let mut process = Command::new(python)
-            .arg(script)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the peers' Python starts");
-        let questions = process.stdin.take();
-        let answers = BufReader::new(process.stdout.take().unwrap());
-        Some(Self { process, questions, answers })
-    }
-
-    fn ask(&mut self, question: &Value) -> Value {
-        let questions = self.questions.as_mut().unwrap();
-        writeln!(questions, "{question}").unwrap();
-        questions.flush().unwrap();
-        let mut line = String::new();
-        self.answers.read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?} to {question}"))
-    }
-
-    /// The answer, which must not be an error.
-    fn told(&mut self, question: &Value) -> Value {
-        let answer = self.ask(question);
-        answer.get("ok").unwrap_or_else(|| panic!("{answer} to {question}")).clone()
-    }
-}
-
-impl Drop for Oracle {
-    fn drop(&mut self) {
-        // The end of its input ends it.
-        drop(self.questions.take());
-        let _ = self.process.wait();
-    }
+fn oracle() -> Option<Peer> {
+    Peer::start("acapy_agent", Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/didcomm_oracle.py")))
 }
 
 fn key(seed: u8) -> SigningKey {
@@ -80,7 +26,7 @@ const IMPLEMENTATIONS: [&str; 2] = ["nacl", "askar"];
 
 #[test]
 fn the_other_implementation_opens_our_envelopes() {
-    let Some(mut oracle) = Oracle::start() else { return };
+    let Some(oracle) = oracle() else { return };
     let message = "{\"content\":\"Grüße \u{1f50c}\"}";
     for with in IMPLEMENTATIONS {
         for sender in [None, Some(1)] {
@@ -88,8 +34,7 @@ fn the_other_implementation_opens_our_envelopes() {
                 let to: Vec<VerificationKey> = recipients.iter().map(|seed| public(*seed)).collect();
                 let packed = pack(message.as_bytes(), &to, sender.map(key).as_ref(), &mut OsRng).unwrap();
                 let packed = String::from_utf8(packed).unwrap();
-                let opened =
-                    oracle.told(&json!({"op": "unpack", "with": with, "packed": packed, "seeds": [2]}));
+                let opened = oracle.told("unpack", json!({"with": with, "packed": packed, "seeds": [2]}));
                 assert_eq!(STANDARD.decode(opened["message"].as_str().unwrap()).unwrap(), message.as_bytes());
                 assert_eq!(
                     opened["sender"],
@@ -99,9 +44,9 @@ fn the_other_implementation_opens_our_envelopes() {
                 // It finds what we find.
                 let mut changed: Value = serde_json::from_str(&packed).unwrap();
                 changed["tag"] = "AAAAAAAAAAAAAAAAAAAAAA".into();
-                let refused = oracle
-                    .ask(&json!({"op": "unpack", "with": with, "packed": changed.to_string(), "seeds": [2]}));
-                assert!(refused.get("error").is_some(), "{with}: {refused}");
+                let refused =
+                    oracle.ask("unpack", json!({"with": with, "packed": changed.to_string(), "seeds": [2]}));
+                assert!(refused.is_err(), "{with}: {refused:?}");
             }
         }
     }
@@ -109,7 +54,7 @@ fn the_other_implementation_opens_our_envelopes() {
 
 #[test]
 fn we_open_the_envelopes_of_the_other_implementation() {
-    let Some(mut oracle) = Oracle::start() else { return };
+    let Some(oracle) = oracle() else { return };
     for with in IMPLEMENTATIONS {
         // With PyNaCl it counts characters where it means bytes, and puts the tag at the wrong place.
         let message =
@@ -117,9 +62,9 @@ fn we_open_the_envelopes_of_the_other_implementation() {
         for sender in [None, Some(1_u8)] {
             for recipients in [&[2_u8][..], &[3, 2, 4]] {
                 let to: Vec<String> = recipients.iter().map(|seed| public(*seed).to_string()).collect();
-                let question = json!({"op": "pack", "with": with, "message": STANDARD.encode(message), "to": to,
-                    "sender": sender});
-                let packed = oracle.told(&question);
+                let question =
+                    json!({"with": with, "message": STANDARD.encode(message), "to": to, "sender": sender});
+                let packed = oracle.told("pack", question);
                 let ours = key(2);
                 let find = |wanted: &VerificationKey| (*wanted == public(2)).then_some(&ours);
                 let opened = unpack(packed.as_str().unwrap().as_bytes(), find).unwrap();
@@ -133,10 +78,10 @@ fn we_open_the_envelopes_of_the_other_implementation() {
 
 #[test]
 fn the_other_implementation_resolves_our_identifiers() {
-    let Some(mut oracle) = Oracle::start() else { return };
+    let Some(oracle) = oracle() else { return };
     let endpoint = Endpoint::parse("https://a.example/inbox").unwrap();
     let did = did::peer2::create(&public(1), &endpoint, &[public(2)]).unwrap();
-    let document = oracle.told(&json!({"op": "resolve_peer_2", "did": did.as_str()}));
+    let document = oracle.told("resolve_peer_2", json!({"did": did.as_str()}));
     assert_eq!(document["verificationMethod"][0]["publicKeyMultibase"], public(1).to_multikey());
     assert_eq!(document["authentication"], json!(["#key-1"]));
     assert_eq!(document["keyAgreement"], json!(["#key-2"]));
@@ -148,50 +93,49 @@ fn the_other_implementation_resolves_our_identifiers() {
     // Read as a document, it says what we say.
     let read = did::Document::from_json(document.to_string().as_bytes()).unwrap();
     assert_eq!(read.target(), did::resolve(&did).unwrap().target());
-    let verkey = oracle.told(&json!({"op": "did_key", "did": public(1).to_did_key().as_str()}));
+    let verkey = oracle.told("did_key", json!({"did": public(1).to_did_key().as_str()}));
     assert_eq!(verkey, public(1).to_string());
 }
 
 #[test]
 fn both_make_the_same_did_peer_4() {
-    let Some(mut oracle) = Oracle::start() else { return };
+    let Some(oracle) = oracle() else { return };
     let document = json!({"@context": ["https://www.w3.org/ns/did/v1"],
         "verificationMethod": [{"id": "#key-0", "type": "Multikey", "publicKeyMultibase": public(1).to_multikey()}],
         "service": [{"id": "#didcomm-0", "type": "did-communication", "priority": 0, "recipientKeys": ["#key-0"],
             "routingKeys": [], "serviceEndpoint": "http://127.0.0.1:9002"}]});
-    let theirs = oracle.told(&json!({"op": "peer_4", "document": document}));
+    let theirs = oracle.told("peer_4", json!({"document": document}));
     let long = Did::parse(theirs["long"].as_str().unwrap()).unwrap();
     let resolved = did::resolve(&long).unwrap();
     assert_eq!(resolved.target().unwrap().recipient(), &public(1));
     assert_eq!(did::peer4::short_form(&long).unwrap().as_str(), theirs["short"].as_str().unwrap());
     let ours = did::peer4::create(&document).unwrap();
-    let read = oracle.told(&json!({"op": "resolve_peer_4", "did": ours.as_str()}));
+    let read = oracle.told("resolve_peer_4", json!({"did": ours.as_str()}));
     assert_eq!(read["id"], ours.as_str());
     assert_eq!(read["service"], document["service"]);
 }
 
 #[test]
 fn the_other_implementation_verifies_our_signed_attachments() {
-    let Some(mut oracle) = Oracle::start() else { return };
+    let Some(oracle) = oracle() else { return };
     for length in 0..4 {
         let content = b"did:peer:2".iter().copied().take(7 + length).collect::<Vec<u8>>();
         let id = MessageId::parse("a1").unwrap();
         let attachment = Attachment::signed(id, "text/string", content, &key(1)).to_value();
-        let mut verify = |attachment: &Value, signer: u8| {
-            oracle
-                .ask(&json!({"op": "verify", "attachment": attachment, "signer": public(signer).to_string()}))
+        let verify = |attachment: &Value, signer: u8| {
+            oracle.ask("verify", json!({"attachment": attachment, "signer": public(signer).to_string()}))
         };
-        assert_eq!(verify(&attachment, 1)["ok"], true);
-        assert_ne!(verify(&attachment, 2)["ok"], true);
+        assert_eq!(verify(&attachment, 1), Ok(true.into()));
+        assert_ne!(verify(&attachment, 2), Ok(true.into()));
         let mut changed = attachment.clone();
         changed["data"]["base64"] = "ZGlk".into();
-        assert_ne!(verify(&changed, 1)["ok"], true);
+        assert_ne!(verify(&changed, 1), Ok(true.into()));
     }
 }
 
 #[test]
 fn the_other_implementation_understands_our_messages() {
-    let Some(mut oracle) = Oracle::start() else { return };
+    let Some(oracle) = oracle() else { return };
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/didcomm/messages");
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -199,7 +143,7 @@ fn the_other_implementation_understands_our_messages() {
     assert_eq!(files.len(), 13);
     for file in files {
         let message: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-        let read = oracle.told(&json!({"op": "deserialize", "message": message}));
+        let read = oracle.told("deserialize", json!({"message": message}));
         for (name, value) in message.as_object().unwrap() {
             match name.as_str() {
                 // Its report of a problem calls itself by another name.

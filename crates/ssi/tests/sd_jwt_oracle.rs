@@ -1,74 +1,27 @@
 //! SD-JWT against the specification authors' implementation, in both directions.
 //!
-//! The reference is the Python package `sd-jwt` 0.10, looked for in `EROAM_PEERS_PYTHON` and then in
-//! `~/.cache/eroam/python/bin/python`. Without it the tests are left out, except in CI, where they fail.
+//! The reference is the Python package `sd-jwt` 0.10. How it is found, and what happens without it: `testkit::python`.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use eroam_domain::time::UnixMillis;
 use eroam_ssi::didcomm::OsRng;
 use eroam_ssi::sd_jwt::*;
+use eroam_testkit::python::Peer;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 const ISSUER: &str = "did:eroam:cpo";
 const VCT: &str = "urn:eroam:station:1";
 
-struct Reference {
-    child: Child,
-    stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
+fn reference() -> Option<Peer> {
+    Peer::start("sd_jwt", Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sd_jwt_oracle.py")))
 }
 
-impl Reference {
-    fn start() -> Option<Self> {
-        let home = std::env::var_os("HOME").map(PathBuf::from).unwrap_or_default();
-        let named = std::env::var_os("EROAM_PEERS_PYTHON").map(PathBuf::from);
-        let python = named.unwrap_or_else(|| home.join(".cache/eroam/python/bin/python"));
-        let has_reference = Command::new(&python)
-            .args(["-c", "import sd_jwt"])
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success());
-        if !has_reference {
-            let ci = std::env::var_os("CI").is_some();
-            assert!(!ci, "{} has no package sd-jwt, and CI must test against it", python.display());
-            eprintln!("skipped: {} has no package sd-jwt", python.display());
-            return None;
-        }
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sd_jwt_oracle.py");
-        let mut child =
-            Command::new(python).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (stdin, stdout) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        Some(Self { child, stdin, stdout: BufReader::new(stdout) })
-    }
-
-    fn call(&mut self, op: &str, mut command: Value) -> Result<Value, String> {
-        command["op"] = op.into();
-        writeln!(self.stdin, "{command}").unwrap();
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).unwrap();
-        let mut answer: Value = serde_json::from_str(&line).unwrap();
-        match answer.get("error") {
-            Some(error) => Err(error.as_str().unwrap().to_owned()),
-            None => Ok(answer["ok"].take()),
-        }
-    }
-
-    fn text(&mut self, op: &str, command: Value) -> String {
-        self.call(op, command).unwrap().as_str().unwrap().to_owned()
-    }
-}
-
-impl Drop for Reference {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn string(answer: Value) -> String {
+    answer.as_str().unwrap().to_owned()
 }
 
 struct Keys {
@@ -144,7 +97,7 @@ fn only(claims: &serde_json::Map<String, Value>) -> Value {
 
 #[test]
 fn what_we_issue_and_present_the_reference_takes() {
-    let Some(mut reference) = Reference::start() else { return };
+    let Some(reference) = reference() else { return };
     let keys = Keys::new();
     let issue = IssueSdJwt {
         issuer: ISSUER.to_owned(),
@@ -168,14 +121,14 @@ fn what_we_issue_and_present_the_reference_takes() {
         let presentation = held.present(&disclose, "did:key:driver", "n-1", now()).unwrap();
         let issuer = keys.issuer.verifying_key().to_jwk();
         let command = |aud: &str, nonce: &str, presentation: &str| json!({ "presentation": presentation, "issuer": issuer, "aud": aud, "nonce": nonce });
-        let verified = reference.call("verify", command("did:key:driver", "n-1", &presentation)).unwrap();
+        let verified = reference.told("verify", command("did:key:driver", "n-1", &presentation));
         assert_eq!(only(verified.as_object().unwrap()), expected);
         // And refuses what we refuse.
-        reference.call("verify", command("did:key:other", "n-1", &presentation)).unwrap_err();
-        reference.call("verify", command("did:key:driver", "n-2", &presentation)).unwrap_err();
+        reference.ask("verify", command("did:key:other", "n-1", &presentation)).unwrap_err();
+        reference.ask("verify", command("did:key:driver", "n-2", &presentation)).unwrap_err();
         let fewer = presentation.split('~').enumerate().filter(|(n, _)| *n != 1).map(|(_, part)| part);
         let fewer = fewer.collect::<Vec<_>>().join("~");
-        reference.call("verify", command("did:key:driver", "n-1", &fewer)).unwrap_err();
+        reference.ask("verify", command("did:key:driver", "n-1", &fewer)).unwrap_err();
         keys.verify(&fewer).unwrap_err();
     }
     // The reference presents what we issued.
@@ -183,13 +136,13 @@ fn what_we_issue_and_present_the_reference_takes() {
         "sd_jwt": text, "holder": secret_jwk(&keys.holder), "aud": "did:key:driver", "nonce": "n-1",
         "disclose": { "operator": true, "plugs": [false, true, false] },
     });
-    let verified = keys.verify(&reference.text("present", command)).unwrap();
+    let verified = keys.verify(&string(reference.told("present", command))).unwrap();
     assert_eq!(only(verified.claims()), json!({ "operator": "Stadtwerke Münster", "plugs": ["Type 2"] }));
 }
 
 #[test]
 fn what_the_reference_issues_and_presents_we_take() {
-    let Some(mut reference) = Reference::start() else { return };
+    let Some(reference) = reference() else { return };
     let keys = Keys::new();
     let seconds = now().get() / 1000;
     let open = json!({ "iss": ISSUER, "vct": VCT, "iat": seconds, "exp": seconds + 3600 });
@@ -197,7 +150,7 @@ fn what_the_reference_issues_and_presents_we_take() {
         "open": open, "hidden": claims(), "issuer": secret_jwk(&keys.issuer),
         "holder": keys.holder.verifying_key().to_jwk(),
     });
-    let text = reference.text("issue", command);
+    let text = string(reference.told("issue", command));
     // As holder.
     let held = HeldSdJwt::receive(&text, &keys.trusted(), keys.holder(), now()).unwrap();
     assert_eq!(only(held.claims()), claims());
@@ -213,8 +166,8 @@ fn what_the_reference_issues_and_presents_we_take() {
             "disclose": { "address": { "floors": [true, false] } },
         })
     };
-    let verified = keys.verify(&reference.text("present", command("did:key:driver"))).unwrap();
+    let verified = keys.verify(&string(reference.told("present", command("did:key:driver")))).unwrap();
     assert_eq!(only(verified.claims()), json!({ "address": { "floors": [1] } }));
-    let refused = keys.verify(&reference.text("present", command("did:key:other"))).unwrap_err();
+    let refused = keys.verify(&string(reference.told("present", command("did:key:other")))).unwrap_err();
     assert!(matches!(refused, SdJwtError::Audience), "{refused}");
 }

@@ -7,11 +7,11 @@
 //! ```
 //! Nothing is written before the lock is held and the owner is known.
 
-use crate::FORMAT;
 use crate::file_lock::{FileLock, private};
 use crate::open_error::OpenError;
 use crate::rows::{Placeholders, Table, Value, bind, insert};
 use crate::store_url::{Place, StoreUrl};
+use crate::{FORMAT, FORMAT_OLDEST};
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;
 use eroam_gateway::ports::StoreError;
@@ -236,6 +236,15 @@ impl Database {
         Ok(())
     }
 
+    /// Changes rows in the transaction that the next commit ends; gives how many.
+    pub(crate) fn change(&mut self, sql: &'static str, values: Vec<Value>) -> Result<u64, StoreError> {
+        self.begin()?;
+        self.attempt("written", async |connection| {
+            let query = values.into_iter().fold(sqlx::query(sql), bind);
+            query.execute(connection).await.map(|done| done.rows_affected())
+        })
+    }
+
     /// Ends the transaction, if there is one.
     pub(crate) fn commit(&mut self) -> Result<(), StoreError> {
         if self.in_transaction {
@@ -453,6 +462,7 @@ async fn adopt(
     let mut migrator = Migrator::with_migrations(vec![
         migration(1, "records", include_str!("../migrations/0001_records.sql")),
         migration(2, "no envelopes", include_str!("../migrations/0002_no_envelopes.sql")),
+        migration(3, "vouchers and evidence", include_str!("../migrations/0003_vouchers_and_evidence.sql")),
     ]);
     // The lock that we hold is enough, and sqlx's own would make the organisations of one server wait for each other.
     migrator.set_locking(false);
@@ -478,11 +488,14 @@ struct Identity {
 }
 
 impl Identity {
-    /// The format first: a newer one may mean anything else by the rest.
+    /// The format first: another one may mean anything else by the rest.
     fn check(&self, place: &str, owner: PartyId, network: &Digest) -> Result<(), OpenError> {
         let place = || place.to_owned();
         if let Some(found) = self.format.filter(|found| *found > FORMAT) {
             return Err(OpenError::NewerFormat { place: place(), found, supported: FORMAT });
+        }
+        if let Some(found) = self.format.filter(|found| *found < FORMAT_OLDEST) {
+            return Err(OpenError::OlderFormat { place: place(), found, supported: FORMAT_OLDEST });
         }
         if let Some(found) = self.network.clone().filter(|found| *found != network.to_string()) {
             return Err(OpenError::OtherNetwork { place: place(), found, expected: *network });

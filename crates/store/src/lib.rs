@@ -32,4 +32,6 @@ pub use session_counts::SessionCounts;
 pub use store_url::{StoreUrl, StoreUrlError};
 
 /// The format of a store that this version writes; it counts the migrations.
-pub const FORMAT: i64 = 2;
+pub const FORMAT: i64 = 3;
+/// The oldest format that this version reads. Before it, records said who pays for a session in another form.
+pub const FORMAT_OLDEST: i64 = 3;

@@ -100,6 +100,18 @@ pub enum OpenError {
         /// The newest format that is known here.
         supported: i64,
     },
+    /// Written by a version whose records are not read any more.
+    #[error(
+        "the store {place} has format {found}, and this version of eroam reads formats from {supported} on: finish what is open in it with the older version that wrote it, and choose another place"
+    )]
+    OlderFormat {
+        /// The store.
+        place: String,
+        /// Its format.
+        found: i64,
+        /// The oldest format that is read here.
+        supported: i64,
+    },
     /// Its tables cannot be made.
     #[error(
         "the tables of the store {place} cannot be brought up to date: restore it from a backup, or choose another place"

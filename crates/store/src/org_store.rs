@@ -7,15 +7,18 @@
 //! | sessions | unsettled and changed ones |
 //! | charges | unbilled and changed ones |
 //! | wholesale lines | changed ones |
+//! | vouchers, evidence | changed ones |
 //!
 //! [`Store::commit`] writes what changed, many rows in a statement, in one transaction. What has to be read in order
-//! (bills, invoices, counts) is written into that transaction first, so that reading sees every change.
+//! (bills, invoices, counts, vouchers of a customer) is written into that transaction first, so that reading sees every change.
 
 mod charges;
 mod contracts;
+mod evidence;
 mod known_keys;
 mod sessions;
 mod visitors;
+mod vouchers;
 mod wholesale;
 
 use crate::database::{Database, META};
@@ -29,16 +32,20 @@ use eroam_domain::cdr::{CdrId, SessionId};
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::{ContractId, PartyId};
 use eroam_domain::time::{CivilMonth, SettlementPeriod, UnixMillis};
+use eroam_domain::voucher::Nullifier;
 use eroam_gateway::billing::{BillLine, Charge};
 use eroam_gateway::invoice::WholesaleLine;
 use eroam_gateway::ports::{Store, StoreError};
 use eroam_gateway::profiles::{HomeProfile, VisitorProfile};
 use eroam_gateway::sessions::Session;
+use eroam_gateway::vouchers::IssuedVoucher;
+use evidence::Evidence;
 use serde::de::DeserializeOwned;
 use sessions::Sessions;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use visitors::Visitors;
+use vouchers::Vouchers;
 use wholesale::Wholesale;
 
 const BILLED_THROUGH: &str = "billed_through";
@@ -56,6 +63,8 @@ pub struct OrgStore {
     sessions: Sessions,
     charges: Charges,
     wholesale: Wholesale,
+    vouchers: Vouchers,
+    evidence: Evidence,
     billed_through: Option<CivilMonth>,
     billed_through_changed: bool,
 }
@@ -73,6 +82,7 @@ impl OrgStore {
                 visitors: Visitors::load(database)?,
                 sessions: Sessions::load(database)?,
                 charges: Charges::load(database)?,
+                vouchers: Vouchers::load(database)?,
                 billed_through: load_billed_through(database)?,
             })
         };
@@ -85,6 +95,8 @@ impl OrgStore {
             sessions: loaded.sessions,
             charges: loaded.charges,
             wholesale: Wholesale::default(),
+            vouchers: loaded.vouchers,
+            evidence: Evidence::default(),
             billed_through: loaded.billed_through,
             billed_through_changed: false,
         })
@@ -120,6 +132,8 @@ impl OrgStore {
         self.sessions.write(&mut self.database)?;
         self.charges.write(&mut self.database)?;
         self.wholesale.write(&mut self.database)?;
+        self.vouchers.write(&mut self.database)?;
+        self.evidence.write(&mut self.database)?;
         if let Some(month) = self.billed_through.filter(|_| self.billed_through_changed) {
             let row = vec![Value::Text(BILLED_THROUGH.into()), Value::Text(month.to_string())];
             self.database.put(&META, std::iter::once(Ok(row)))?;
@@ -134,6 +148,7 @@ struct Loaded {
     visitors: Visitors,
     sessions: Sessions,
     charges: Charges,
+    vouchers: Vouchers,
     billed_through: Option<CivilMonth>,
 }
 
@@ -267,6 +282,62 @@ impl Store for OrgStore {
         self.billed_through_changed |= self.billed_through != Some(month);
         self.billed_through = Some(month);
         Ok(())
+    }
+
+    fn voucher(&mut self, nullifier: &Nullifier) -> Result<Option<IssuedVoucher>, StoreError> {
+        self.database.check()?;
+        self.vouchers.get(&mut self.database, nullifier)
+    }
+
+    fn put_voucher(&mut self, voucher: &IssuedVoucher) -> Result<(), StoreError> {
+        self.database.check()?;
+        self.vouchers.put(voucher);
+        Ok(())
+    }
+
+    fn vouchers_on(&mut self, contract: &ContractId, day: i64) -> Result<Vec<IssuedVoucher>, StoreError> {
+        self.database.check()?;
+        self.write_changes()?;
+        vouchers::on_day(&mut self.database, contract, day)
+    }
+
+    fn vouchers_in_wallet(&mut self, contract: &ContractId) -> Result<Vec<IssuedVoucher>, StoreError> {
+        self.database.check()?;
+        self.write_changes()?;
+        vouchers::in_wallet(&mut self.database, contract)
+    }
+
+    fn lapsed_vouchers(&mut self, instant: UnixMillis, count: u32) -> Result<Vec<IssuedVoucher>, StoreError> {
+        self.database.check()?;
+        self.write_changes()?;
+        vouchers::lapsed(&mut self.database, instant, count)
+    }
+
+    fn awaited_vouchers(&mut self) -> Result<Vec<IssuedVoucher>, StoreError> {
+        self.database.check()?;
+        self.write_changes()?;
+        vouchers::awaited(&mut self.database)
+    }
+
+    fn put_evidence(
+        &mut self,
+        session: &SessionId,
+        kept_at: UnixMillis,
+        bytes: &[u8],
+    ) -> Result<(), StoreError> {
+        self.database.check()?;
+        self.evidence.put(session, kept_at, bytes)
+    }
+
+    fn evidence(&mut self, session: &SessionId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.database.check()?;
+        self.evidence.get(&mut self.database, session)
+    }
+
+    fn remove_evidence_before(&mut self, instant: UnixMillis) -> Result<u64, StoreError> {
+        self.database.check()?;
+        self.write_changes()?;
+        evidence::remove_before(&mut self.database, instant)
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {

@@ -40,6 +40,7 @@ pub(crate) enum Value {
     OptionalText(Option<String>),
     Int(i64),
     OptionalInt(Option<i64>),
+    Bytes(Vec<u8>),
 }
 
 impl Value {
@@ -47,6 +48,7 @@ impl Value {
     pub(crate) fn size(&self) -> usize {
         match self {
             Self::Text(text) | Self::OptionalText(Some(text)) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
             Self::Int(_) | Self::OptionalInt(_) | Self::OptionalText(None) => 8,
         }
     }
@@ -106,6 +108,7 @@ pub(crate) fn bind(query: Query<'_, Any, AnyArguments>, value: Value) -> Query<'
         Value::OptionalText(text) => query.bind(text),
         Value::Int(int) => query.bind(int),
         Value::OptionalInt(int) => query.bind(int),
+        Value::Bytes(bytes) => query.bind(bytes),
     }
 }
 

@@ -24,9 +24,11 @@ pub struct SessionCounts {
     pub roaming: u64,
     /// The home utility was asked.
     pub awaiting_home: u64,
+    /// An unnamed driver sees a quote; the proof of a contract is awaited.
+    pub awaiting_proof: u64,
     /// The driver sees a quote.
     pub quoted: u64,
-    /// The ledger was asked for credit.
+    /// The ledger was asked for credit, or for the voucher.
     pub reserving: u64,
     /// Power is on.
     pub charging: u64,
@@ -50,6 +52,8 @@ pub struct SessionCounts {
     pub authorized_partner: u64,
     /// Visitors whose profile was here already.
     pub authorized_cache: u64,
+    /// Drivers who proved a contract and were not named, own customers among them.
+    pub authorized_proof: u64,
 }
 
 impl SessionCounts {
@@ -93,6 +97,7 @@ impl SessionCounts {
         let unknown = |what: &str, name: &str| format!("`{}` is no {what}", name.escape_debug());
         let phase = match group.phase.as_str() {
             "awaiting_home" => &mut self.awaiting_home,
+            "awaiting_proof" => &mut self.awaiting_proof,
             "quoted" => &mut self.quoted,
             "reserving" => &mut self.reserving,
             "charging" => &mut self.charging,
@@ -116,6 +121,7 @@ impl SessionCounts {
             Some("home") => add(&mut self.authorized_home, count),
             Some("partner") => add(&mut self.authorized_partner, count),
             Some("cache") => add(&mut self.authorized_cache, count),
+            Some("proof") => add(&mut self.authorized_proof, count),
             Some(other) => return Err(unknown("way of authorization", other)),
         }
         if let Some(denial) = &group.denial {
@@ -146,6 +152,7 @@ fn add(slot: &mut u64, count: u64) {
 pub(crate) const fn phase_name(phase: &Phase) -> &'static str {
     match phase {
         Phase::AwaitingHome => "awaiting_home",
+        Phase::AwaitingProof { .. } => "awaiting_proof",
         Phase::Quoted { .. } => "quoted",
         Phase::Reserving { .. } => "reserving",
         Phase::Charging { .. } => "charging",
@@ -166,8 +173,8 @@ pub(crate) const fn authorized_by(phase: &Phase) -> Option<AuthorizedBy> {
         | Phase::Recording { grant, .. }
         | Phase::Recorded { grant, .. }
         | Phase::Delivered { grant, .. }
-        | Phase::Disputed { grant, .. } => Some(grant.by),
-        Phase::AwaitingHome | Phase::Denied(_) => None,
+        | Phase::Disputed { grant, .. } => Some(grant.by()),
+        Phase::AwaitingHome | Phase::AwaitingProof { .. } | Phase::Denied(_) => None,
     }
 }
 
@@ -177,5 +184,6 @@ pub(crate) const fn authorized_by_name(by: AuthorizedBy) -> &'static str {
         AuthorizedBy::Home => "home",
         AuthorizedBy::Partner => "partner",
         AuthorizedBy::Cache => "cache",
+        AuthorizedBy::Proof => "proof",
     }
 }

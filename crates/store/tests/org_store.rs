@@ -7,7 +7,7 @@ use eroam_domain::codec::Digest;
 use eroam_domain::time::{CivilMonth, PeriodKind, SettlementPeriod};
 use eroam_gateway::billing::{BillLine, Charge};
 use eroam_gateway::ports::{Store, StoreError};
-use eroam_gateway::sessions::{AuthorizedBy, Phase};
+use eroam_gateway::sessions::{AuthorizedBy, Phase, SessionPayer};
 use eroam_store::{OpenError, OrgStore};
 use support::Place;
 use support::records::{self, at, cdr_id, contract, own, party, session_id, text};
@@ -164,6 +164,21 @@ on_both! {
         store.commit().unwrap();
         drop(store);
         assert_eq!(place.open().unsettled_sessions().unwrap(), want[1..]);
+    }
+
+    fn a_session_of_an_unknown_driver_comes_back_as_it_was_and_is_counted(place) {
+        let sessions = records::unknown_drivers(1);
+        let mut store = place.open();
+        for session in &sessions {
+            store.put_session(session).unwrap();
+        }
+        store.commit().unwrap();
+        drop(store);
+        let mut store = place.open();
+        assert_eq!(store.unsettled_sessions().unwrap(), sessions);
+        let counts = store.session_counts().unwrap();
+        assert_eq!((counts.awaiting_proof, counts.authorized_proof, counts.roaming), (1, 4, 5));
+        assert_eq!(counts.local_authorizations(), 0);
     }
 
     fn a_charge_of_every_state_comes_back_as_it_was(place) {
@@ -380,7 +395,8 @@ on_both! {
         store.commit().unwrap();
         store.put_session(&records::denied(21, Denial::QuoteRefused)).unwrap();
         let mut own_customer = records::session(22, Phase::AwaitingHome);
-        own_customer.home = Some(own());
+        own_customer.payer =
+            SessionPayer::Contract { contract: contract(22), home: own(), credential: None };
         store.put_session(&own_customer).unwrap();
         let counts = store.session_counts().unwrap();
         let settled = 2 + records::every_phase().iter().filter(|s| s.is_settled()).count() as u64;
@@ -452,27 +468,25 @@ on_both! {
 
     fn a_newer_format_is_refused_before_anything_is_changed(place) {
         place.open();
-        place.sql("no_lys", "UPDATE meta SET value = '3' WHERE key = 'format'; DROP TABLE wholesale");
+        place.sql("no_lys", "UPDATE meta SET value = '4' WHERE key = 'format'; DROP TABLE wholesale");
         let refused = place.try_open().err().unwrap();
-        assert!(matches!(refused, OpenError::NewerFormat { found: 3, supported: 2, .. }), "{refused:?}");
+        assert!(matches!(refused, OpenError::NewerFormat { found: 4, supported: 3, .. }), "{refused:?}");
         assert!(refused.to_string().contains("use the newer version"), "{refused}");
     }
 
-    /// In format 1 every store had a table for the ledger's envelopes.
-    fn a_store_of_format_1_opens_with_all_its_records(place) {
-        let mut store = place.open();
-        store.put_session(&records::recorded(1)).unwrap();
-        store.commit().unwrap();
-        drop(store);
-        let as_before = "CREATE TABLE envelopes (seq BIGINT NOT NULL PRIMARY KEY, bytes BLOB NOT NULL); \
-                         DELETE FROM _sqlx_migrations WHERE version = 2; \
-                         UPDATE meta SET value = '1' WHERE key = 'format'";
+    /// Before format 3, sessions said in another form who pays.
+    fn an_older_format_is_refused_and_left_as_it_is(place) {
+        place.open();
+        let as_before = "DROP TABLE vouchers; DROP TABLE evidence; DELETE FROM _sqlx_migrations WHERE version = 3; \
+                         UPDATE meta SET value = '2' WHERE key = 'format'";
         place.sql("no_lys", as_before);
         for _ in 0..2 {
-            assert_eq!(place.open().session(&session_id(1)).unwrap(), Some(records::recorded(1)));
+            let refused = place.try_open().err().unwrap();
+            assert!(matches!(refused, OpenError::OlderFormat { found: 2, supported: 3, .. }), "{refused:?}");
+            assert!(refused.to_string().contains("older version that wrote it"), "{refused}");
         }
-        // It would fail if the table were still there.
-        place.sql("no_lys", "CREATE TABLE envelopes (seq BIGINT)");
+        // It would fail if the table were there.
+        place.sql("no_lys", "CREATE TABLE vouchers (nullifier BIGINT)");
     }
 
     fn a_database_of_something_else_is_refused(place) {

@@ -8,14 +8,16 @@ const EVERY_KIND: [DependencyKind; 3] =
     [DependencyKind::Normal, DependencyKind::Development, DependencyKind::Build];
 
 /// A crate and the crates of this workspace that it may use. `testkit` may use any.
-const EDGES: [(&str, &[&str]); 9] = [
-    ("eroam", &["chain", "domain", "gateway", "ledger", "light", "ssi", "store", "wire"]),
+const EDGES: [(&str, &[&str]); 11] = [
+    ("eroam", &["chain", "domain", "gateway", "ledger", "light", "ssi", "station", "store", "wire"]),
     ("chain", &["domain", "ledger", "light"]),
     ("light", &["domain", "ledger"]),
+    ("station", &["domain", "light", "ssi", "wire"]),
     ("store", &["domain", "gateway"]),
     ("gateway", &["domain", "ledger", "wire"]),
     ("ssi", &["domain"]),
     ("wire", &["domain"]),
+    ("forecast", &["domain"]),
     ("ledger", &["domain"]),
     ("domain", &[]),
 ];

@@ -22,4 +22,5 @@
     )
 )]
 
+pub mod ocmf;
 pub mod ocpi;

@@ -18,6 +18,7 @@ use eroam_ledger::reject::ItemOutcome;
 use eroam_ledger::settlement::SettlementTx;
 use eroam_ledger::tariff::TariffTx;
 use eroam_ledger::tx::{BATCH_MAX, PublicKey, Tx};
+use eroam_ledger::voucher::VoucherTx;
 use redb::{Database, TableDefinition};
 use std::fmt;
 use std::str::FromStr;
@@ -194,6 +195,10 @@ pub enum TxKind {
     UpdateRevocation,
     GrantMandate,
     RevokeMandate,
+    PublishVoucherKey,
+    ReserveVouchers,
+    RefundVouchers,
+    BlockVouchers,
 }
 
 impl TxKind {
@@ -222,6 +227,10 @@ impl TxKind {
             Tx::Registry(RegistryTx::UpdateRevocation { .. }) => Self::UpdateRevocation,
             Tx::Registry(RegistryTx::GrantMandate { .. }) => Self::GrantMandate,
             Tx::Registry(RegistryTx::RevokeMandate { .. }) => Self::RevokeMandate,
+            Tx::Voucher(VoucherTx::PublishKey { .. }) => Self::PublishVoucherKey,
+            Tx::Voucher(VoucherTx::Reserve(_)) => Self::ReserveVouchers,
+            Tx::Voucher(VoucherTx::Refund(_)) => Self::RefundVouchers,
+            Tx::Voucher(VoucherTx::Block(_)) => Self::BlockVouchers,
         }
     }
 
@@ -250,6 +259,10 @@ impl TxKind {
             Self::UpdateRevocation => "registry.update_revocation",
             Self::GrantMandate => "registry.grant_mandate",
             Self::RevokeMandate => "registry.revoke_mandate",
+            Self::PublishVoucherKey => "voucher.publish_key",
+            Self::ReserveVouchers => "voucher.reserve",
+            Self::RefundVouchers => "voucher.refund",
+            Self::BlockVouchers => "voucher.block",
         }
     }
 }

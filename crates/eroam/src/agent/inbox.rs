@@ -1,6 +1,8 @@
 //! The HTTP server of an agent.
 
-use super::{AgentError, Keys, lock, now};
+use super::{Keys, lock};
+use crate::clock::now;
+use crate::server::{ServeError, Server};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
@@ -10,14 +12,10 @@ use eroam_domain::quantity::DurationMs;
 use eroam_ssi::didcomm::envelope::ENVELOPE_BYTES_MAX;
 use eroam_ssi::didcomm::{MEDIA_TYPE, MEDIA_TYPE_OLD, Replay, ReplayWindow, unpack};
 use eroam_ssi::protocol::Incoming;
-use std::io;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
 /// So long an envelope may take to arrive.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
@@ -29,85 +27,67 @@ const REPLAY_SPAN: DurationMs = DurationMs::from_millis(3_600_000);
 const REPLAY_IDS_MAX: usize = 1024;
 const REPLAY_CHANNELS_MAX: usize = 10_000;
 
+/// What has come: as it came, and looked at by the agent but taken by nobody yet.
+#[derive(Default)]
+pub(super) struct Mail {
+    pub(super) new: VecDeque<Incoming>,
+    pub(super) waiting: Vec<Incoming>,
+}
+
 /// What the server and the agent share.
 pub(super) struct Shared {
     pub(super) keys: Mutex<Keys>,
     seen: Mutex<ReplayWindow>,
+    mail: Mutex<Mail>,
+    /// Told of when there is more mail.
+    came: Condvar,
 }
 
 impl Default for Shared {
     fn default() -> Self {
         let seen = ReplayWindow::new(REPLAY_SPAN, REPLAY_IDS_MAX, REPLAY_CHANNELS_MAX);
-        Self { keys: Mutex::default(), seen: Mutex::new(seen) }
+        Self { keys: Mutex::default(), seen: Mutex::new(seen), mail: Mutex::default(), came: Condvar::new() }
     }
 }
 
-/// A server on a thread of its own, until it is dropped.
-pub(super) struct Inbox {
-    messages: Mutex<Receiver<Incoming>>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+impl Shared {
+    /// What has come. Several threads may look for theirs.
+    pub(super) fn mail(&self) -> MutexGuard<'_, Mail> {
+        lock(&self.mail)
+    }
+
+    /// Waits for more mail, at most so long.
+    pub(super) fn wait<'a>(&self, mail: MutexGuard<'a, Mail>, within: Duration) -> MutexGuard<'a, Mail> {
+        self.came.wait_timeout(mail, within).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// There is something for somebody who waits.
+    pub(super) fn notify(&self) {
+        self.came.notify_all();
+    }
 }
 
-#[derive(Clone)]
-struct Door {
-    shared: Arc<Shared>,
-    messages: SyncSender<Incoming>,
+/// A server, until it is dropped.
+pub(super) struct Inbox {
+    server: Server,
 }
 
 impl Inbox {
-    /// Listens; gives the address with the port that it has.
-    pub(super) fn start(address: SocketAddr, shared: &Arc<Shared>) -> io::Result<(Self, SocketAddr)> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = runtime.block_on(TcpListener::bind(address))?;
-        let address = listener.local_addr()?;
-        let (messages, received) = sync_channel(WAITING_MAX);
-        let (stop, stopped) = oneshot::channel::<()>();
-        let door = Door { shared: Arc::clone(shared), messages };
-        let router = Router::new().route("/", post(deliver)).with_state(door);
-        let thread = std::thread::Builder::new().name("agent inbox".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                let serving = async { axum::serve(listener, router).await };
-                tokio::select! {
-                    Err(error) = serving => tracing::error!(%error, "agent.inbox"),
-                    // Also when the agent is gone without a word.
-                    _ = stopped => {}
-                }
-            });
-            // Whoever is in the middle of sending is not waited for.
-            runtime.shutdown_background();
-        })?;
-        let inbox = Self { messages: Mutex::new(received), stop: Some(stop), thread: Some(thread) };
-        Ok((inbox, address))
+    /// Listens. Whoever is in the middle of sending when it ends is not waited for.
+    pub(super) fn start(address: SocketAddr, shared: &Arc<Shared>) -> Result<Self, ServeError> {
+        let router = Router::new().route("/", post(deliver)).with_state(Arc::clone(shared));
+        let server = Server::start("agent inbox", address, router, Duration::ZERO)?;
+        Ok(Self { server })
     }
 
-    /// What has come.
-    pub(super) fn take(&self) -> Vec<Incoming> {
-        lock(&self.messages).try_iter().collect()
-    }
-
-    /// The next message, if one comes in time.
-    pub(super) fn wait(&self, within: Duration) -> Result<Option<Incoming>, AgentError> {
-        match lock(&self.messages).recv_timeout(within) {
-            Ok(incoming) => Ok(Some(incoming)),
-            Err(RecvTimeoutError::Timeout) => Ok(None),
-            Err(RecvTimeoutError::Disconnected) => Err(AgentError::Stopped),
-        }
-    }
-}
-
-impl Drop for Inbox {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            // It says itself why it failed.
-            let _ = thread.join();
-        }
+    /// Where it listens.
+    pub(super) const fn address(&self) -> SocketAddr {
+        self.server.address()
     }
 }
 
 /// Takes an envelope. Refusals say what is wrong with it and nothing about our keys.
-async fn deliver(State(door): State<Door>, headers: HeaderMap, body: Body) -> (StatusCode, String) {
+async fn deliver(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body) -> (StatusCode, String) {
     let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media = media.split(';').next().unwrap_or_default().trim();
     if ![MEDIA_TYPE, MEDIA_TYPE_OLD].contains(&media) {
@@ -126,7 +106,7 @@ async fn deliver(State(door): State<Door>, headers: HeaderMap, body: Body) -> (S
         Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the envelope does not arrive in time".to_owned()),
     };
     let opened = {
-        let keys = lock(&door.shared.keys);
+        let keys = lock(&shared.keys);
         unpack(&body, |key| keys.get(key).map(Arc::as_ref))
     };
     let incoming = match opened {
@@ -136,7 +116,7 @@ async fn deliver(State(door): State<Door>, headers: HeaderMap, body: Body) -> (S
             Ok(incoming) => incoming,
         },
     };
-    match lock(&door.shared.seen).check(incoming.channel(), incoming.message().id(), now()) {
+    match lock(&shared.seen).check(incoming.channel(), incoming.message().id(), now()) {
         Replay::New => {}
         // Whoever sends again because an answer got lost is told that it came.
         Replay::Before(_) => return (StatusCode::ACCEPTED, String::new()),
@@ -144,14 +124,14 @@ async fn deliver(State(door): State<Door>, headers: HeaderMap, body: Body) -> (S
             return (StatusCode::SERVICE_UNAVAILABLE, "too many connections: try again later".to_owned());
         }
     }
-    match door.messages.try_send(incoming) {
-        Ok(()) => (StatusCode::ACCEPTED, String::new()),
-        Err(TrySendError::Full(incoming)) => {
-            lock(&door.shared.seen).forget(&incoming.channel());
-            (StatusCode::SERVICE_UNAVAILABLE, "too many messages wait: try again later".to_owned())
-        }
-        Err(TrySendError::Disconnected(_)) => {
-            (StatusCode::SERVICE_UNAVAILABLE, "the agent has stopped".to_owned())
-        }
+    let mut mail = shared.mail();
+    if mail.new.len() + mail.waiting.len() >= WAITING_MAX {
+        drop(mail);
+        lock(&shared.seen).forget(&incoming.channel());
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many messages wait: try again later".to_owned());
     }
+    mail.new.push_back(incoming);
+    drop(mail);
+    shared.notify();
+    (StatusCode::ACCEPTED, String::new())
 }

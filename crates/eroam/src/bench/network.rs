@@ -523,7 +523,7 @@ fn bytes_written() -> io::Result<u64> {
 
 /// The processor time of all threads of this process, those that have ended included, as Linux counts it; zero
 /// elsewhere. It counts in hundredths of a second.
-fn process_cpu_time() -> Duration {
+pub(crate) fn process_cpu_time() -> Duration {
     let text = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The name in brackets may hold anything; the fields after it are numbers.
     let fields: Vec<&str> = text.rsplit(')').next().unwrap_or_default().split_whitespace().collect();

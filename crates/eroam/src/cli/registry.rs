@@ -6,7 +6,8 @@ use clap::{Args, Subcommand};
 use eroam::consortium::Seed;
 use eroam::ledger::reader::locate;
 use eroam::ledger::{Ledger, LedgerSetup};
-use eroam::registry::{self, Publisher, REGISTRY_LANE, Secret, Server};
+use eroam::registry::{self, Publisher, REGISTRY_LANE, Secret};
+use eroam::server::{STOP_WITHIN, Server};
 use eroam_chain::directory::Directory;
 use eroam_domain::ids::PartyId;
 use eroam_ledger::query;
@@ -110,7 +111,7 @@ fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
         let _context = runtime.enter();
         Told::new().context("signals cannot be waited for")?
     };
-    let server = Server::start(args.listen, router)?;
+    let server = Server::start("registry", args.listen, router, STOP_WITHIN)?;
     let mut told_of = format!("serving the registry at http://{}", server.address());
     if let Some(publishes) = publishes {
         told_of = format!("{told_of}\n{publishes}");

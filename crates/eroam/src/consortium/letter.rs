@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 /// A letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Letter {
+pub(crate) struct Letter {
     /// Who wrote it.
-    pub(super) from: PartyId,
+    pub(crate) from: PartyId,
     /// Who is to read it.
-    pub(super) to: PartyId,
+    pub(crate) to: PartyId,
     /// What it says.
-    pub(super) message: PartnerMessage,
+    pub(crate) message: PartnerMessage,
 }
 
 /// Why a letter is not read.
@@ -52,7 +52,7 @@ impl Letter {
     ///
     /// # Errors
     /// [`LetterError::Malformed`].
-    pub(super) fn seal(&self, key: &SigningKey) -> Result<Vec<u8>, LetterError> {
+    pub(crate) fn seal(&self, key: &SigningKey) -> Result<Vec<u8>, LetterError> {
         let body = serde_json::to_vec(self)?;
         let mut bytes = key.sign(&digest(&body).0).to_bytes().to_vec();
         bytes.extend_from_slice(&body);
@@ -63,7 +63,7 @@ impl Letter {
     ///
     /// # Errors
     /// [`LetterError`].
-    pub(super) fn open(bytes: &[u8], ledger: &dyn StateView) -> Result<Self, LetterError> {
+    pub(crate) fn open(bytes: &[u8], ledger: &dyn StateView) -> Result<Self, LetterError> {
         let (signature, body) = bytes.split_first_chunk::<64>().ok_or(LetterError::Unsigned)?;
         let letter: Self = serde_json::from_slice(body)?;
         let member = query::member(ledger, letter.from)?.ok_or(LetterError::UnknownSender(letter.from))?;

@@ -17,6 +17,7 @@ use eroam_ledger::registry::{
 };
 use eroam_ledger::settlement::ClosedPeriod;
 use eroam_ledger::state::{Account, AttestationKind, StateKey};
+use eroam_ledger::voucher::{VoucherKey, VoucherState};
 use serde_json::{Value, json};
 use std::fmt;
 use std::str::FromStr;
@@ -25,7 +26,8 @@ use std::str::FromStr;
 pub const USAGE: &str = "parameters; member PARTY; agreement ID; terms ID VERSION; tariff PARTY ID VERSION; \
                          cdr OPERATOR ID; balance PARTY CURRENCY; closed-period PERIOD CURRENCY; did DID; schema ID; \
                          credential-definition ID; revocation-registry ID; revocation-list ID; \
-                         revocation-change ID VERSION; mandate PARTY ISSUER SCHEMA";
+                         revocation-change ID VERSION; mandate PARTY ISSUER SCHEMA; voucher-keys EMSP; \
+                         voucher EMSP NULLIFIER";
 
 /// Words that name no key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +93,8 @@ pub fn parse(words: &[String]) -> Result<StateKey, KeyError> {
         ["mandate", p, issuer, schema] => {
             StateKey::Mandate(party(p)?, party(issuer)?, word("schema's id", schema)?)
         }
+        ["voucher-keys", emsp] => StateKey::VoucherKeys(party(emsp)?),
+        ["voucher", emsp, nullifier] => StateKey::Voucher(party(emsp)?, word("nullifier", nullifier)?),
         _ => return Err(KeyError::Unknown(parts.join(" "))),
     })
 }
@@ -125,6 +129,8 @@ pub const fn kind(key: &StateKey) -> &'static str {
         StateKey::RevocationList(..) => "revocation-list",
         StateKey::RevocationChange(..) => "revocation-change",
         StateKey::Mandate(..) => "mandate",
+        StateKey::VoucherKeys(..) => "voucher-keys",
+        StateKey::Voucher(..) => "voucher",
     }
 }
 
@@ -160,6 +166,8 @@ pub fn in_words(key: &StateKey) -> String {
         StateKey::RevocationRegistry(id) | StateKey::RevocationList(id) => format!("{kind} {id}"),
         StateKey::RevocationChange(id, version) => format!("{kind} {id} {version}"),
         StateKey::Mandate(party, issuer, schema) => format!("{kind} {party} {issuer} {schema}"),
+        StateKey::VoucherKeys(emsp) => format!("{kind} {emsp}"),
+        StateKey::Voucher(emsp, nullifier) => format!("{kind} {emsp} {nullifier}"),
     }
 }
 
@@ -231,6 +239,10 @@ pub fn value(key: &StateKey, bytes: &[u8]) -> Value {
             bytes,
             |mandate: Mandate| json!({ "from": mandate.from.to_string(), "until": mandate.until.to_string() }),
         ),
+        StateKey::VoucherKeys(_) => {
+            decoded(bytes, |keys: Vec<VoucherKey>| keys.iter().map(voucher_key).collect())
+        }
+        StateKey::Voucher(..) => decoded(bytes, |state: VoucherState| voucher(&state)),
         _ => None,
     };
     known.unwrap_or_else(|| json!(hex(bytes)))
@@ -272,6 +284,32 @@ pub(crate) fn revocation_change(change: &RevocationChange) -> Value {
         "revoked": change.revoked,
         "reinstated": change.reinstated,
     })
+}
+
+pub(crate) fn voucher_key(key: &VoucherKey) -> Value {
+    json!({
+        "key": key.public,
+        "valid_from": key.valid_from.to_string(),
+        "valid_until": key.valid_until.to_string(),
+    })
+}
+
+fn voucher(state: &VoucherState) -> Value {
+    match state {
+        VoucherState::Reserved { agreement, session, acceptance, limit, final_after } => json!({
+            "status": "reserved",
+            "agreement": agreement,
+            "session": session,
+            "acceptance": acceptance,
+            "limit_micros": limit,
+            "final_after": final_after.to_string(),
+        }),
+        VoucherState::Spent { operator, cdr, amount } => {
+            json!({ "status": "spent", "operator": operator, "record": cdr, "booked_micros": amount })
+        }
+        VoucherState::Refunded => json!({ "status": "refunded" }),
+        VoucherState::Blocked => json!({ "status": "blocked" }),
+    }
 }
 
 fn agreement(record: AgreementRecord) -> Value {
@@ -362,6 +400,8 @@ mod tests {
             format!("revocation-list {DID}/anoncreds/v1/revocation-registry/0123456789abcdef/a"),
             format!("revocation-change {DID}/anoncreds/v1/revocation-registry/0123456789abcdef/a 7"),
             format!("mandate PT-LUZ ES-SLV {DID}/anoncreds/v1/schema/driver%20card/1.0"),
+            "voucher-keys PT-LUZ".to_owned(),
+            format!("voucher PT-LUZ {id}"),
         ] {
             let key = parse(std::slice::from_ref(&words)).unwrap();
             assert_eq!(in_words(&key), words);
@@ -385,6 +425,7 @@ mod tests {
             ("terms 12 x", "`12` is no agreement's id"),
             ("did did:key:z6Mk", "`did:key:z6Mk` is no DID"),
             ("schema PT-LUZ", "/anoncreds/v1/schema/<name>/<version>"),
+            ("voucher PT-LUZ 12", "`12` is no nullifier"),
         ] {
             let error = parse(&[words.to_owned()]).unwrap_err().to_string();
             assert!(error.contains(says), "`{says}` is not in: {error}");

@@ -9,6 +9,7 @@ use eroam_domain::cdr::{Cdr, CdrId};
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::Money;
+use eroam_domain::voucher::{Nullifier, SignedVoucher};
 use eroam_ledger::agreement::{AgreementRecord, AgreementTx};
 use eroam_ledger::cdr::CdrTx;
 use eroam_ledger::membership::MembershipTx;
@@ -19,6 +20,7 @@ use eroam_ledger::settlement::{CreditReservation, SettlementTx};
 use eroam_ledger::state::{StateError, StateKey, read};
 use eroam_ledger::tariff::TariffTx;
 use eroam_ledger::tx::{PublicKey, SignedEnvelope, Tx};
+use eroam_ledger::voucher::{VoucherKey, VoucherReservation, VoucherTx};
 use eroam_light::certificate::{Certificate, CertificateError};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -229,7 +231,7 @@ pub struct ItemView {
     pub hash: Digest,
     /// What became of it.
     pub outcome: ItemOutcome,
-    /// What it is, for a record or a reservation.
+    /// What it is, for a record, a reservation or a voucher.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content: Option<Value>,
     /// The same for people.
@@ -365,6 +367,14 @@ fn item_view(
             Some(reservation) => reserved(reader, reservation)?,
             None => (None, String::new()),
         },
+        Tx::Voucher(tx) => match tx {
+            VoucherTx::PublishKey { .. } => (None, String::new()),
+            VoucherTx::Reserve(all) => {
+                all.get(index).map(|item| reserved_voucher(reader, item)).transpose()?.unwrap_or_default()
+            }
+            VoucherTx::Refund(all) => all.get(index).map(refunded_voucher).unwrap_or_default(),
+            VoucherTx::Block(all) => all.get(index).map(blocked_voucher).unwrap_or_default(),
+        },
         _ => (None, String::new()),
     };
     Ok(ItemView { index, hash: item.hash, outcome: item.outcome, content, words })
@@ -436,6 +446,39 @@ fn reserved(reader: &Reader, reservation: &CreditReservation) -> Result<(Option<
     Ok((Some(value), words))
 }
 
+fn reserved_voucher(
+    reader: &Reader,
+    item: &VoucherReservation,
+) -> Result<(Option<Value>, String), ShowError> {
+    let (credit, credit_words) = reserved(reader, &item.credit())?;
+    let signed = &item.spent.voucher;
+    let nullifier = signed.voucher.nullifier();
+    let words = format!("voucher {nullifier} of {}: {credit_words}", signed.voucher.emsp);
+    let value = json!({
+        "nullifier": nullifier,
+        "cap": signed.voucher.cap.to_string(),
+        "quote": item.spent.acceptance.quote,
+        "credit": credit,
+    });
+    Ok((Some(value), words))
+}
+
+fn refunded_voucher(signed: &SignedVoucher) -> (Option<Value>, String) {
+    let voucher = &signed.voucher;
+    let (nullifier, cap) = (voucher.nullifier(), voucher.cap);
+    let words = format!("voucher {nullifier} of up to {cap}, valid until {}", voucher.valid_until);
+    let value = json!({
+        "nullifier": nullifier,
+        "cap": cap.to_string(),
+        "valid_until": voucher.valid_until.to_string(),
+    });
+    (Some(value), words)
+}
+
+fn blocked_voucher(nullifier: &Nullifier) -> (Option<Value>, String) {
+    (Some(json!({ "nullifier": nullifier })), format!("voucher {nullifier}"))
+}
+
 /// What a transaction says, but for the items of a batch.
 fn says(tx: &Tx) -> Value {
     match tx {
@@ -469,6 +512,11 @@ fn says(tx: &Tx) -> Value {
             | SettlementTx::AttestPayout { party, amount, reference },
         ) => json!({ "party": party, "amount": amount.to_string(), "reference": reference }),
         Tx::Registry(tx) => says_registry(tx),
+        Tx::Voucher(VoucherTx::PublishKey { public, valid_from, valid_until }) => {
+            let (public, valid_from, valid_until) = (*public, *valid_from, *valid_until);
+            keys::voucher_key(&VoucherKey { public, valid_from, valid_until })
+        }
+        Tx::Voucher(VoucherTx::Reserve(_) | VoucherTx::Refund(_) | VoucherTx::Block(_)) => json!({}),
     }
 }
 

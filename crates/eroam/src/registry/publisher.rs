@@ -13,6 +13,7 @@
 use super::answer::{Freshness, Problem, json_text};
 use super::objects::{self, Kind, ObjectError};
 use super::secret::Secret;
+use crate::clock;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
@@ -34,7 +35,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// The lane of a member's envelopes that only this uses: two senders on one lane would take each other's sequences.
 pub const REGISTRY_LANE: u16 = 2;
@@ -247,7 +248,7 @@ impl Publisher {
 
     /// The machine's time, or the ledger's, if that is ahead.
     fn now(&self) -> UnixMillis {
-        clock().max(self.0.client.time())
+        clock::now().max(self.0.client.time())
     }
 
     /// The number of the member's key.
@@ -283,16 +284,10 @@ impl Publisher {
     }
 }
 
-/// The machine's time.
-fn clock() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).ok().and_then(UnixMillis::new).unwrap_or(UnixMillis::EPOCH)
-}
-
 /// A second list within a second would hold from a time that is yet to come: until then, whoever asks for the list of
 /// now would be given the one before. Where the ledger's time is ahead for good, as of replayed years, nobody waits.
 fn wait_for(time: UnixMillis) {
-    let ahead = time.get().saturating_sub(clock().get());
+    let ahead = time.get().saturating_sub(clock::now().get());
     if (1..=SECOND_MS).contains(&ahead) {
         std::thread::sleep(Duration::from_millis(ahead.unsigned_abs()));
     }

@@ -5,6 +5,7 @@
 //! GET /registry/v1/status-list?id=..        the newest list of a registry
 //! GET /registry/v1/status-list?id=..&at=..  the list that held at a time, in seconds since 1970
 //! GET /registry/v1/did?id=..                the document of a DID
+//! GET /registry/v1/entry?key=..             any entry of the state by its key in hexadecimal, always with a proof
 //! GET /registry/v1/network                  which network, and how far it is
 //! ```
 //! With `proof=true` the answer is `{"value": .., "proof": ..}`. The proof is the text of an `eroam-state/1` document
@@ -65,12 +66,19 @@ struct OfList {
     proof: bool,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OfEntry {
+    key: String,
+}
+
 /// The routes of the resolver, see the module.
 pub fn router(client: Client) -> Router {
     Router::new()
         .route("/registry/v1/object", get(object))
         .route("/registry/v1/status-list", get(status_list))
         .route("/registry/v1/did", get(did))
+        .route("/registry/v1/entry", get(entry))
         .route("/registry/v1/network", get(network))
         .with_state(Resolver { client, places: Arc::new(Semaphore::new(AT_A_TIME)) })
 }
@@ -134,17 +142,9 @@ fn look_up<T: BorshDeserialize>(
 ) -> Result<(T, Option<Document>), Problem> {
     let key = key.to_bytes();
     let (bytes, proof) = if is_proved {
-        let (header, value, proof) = client.prove(&key).map_err(|error| Problem::ledger(&error, item))?;
-        let Some(value) = value else { return Err(none(item)) };
-        let certified = client.certified(header.height).map_err(|error| Problem::ledger(&error, item))?;
-        let certified = certified.ok_or_else(|| {
-            Problem::unavailable("nothing proves the latest block final yet: ask again", item)
-        })?;
-        let Certified { descendants, certificate } = certified;
-        let network = client.network();
-        let finality = FinalityProof { network, header, descendants, certificate: certificate.to_vec() };
-        let proof = StateProof { finality, key, value: Some(value.to_vec()), proof: proof.to_vec() };
-        (value.to_vec(), Some(Document::State(proof)))
+        let proof = prove(client, key, item)?;
+        let Some(value) = proof.value.clone() else { return Err(none(item)) };
+        (value, Some(Document::State(proof)))
     } else {
         let value = client.get(&key).map_err(|error| Problem::state(&error, item))?;
         (value.ok_or_else(|| none(item))?.into_owned(), None)
@@ -152,6 +152,18 @@ fn look_up<T: BorshDeserialize>(
     let record = from_bytes(&bytes)
         .map_err(|reason| Problem::unavailable(format!("the ledger's state is damaged: {reason}"), item))?;
     Ok((record, proof))
+}
+
+/// What the latest state has under a key, or that it has nothing, with what proves it.
+fn prove(client: &Client, key: Vec<u8>, item: &str) -> Result<StateProof, Problem> {
+    let (header, value, proof) = client.prove(&key).map_err(|error| Problem::ledger(&error, item))?;
+    let certified = client.certified(header.height).map_err(|error| Problem::ledger(&error, item))?;
+    let certified = certified
+        .ok_or_else(|| Problem::unavailable("nothing proves the latest block final yet: ask again", item))?;
+    let Certified { descendants, certificate } = certified;
+    let network = client.network();
+    let finality = FinalityProof { network, header, descendants, certificate: certificate.to_vec() };
+    Ok(StateProof { finality, key, value: value.map(|bytes| bytes.to_vec()), proof: proof.to_vec() })
 }
 
 fn none(item: &str) -> Problem {
@@ -243,6 +255,29 @@ async fn did(State(resolver): State<Resolver>, uri: Uri) -> Result<Response, Pro
             Ok(Found { value, proof, freshness: Freshness::Newest })
         })
         .await
+}
+
+async fn entry(State(resolver): State<Resolver>, uri: Uri) -> Result<Response, Problem> {
+    let OfEntry { key } = asked(&uri)?;
+    resolver
+        .read(key, |client, item| {
+            let wrong = || Problem::bad("`key` is a key of the state in hexadecimal", item);
+            let bytes = from_hex(item).ok_or_else(wrong)?;
+            // Only what could be a key is looked for.
+            from_bytes::<StateKey>(&bytes).map_err(|_| wrong())?;
+            let proof = prove(client, bytes, item)?;
+            let value = json!(proof.value.as_deref().map(crate::ledger::keys::hex));
+            Ok(Found { value, proof: Some(Document::State(proof)), freshness: Freshness::Newest })
+        })
+        .await
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2);
+    let pairs = pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    (text.len().is_multiple_of(2) && text.bytes().all(|digit| digit.is_ascii_hexdigit()))
+        .then(|| pairs.collect())
+        .flatten()
 }
 
 async fn network(State(resolver): State<Resolver>) -> Result<Response, Problem> {

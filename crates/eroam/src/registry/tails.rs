@@ -9,6 +9,7 @@
 
 use super::answer::{Freshness, Problem};
 use super::secret::Secret;
+use crate::whole_file;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path as InPath, State};
@@ -18,11 +19,10 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use eroam_domain::codec::Digest;
 use eroam_ledger::registry::REGISTRY_SIZE_MAX;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tempfile::NamedTempFile;
 use tokio::sync::Semaphore;
 
 /// The longest tails file in bytes: the version, and a point of 128 bytes for each of 0 to twice the size of a registry.
@@ -115,25 +115,24 @@ async fn store(
     }
     let range = body.slice_ref(bytes);
     let name = hash.clone();
-    let written = tokio::task::spawn_blocking(move || write(&tails.directory, &name, &range)).await;
+    let written = tokio::task::spawn_blocking(move || keep(&tails.directory, &name, &range)).await;
     match written.unwrap_or_else(|error| Err(io::Error::other(error))) {
         Ok(()) => Ok(StatusCode::OK.into_response()),
         Err(error) => Err(Problem::unavailable(format!("the tails file cannot be kept: {error}"), &hash)),
     }
 }
 
-/// Writes a file so that it is there whole or not at all.
-fn write(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let path = directory.join(name);
-    if path.is_file() {
-        // The name is its hash: it is the same.
+/// Keeps a file under its hash, in a directory that is made if need be.
+///
+/// # Errors
+/// The file system's.
+pub fn keep(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    // The name is its hash: what is there is the same.
+    if directory.join(name).is_file() {
         return Ok(());
     }
-    let mut file = NamedTempFile::with_prefix_in(".partial-", directory)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    File::open(directory)?.sync_all()
+    fs::create_dir_all(directory)?;
+    whole_file::write(directory, name, bytes)
 }
 
 /// What separates the parts of a form; `None` if the body is none.

@@ -401,8 +401,8 @@ struct SessionLine<'a> {
     roaming: bool,
     authorized_by: AuthorizedBy,
     tier: eroam_domain::retail::Tier,
-    payment: eroam_domain::retail::PaymentOption,
-    retail_version: u32,
+    payment: Option<eroam_domain::retail::PaymentOption>,
+    retail_version: Option<u32>,
     agreement: Option<eroam_domain::cdr::AgreementRef>,
     tariff: &'a TariffRef,
     accepted_at: UnixMillis,
@@ -487,7 +487,7 @@ fn write_sessions(
             part.charged += 1;
             part.roamed += u64::from(roaming);
             part.recorded += u64::from(charged.record.is_some());
-            part.local_authorizations += u64::from(charged.grant.by == AuthorizedBy::Cache);
+            part.local_authorizations += u64::from(charged.grant.by() == AuthorizedBy::Cache);
             part.energy = part.energy.checked_add(charged.consumption.energy).ok_or_else(too_much_energy)?;
             sessions.value(&session_line(party, roaming, &session, &charged))?;
             let place = places.get(&session.evse).map_or("", |e| e.place.as_str());
@@ -532,13 +532,13 @@ fn session_line<'a>(
     SessionLine {
         cdr: eroam_gateway::account::cdr_id(&session.id),
         operator,
-        home: session.home,
-        contract: session.contract,
+        home: session.home(),
+        contract: session.contract(),
         roaming,
-        authorized_by: charged.grant.by,
+        authorized_by: charged.grant.by(),
         tier: charged.grant.tier,
-        payment: charged.grant.payment,
-        retail_version: charged.grant.retail_version,
+        payment: charged.grant.promised().map(|promised| promised.payment),
+        retail_version: charged.grant.promised().map(|promised| promised.retail_version),
         agreement: charged.agreement,
         tariff: charged.tariff,
         accepted_at: charged.accepted_at,
@@ -585,7 +585,7 @@ impl SessionWriter<'_> {
         let terms = charged.agreement.and_then(|r| self.terms.get(&r));
         let price = price(tariff, terms, charged.consumption)
             .map_err(|e| OutputError::Overflow(format!("session {}: {e}", session.id)))?;
-        let contract = session.contract.ok_or_else(|| missing("its contract"))?;
+        let contract = session.contract().ok_or_else(|| missing("its contract"))?;
         let fast = charged.tariff.id.as_str().starts_with("DC");
         let evse_uid = session.evse.normalised().to_owned();
         let object = CdrObject {
@@ -600,11 +600,11 @@ impl SessionWriter<'_> {
                 contract,
                 party: contract.party(),
             },
-            auth_method: match charged.grant.by {
+            auth_method: match charged.grant.by() {
                 AuthorizedBy::Partner => AuthMethod::AuthRequest,
-                AuthorizedBy::Cache | AuthorizedBy::Home => AuthMethod::Whitelist,
+                AuthorizedBy::Cache | AuthorizedBy::Home | AuthorizedBy::Proof => AuthMethod::Whitelist,
             },
-            authorization_reference: Some(charged.grant.reference.to_string()),
+            authorization_reference: charged.grant.promised().map(|p| p.reference.to_string()),
             location: CdrLocation {
                 id: evse_uid.clone(),
                 name: Some(place.to_owned()),

@@ -7,7 +7,9 @@ mod ours;
 mod peer;
 mod world;
 
-use eroam::agent::{Agent, new_id, now};
+use eroam::agent::{Agent, new_id};
+use eroam::clock::{in_time, now};
+use eroam::tails_cache::TailsCache;
 use eroam_ssi::anoncreds::*;
 use eroam_ssi::didcomm::{Message, MessageType};
 use eroam_ssi::protocol::basic_message::{self, BasicMessage};
@@ -226,7 +228,7 @@ fn acapy_holds_our_credential_and_shows_it_until_it_is_revoked() {
         will_confirm: true,
         requests: formatted(present_proof::ANONCREDS_REQUEST, request.to_json()),
     };
-    let soon = eroam::agent::in_time(Duration::from_millis(1));
+    let soon = in_time(Duration::from_millis(1));
     let (verifier, effects) = Verifier::<()>::request(connection.channel(), &asked, new_id(), soon).unwrap();
     send_proving(&agent, &connection, &effects);
     let thread = verifier.unfinished().unwrap().thread().clone();
@@ -272,7 +274,8 @@ fn acapy_issues_to_us_and_takes_what_we_show_until_it_revokes() {
 
     let registry_id = held.registry_id().unwrap().clone();
     let registry = RevocationRegistryDefinition::from_json(&world.object(registry_id.as_str())).unwrap();
-    let tails = Tails::open(world.tails(&registry), &registry).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let tails = TailsCache::open(directory.path(), 1 << 20).unwrap().tails(&registry).unwrap();
     let mut objects = KnownObjects::new();
     objects.add_schema(
         held.schema_id().clone(),

@@ -1,7 +1,8 @@
 //! Our side: a ledger with its registry over HTTP, an issuer, an agent, a wallet.
 
 use crate::world::World;
-use eroam::agent::{Agent, AgentError, in_time, new_id, now};
+use eroam::agent::{Agent, AgentError, new_id};
+use eroam::clock::{in_time, now};
 use eroam_domain::time::UnixMillis;
 use eroam_ssi::anoncreds::issuer::{self, CredentialDefinitionSecret, NewRegistry, Place, RegistrySecret};
 use eroam_ssi::anoncreds::*;

@@ -1,6 +1,7 @@
 //! ACA-Py as the other side: a process of its own, driven through its administration interface.
 
 use eroam_ssi::protocol::out_of_band::Invitation;
+use eroam_testkit::python::interpreter;
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -10,18 +11,6 @@ use tempfile::TempDir;
 
 /// So long ACA-Py may take for anything; it makes keys of safe primes meanwhile.
 const WITHIN: Duration = Duration::from_secs(150);
-
-/// The Python that has ACA-Py; `None` where it is not installed and that is no failure.
-fn python() -> Option<PathBuf> {
-    let named = std::env::var_os("EROAM_PEERS_PYTHON").map(PathBuf::from);
-    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache/eroam/python/bin/python"));
-    let python = named.or_else(home).filter(|python| python.exists());
-    if python.is_none() {
-        assert!(std::env::var_os("CI").is_none(), "ACA-Py is not installed: see interop/acapy/README.md");
-        eprintln!("left out: ACA-Py is not installed, see interop/acapy/README.md");
-    }
-    python
-}
 
 /// A running agent.
 pub(crate) struct Peer {
@@ -45,7 +34,7 @@ fn free_port() -> u16 {
 impl Peer {
     /// Starts ACA-Py with the plugin of `interop/acapy`, its registry at `registry`; `None` where it is not installed.
     pub(crate) fn start(registry: &str, secret: &str) -> Option<Self> {
-        let python = python()?;
+        let python = interpreter("acapy_agent")?;
         let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
         let home = tempfile::tempdir().unwrap();
         let (inbound, admin) = (free_port(), free_port());

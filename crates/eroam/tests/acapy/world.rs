@@ -3,7 +3,8 @@
 use ed25519_dalek::SigningKey;
 use eroam::consortium::Seed;
 use eroam::ledger::{Ledger, LedgerSetup};
-use eroam::registry::{self, Publisher, REGISTRY_LANE, Secret, Server};
+use eroam::registry::{self, Publisher, REGISTRY_LANE, Secret};
+use eroam::server::{STOP_WITHIN, Server};
 use eroam_domain::codec::ShortText;
 use eroam_domain::ids::{EroamDid, PartyId};
 use eroam_domain::quantity::DurationMs;
@@ -65,7 +66,9 @@ impl World {
         let secret = Secret::new(SECRET).unwrap();
         let router =
             registry::router(ledger.client().clone(), tails.path(), Some((publisher, secret))).unwrap();
-        let server = Server::start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), router).unwrap();
+        let server =
+            Server::start("registry", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), router, STOP_WITHIN)
+                .unwrap();
         let http =
             ureq::Agent::new_with_config(ureq::Agent::config_builder().http_status_as_error(false).build());
         let url = format!("http://{}", server.address());
@@ -124,10 +127,5 @@ impl World {
     #[track_caller]
     pub(crate) fn newest_list(&self, registry: &ObjectId) -> StatusList {
         StatusList::from_json(&self.bytes("/registry/v1/status-list", &[("id", registry.as_str())])).unwrap()
-    }
-
-    #[track_caller]
-    pub(crate) fn tails(&self, registry: &RevocationRegistryDefinition) -> Vec<u8> {
-        self.bytes(&format!("/tails/hash/{}", registry.tails_hash()), &[])
     }
 }

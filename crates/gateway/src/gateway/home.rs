@@ -4,18 +4,21 @@ use super::{Effect, Gateway, GatewayError};
 use crate::authorize::Promise;
 use crate::billing::{BillLine, Booking, Charge, bill_month};
 use crate::ports::Store;
-use crate::sessions::{Consumption, Grant, Phase, Session};
+use crate::sessions::{Consumption, Phase, Promised, Session};
+use crate::vouchers::IssuedVoucher;
 use crate::{account, authenticate, authorize, quote};
 use eroam_domain::agreement::AgreementId;
-use eroam_domain::cdr::{CdrId, GridZone, Payer, TariffRef};
+use eroam_domain::cdr::{Cdr, CdrId, GridZone, Payer, TariffRef};
 use eroam_domain::charge::{
-    Authorization, AuthorizeRequest, Denial, PartnerMessage, ServiceDescription, SessionReport,
-    payer_commitment,
+    Authorization, AuthorizationRef, AuthorizeRequest, Denial, PartnerMessage, Quote, ReportedCustomer,
+    ServiceDescription, SessionReport, payer_commitment,
 };
+use eroam_domain::codec::Digest;
 use eroam_domain::ids::{ContractId, PartyId};
 use eroam_domain::pricing::{ItemisedPrice, PricingInputs};
-use eroam_domain::retail::RetailInputs;
+use eroam_domain::retail::{RetailInputs, Tier};
 use eroam_domain::time::UnixMillis;
+use eroam_domain::voucher::{SignedVoucher, SpentVoucher, VoucherAcceptance};
 use eroam_domain::{pricing, retail};
 use eroam_ledger::agreement::AgreementRecord;
 use eroam_ledger::cdr::CdrTx;
@@ -23,7 +26,7 @@ use eroam_ledger::port::Receipt;
 use eroam_ledger::query;
 use eroam_ledger::reject::ItemOutcome;
 use eroam_ledger::state::{StateKey, StateView, read};
-use eroam_ledger::tx::{Envelope, Tx};
+use eroam_ledger::tx::{Envelope, PublicKey, Tx};
 
 impl<S: Store> Gateway<S> {
     pub(super) fn reference(
@@ -126,24 +129,40 @@ impl<S: Store> Gateway<S> {
 
     /// Bills an own customer at an own station: nothing is settled with anybody.
     pub(super) fn bill_own(&mut self, ledger: &dyn StateView, session: &Session) -> Result<(), GatewayError> {
-        let (Phase::Delivered { grant, accepted }, Some(consumption), Some(contract)) =
-            (&session.phase, &session.consumption, &session.contract)
+        let (Phase::Delivered { grant, accepted }, Some(consumption)) =
+            (&session.phase, &session.consumption)
         else {
             return Ok(());
         };
         let cdr = account::cdr_id(&session.id);
         let tariff_ref = accepted.quote.tariff.clone();
-        let priced = if self.load_tariff(ledger, self.party, &tariff_ref)? {
-            self.own_price(&tariff_ref, grant, consumption)
-        } else {
-            Err("the tariff that was quoted is not on the ledger any more".to_owned())
+        let (customer, issued) = match (session.contract(), grant.promised(), accepted.voucher()) {
+            (Some(contract), Some(promised), _) => {
+                let Promised { payment, retail_version, .. } = *promised;
+                (Ok((contract, Promise { tier: grant.tier, payment, retail_version })), None)
+            }
+            (_, _, Some(spent)) => match self.voucher_customer(spent, grant.tier)? {
+                Ok((issued, promise)) => (Ok((issued.contract, promise)), Some(issued)),
+                Err(why) => (Err(why), None),
+            },
+            _ => return Ok(()),
+        };
+        let limit = accepted.voucher().map(|spent| spent.acceptance.limit);
+        let priced = match customer {
+            Err(why) => Err(why),
+            Ok(_) if !self.load_tariff(ledger, self.party, &tariff_ref)? => {
+                Err("the tariff that was quoted is not on the ledger any more".to_owned())
+            }
+            Ok((contract, promise)) => self
+                .own_price(&tariff_ref, promise, limit, consumption)
+                .map(|retail| (contract, promise, retail)),
         };
         let error = self.store_error();
         let charge = match priced {
-            Ok(retail) => {
+            Ok((contract, promise, retail)) => {
                 let through = self.store.billed_through().map_err(&error)?;
                 Charge::Billed(Box::new(BillLine {
-                    contract: *contract,
+                    contract,
                     month: bill_month(consumption.end, consumption.clock, through),
                     operator: self.party,
                     cdr: cdr.clone(),
@@ -154,22 +173,27 @@ impl<S: Store> Gateway<S> {
                     clock: consumption.clock,
                     energy: consumption.energy,
                     tariff: tariff_ref,
-                    tier: grant.tier,
-                    payment: grant.payment,
-                    retail_version: grant.retail_version,
+                    tier: promise.tier,
+                    payment: promise.payment,
+                    retail_version: promise.retail_version,
                     wholesale: None,
                     retail,
                 }))
             }
             Err(why) => Charge::Disputed { why },
         };
-        self.store.put_charge(self.party, &cdr, &charge).map_err(error)
+        self.store.put_charge(self.party, &cdr, &charge).map_err(error)?;
+        match issued {
+            Some(issued) => self.note_spent(issued),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn own_price(
         &self,
         tariff_ref: &TariffRef,
-        grant: &Grant,
+        promise: Promise,
+        limit: Option<i64>,
         consumption: &Consumption,
     ) -> Result<ItemisedPrice, String> {
         let tariff =
@@ -185,13 +209,19 @@ impl<S: Store> Gateway<S> {
             forecast: None,
         })
         .map_err(|e| e.to_string())?;
+        let due = base.total.incl_vat;
+        if let Some(limit) = limit.filter(|limit| due > *limit) {
+            return Err(format!(
+                "the metered session costs {due} millionths, and the driver agreed to {limit} at most"
+            ));
+        }
         let rules =
-            self.rules.home.version(grant.retail_version).ok_or("the quoted retail rules are gone")?;
+            self.rules.home.version(promise.retail_version).ok_or("the quoted retail rules are gone")?;
         retail::price(
             rules,
             &RetailInputs {
-                tier: grant.tier,
-                payment: grant.payment,
+                tier: promise.tier,
+                payment: promise.payment,
                 roaming: false,
                 wholesale: &base,
                 periods: &consumption.periods,
@@ -308,19 +338,25 @@ impl<S: Store> Gateway<S> {
         operator: PartyId,
         report: &SessionReport,
     ) -> Result<Result<BillLine, String>, GatewayError> {
-        let SessionReport { contract, cdr, salt, .. } = report;
-        let promise = authorize::promise(&self.secrets.salt, operator, contract, &report.authorization);
-        let Some(promise) = promise else {
-            return Ok(Err("the report names an authorization that was never given".into()));
+        let cdr = &report.cdr;
+        let (customer, issued) = match &report.customer {
+            ReportedCustomer::Contract { authorization, contract, salt } => {
+                let customer = self.card_customer(ledger, operator, cdr, authorization, *contract, salt)?;
+                (customer.map(|promise| (*contract, promise)), None)
+            }
+            ReportedCustomer::Voucher { spent, quote, tier } => {
+                match self.checked_voucher(operator, cdr, spent, quote, *tier)? {
+                    Ok((issued, promise)) => (Ok((issued.contract, promise)), Some(issued)),
+                    Err(why) => (Err(why), None),
+                }
+            }
         };
-        if cdr.payer != (Payer::Contract { commitment: payer_commitment(salt, contract) }) {
-            return Ok(Err("the record was booked for another customer".into()));
-        }
-        let Some(operator_member) = query::member(ledger, operator)? else {
-            return Ok(Err("the operator is no member".into()));
+        let (contract, promise) = match customer {
+            Ok(customer) => customer,
+            Err(why) => return Ok(Err(why)),
         };
-        if !operator_member.keys.iter().any(|k| account::acceptance_is_signed(cdr, &k.public)) {
-            return Ok(Err("nobody signed the acceptance of the quote".into()));
+        if let Some(issued) = issued {
+            self.note_spent(issued)?;
         }
         let tariff_ref = cdr.tariff.clone();
         if !self.load_tariff(ledger, operator, &tariff_ref)? || self.terms(ledger, cdr.agreement)?.is_none() {
@@ -332,7 +368,7 @@ impl<S: Store> Gateway<S> {
             return Ok(Err("the tariff or the agreement is not loaded".into()));
         };
         let Some(rules) = self.rules.home.version(promise.retail_version) else {
-            return Ok(Err("the retail rules that were quoted are gone".into()));
+            return Ok(Err("the retail rules that applied are gone".into()));
         };
         let priced = account::wholesale_of(terms, tariff, cdr).and_then(|wholesale| {
             let inputs = RetailInputs {
@@ -353,7 +389,7 @@ impl<S: Store> Gateway<S> {
         let error = self.store_error();
         let through = self.store.billed_through().map_err(error)?;
         Ok(Ok(BillLine {
-            contract: *contract,
+            contract,
             month: bill_month(cdr.end, cdr.clock, through),
             operator,
             cdr: cdr.id.clone(),
@@ -370,5 +406,67 @@ impl<S: Store> Gateway<S> {
             wholesale: Some(cdr.price),
             retail,
         }))
+    }
+
+    /// What a customer who showed a card or a PIN was promised, if the record is that customer's.
+    fn card_customer(
+        &mut self,
+        ledger: &dyn StateView,
+        operator: PartyId,
+        cdr: &Cdr,
+        authorization: &AuthorizationRef,
+        contract: ContractId,
+        salt: &Digest,
+    ) -> Result<Result<Promise, String>, GatewayError> {
+        let Some(promise) = authorize::promise(&self.secrets.salt, operator, &contract, authorization) else {
+            return Ok(Err("the report names an authorization that was never given".into()));
+        };
+        if cdr.payer != (Payer::Contract { commitment: payer_commitment(salt, &contract) }) {
+            return Ok(Err("the record was booked for another customer".into()));
+        }
+        let Some(operator_member) = query::member(ledger, operator)? else {
+            return Ok(Err("the operator is no member".into()));
+        };
+        if !operator_member.keys.iter().any(|k| account::acceptance_is_signed(cdr, &k.public)) {
+            return Ok(Err("nobody signed the acceptance of the quote".into()));
+        }
+        Ok(Ok(promise))
+    }
+
+    /// Whose voucher pays for a record and what that customer was promised, if the voucher's holder agreed to it.
+    fn checked_voucher(
+        &mut self,
+        operator: PartyId,
+        cdr: &Cdr,
+        spent: &SpentVoucher,
+        quote: &Quote,
+        tier: Tier,
+    ) -> Result<Result<(IssuedVoucher, Promise), String>, GatewayError> {
+        let SpentVoucher { voucher: SignedVoucher { voucher, .. }, acceptance, signature } = spent;
+        if cdr.payer != (Payer::Voucher { nullifier: voucher.nullifier() }) {
+            return Ok(Err("the record was booked for another voucher".into()));
+        }
+        let customer = match self.voucher_customer(spent, tier)? {
+            Ok(customer) => customer,
+            Err(why) => return Ok(Err(why)),
+        };
+        let digest = quote.digest();
+        if cdr.quote != digest {
+            return Ok(Err("the quote is not the one that the record names".into()));
+        }
+        let agreed = VoucherAcceptance {
+            session: cdr.session,
+            operator,
+            quote: digest,
+            limit: acceptance.limit,
+            accepted_at: cdr.accepted_at,
+        };
+        if *acceptance != agreed || *signature != cdr.acceptance {
+            return Ok(Err("the voucher's holder agreed to something else than the record says".into()));
+        }
+        if !PublicKey(voucher.holder.0).verifies(&acceptance.digest().0, &signature.0) {
+            return Ok(Err("nobody signed the acceptance of the quote".into()));
+        }
+        Ok(Ok(customer))
     }
 }

@@ -4,16 +4,20 @@ use super::{Effect, Evse, Gateway, GatewayError, TARIFFS_AHEAD_MAX};
 use crate::account::RecordInputs;
 use crate::ports::Store;
 use crate::profiles::VisitorProfile;
-use crate::quote::QuoteInputs;
+use crate::quote::{QuoteInputs, Quoted};
 use crate::route::{Route, route};
-use crate::sessions::{AuthorizedBy, Consumption, Grant, Phase, Session, SessionEffect, SessionEvent};
+use crate::sessions::{
+    AcceptedBy, Authority, Consumption, Grant, PayerOpening, Phase, Promised, Session, SessionEffect,
+    SessionEvent, SessionPayer,
+};
 use crate::{account, authenticate, authorize, quote, sessions};
 use ed25519_dalek::Signer as _;
-use eroam_domain::cdr::{AcceptanceSignature, SessionId, TariffRef};
+use eroam_domain::cdr::{Payer, SessionId, TariffRef};
 use eroam_domain::charge::{
-    Authorization, AuthorizeRequest, ChargeRequest, Denial, PartnerMessage, ServiceDescription,
-    SessionReport, acceptance_digest,
+    Authorization, AuthorizeRequest, ChargeRequest, Denial, PartnerMessage, ReportedCustomer,
+    ServiceDescription, SessionReport, acceptance_digest, payer_commitment,
 };
+use eroam_domain::codec::SignatureBytes;
 use eroam_domain::ids::PartyId;
 use eroam_domain::tariff::{Tariff, TariffId};
 use eroam_domain::time::UnixMillis;
@@ -36,12 +40,7 @@ impl<S: Store> Gateway<S> {
         let mut consumption = None;
         if let Some(mut known) = self.store.session(&request.session).map_err(&error)? {
             if known.phase != Phase::AwaitingHome {
-                let wanted = match &known.phase {
-                    Phase::Denied(denial) => vec![SessionEffect::Deny(*denial)],
-                    _ => sessions::resume(&known),
-                };
-                self.carry_out(ledger, &mut known, wanted, &mut effects)?;
-                self.store.put_session(&known).map_err(error)?;
+                self.repeat(ledger, &mut known, &mut effects)?;
                 return Ok(effects);
             }
             // The credential is not kept, so only a repeated request can ask the home utility again.
@@ -50,13 +49,11 @@ impl<S: Store> Gateway<S> {
         let mut session = Session {
             id: request.session.clone(),
             evse: request.evse.clone(),
-            contract: None,
-            home: None,
+            payer: SessionPayer::Unknown,
             requested_at: request.at,
             clock: request.clock,
             energy_wanted: request.energy_wanted,
             leaves_at: request.leaves_at,
-            credential: None,
             phase: Phase::AwaitingHome,
             consumption,
         };
@@ -66,6 +63,22 @@ impl<S: Store> Gateway<S> {
             None => self.store.put_session(&session).map_err(error)?,
         }
         Ok(effects)
+    }
+
+    /// A repeated request gets the same answer again.
+    pub(super) fn repeat(
+        &mut self,
+        ledger: &dyn StateView,
+        known: &mut Session,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), GatewayError> {
+        let wanted = match &known.phase {
+            Phase::Denied(denial) => vec![SessionEffect::Deny(*denial)],
+            _ => sessions::resume(known),
+        };
+        self.carry_out(ledger, known, wanted, effects)?;
+        let error = self.store_error();
+        self.store.put_session(known).map_err(error)
     }
 
     /// Routes, and authorizes where it can be done here; `None` when the home utility was asked.
@@ -86,11 +99,9 @@ impl<S: Store> Gateway<S> {
             Route::Home(contract) => (contract, self.party),
             Route::Partner { contract, home, .. } => (contract, home),
         };
-        session.contract = Some(contract);
-        session.home = Some(home);
-        session.credential =
-            authenticate::seen_credential(&self.secrets.salt, &contract, &request.credential);
-        if session.credential.is_none() {
+        let credential = authenticate::seen_credential(&self.secrets.salt, &contract, &request.credential);
+        session.payer = SessionPayer::Contract { contract, home, credential };
+        if credential.is_none() {
             return denied(Denial::CredentialNeeded);
         }
         if home == self.party {
@@ -98,7 +109,7 @@ impl<S: Store> Gateway<S> {
             return match answer {
                 Ok((promise, service)) => {
                     let reference = self.reference(self.party, &contract, promise);
-                    self.offer(ledger, session, &evse, reference, AuthorizedBy::Home, &service, now).map(Some)
+                    self.offer(ledger, session, &evse, reference, Authority::Home, &service, now).map(Some)
                 }
                 Err(denial) => denied(denial),
             };
@@ -107,11 +118,11 @@ impl<S: Store> Gateway<S> {
         let cached = self.store.visitor(&contract).map_err(error)?;
         if let Some(visitor) = cached
             && authorize::is_fresh(&visitor, now)
-            && Some(visitor.credential) == session.credential
+            && Some(visitor.credential) == credential
         {
             let reference = Some(visitor.authorization);
             return self
-                .offer(ledger, session, &evse, reference, AuthorizedBy::Cache, &visitor.service, now)
+                .offer(ledger, session, &evse, reference, Authority::Cache, &visitor.service, now)
                 .map(Some);
         }
         effects.push(Effect::Send {
@@ -135,11 +146,11 @@ impl<S: Store> Gateway<S> {
         session: &Session,
         evse: &Evse,
         reference: Option<eroam_domain::charge::AuthorizationRef>,
-        by: AuthorizedBy,
+        ground: fn(Promised) -> Authority,
         service: &ServiceDescription,
         now: UnixMillis,
     ) -> Result<SessionEvent, GatewayError> {
-        let (Some(home), Some(reference)) = (session.home, reference) else {
+        let (Some(home), Some(reference)) = (session.home(), reference) else {
             return Ok(SessionEvent::Denied(Denial::LedgerRefused));
         };
         let own = home == self.party;
@@ -173,7 +184,7 @@ impl<S: Store> Gateway<S> {
             operator: self.party,
             agreement: agreement.as_ref().map(|(reference, terms)| (*reference, terms)),
             tariff: (&tariff_ref, &tariff),
-            service: &service,
+            driver: Quoted::Known(&service),
             power: evse.power,
             energy_wanted: session.energy_wanted,
             leaves_at: session.leaves_at,
@@ -188,11 +199,12 @@ impl<S: Store> Gateway<S> {
         Ok(match quote {
             Ok(quote) => SessionEvent::Authorized {
                 grant: Grant {
-                    reference,
-                    by,
+                    authority: ground(Promised {
+                        reference,
+                        payment: service.payment,
+                        retail_version: service.retail_version,
+                    }),
                     tier: service.tier,
-                    payment: service.payment,
-                    retail_version: service.retail_version,
                     priority: service.priority,
                     energy_max,
                 },
@@ -234,15 +246,17 @@ impl<S: Store> Gateway<S> {
         at: UnixMillis,
     ) -> Result<Vec<Effect>, GatewayError> {
         let session = self.known(id)?;
-        let signature = match &session.phase {
+        let by = match &session.phase {
+            // Whoever was not named has to accept with a voucher.
+            _ if matches!(session.payer, SessionPayer::Voucher { .. }) => return Ok(Vec::new()),
             // An own customer's acceptance goes on no record, so there is nobody to prove it to.
             Phase::Quoted { quote, .. } if session.is_roaming(self.party) => {
-                self.secrets.signing.sign(&acceptance_digest(quote.digest(), at).0).to_bytes()
+                let digest = acceptance_digest(quote.digest(), at);
+                AcceptedBy::Station(SignatureBytes(self.secrets.signing.sign(&digest.0).to_bytes()))
             }
-            _ => [0; 64],
+            _ => AcceptedBy::OwnCustomer,
         };
-        let event = SessionEvent::Accept { at, signature: AcceptanceSignature(signature) };
-        self.step(ledger, session, event)
+        self.step(ledger, session, SessionEvent::Accept { at, by })
     }
 
     /// The driver refuses the quote.
@@ -290,10 +304,10 @@ impl<S: Store> Gateway<S> {
         authorization: Authorization,
     ) -> Result<Vec<Effect>, GatewayError> {
         let session = self.known(id)?;
-        let (Some(contract), Some(credential)) = (session.contract, session.credential) else {
+        let SessionPayer::Contract { contract, home, credential: Some(credential) } = session.payer else {
             return Ok(Vec::new());
         };
-        if session.home != Some(from) || session.phase != Phase::AwaitingHome {
+        if home != from || session.phase != Phase::AwaitingHome {
             return Ok(Vec::new());
         }
         let event = match authorization {
@@ -315,8 +329,8 @@ impl<S: Store> Gateway<S> {
                 self.store.put_visitor(&visitor).map_err(error)?;
                 match self.stations.get(&session.evse).cloned() {
                     Some(evse) => {
-                        let by = AuthorizedBy::Partner;
-                        self.offer(ledger, &session, &evse, Some(reference), by, &visitor.service, now)?
+                        let ground = Authority::Partner;
+                        self.offer(ledger, &session, &evse, Some(reference), ground, &visitor.service, now)?
                     }
                     None => SessionEvent::Denied(Denial::UnknownStation),
                 }
@@ -332,10 +346,23 @@ impl<S: Store> Gateway<S> {
         ledger: &dyn StateView,
         session: &Session,
     ) -> Result<Option<SessionEvent>, GatewayError> {
-        let (Phase::Charging { accepted, .. }, Some(consumption), Some(contract)) =
-            (&session.phase, &session.consumption, &session.contract)
+        let (Phase::Charging { accepted, .. }, Some(consumption)) = (&session.phase, &session.consumption)
         else {
             return Ok(None);
+        };
+        let (payer, acceptance, opening) = match (&session.payer, &accepted.by) {
+            (SessionPayer::Contract { contract, .. }, AcceptedBy::Station(signature)) => {
+                let salt = self.entropy.salt(&session.id);
+                let commitment = payer_commitment(&salt, contract);
+                (Payer::Contract { commitment }, *signature, PayerOpening::Contract { salt })
+            }
+            (SessionPayer::Voucher { .. }, AcceptedBy::Voucher(spent)) => {
+                let nullifier = spent.voucher.voucher.nullifier();
+                let quote = Box::new(accepted.quote.clone());
+                let opening = PayerOpening::Voucher { spent: spent.clone(), quote };
+                (Payer::Voucher { nullifier }, spent.signature, opening)
+            }
+            _ => return Ok(None),
         };
         let Some(agreement) = accepted.quote.agreement else { return Ok(None) };
         let Some(zone) = self.stations.get(&session.evse).map(|e| e.zone.clone()) else { return Ok(None) };
@@ -348,19 +375,25 @@ impl<S: Store> Gateway<S> {
         else {
             return Ok(None);
         };
-        let salt = self.entropy.salt(&session.id);
         let inputs = RecordInputs {
             operator: self.party,
             session: &session.id,
-            contract,
+            payer,
+            acceptance,
             agreement: (agreement, terms),
             tariff,
             evse: account::evse_pseudonym(&self.secrets.salt, &session.evse),
             zone: &zone,
-            salt,
         };
         match account::record(&inputs, accepted, consumption) {
-            Ok(cdr) => Ok(Some(SessionEvent::Joined { cdr, salt })),
+            Ok(cdr) => {
+                let due = terms.due(cdr.price);
+                let limit = accepted.voucher().map(|spent| spent.acceptance.limit);
+                Ok(Some(match limit.filter(|limit| due > *limit) {
+                    Some(limit) => SessionEvent::OverLimit { cdr, opening, due, limit },
+                    None => SessionEvent::Joined { cdr, opening },
+                }))
+            }
             Err(error) => {
                 tracing::warn!(session = %session.id, %error, "gateway.account.no_price");
                 Ok(None)
@@ -369,13 +402,21 @@ impl<S: Store> Gateway<S> {
     }
 
     pub(super) fn report(&self, session: &Session) -> Option<SessionReport> {
-        let Phase::Recorded { grant, cdr, salt, .. } = &session.phase else { return None };
+        let Phase::Recorded { grant, cdr, opening, .. } = &session.phase else { return None };
+        let customer = match opening {
+            PayerOpening::Contract { salt } => ReportedCustomer::Contract {
+                authorization: grant.promised()?.reference.clone(),
+                contract: session.contract()?,
+                salt: *salt,
+            },
+            PayerOpening::Voucher { spent, quote } => {
+                ReportedCustomer::Voucher { spent: spent.clone(), quote: quote.clone(), tier: grant.tier }
+            }
+        };
         let place = self.stations.get(&session.evse).map_or_else(String::new, |e| e.place.to_string());
         Some(SessionReport {
             session: session.id.clone(),
-            authorization: grant.reference.clone(),
-            contract: session.contract?,
-            salt: *salt,
+            customer,
             evse: session.evse.clone(),
             place,
             cdr: cdr.clone(),

@@ -1,11 +1,11 @@
 //! What waits for the ledger, and what its answers mean.
 
-use super::{Effect, Gateway, GatewayError, LANE, Outgoing, RECORD_BYTES_MAX};
+use super::{Effect, Gateway, GatewayError, InFlight, LANE, Outgoing, RECORD_BYTES_MAX};
 use crate::account;
 use crate::invoice::WholesaleLine;
 use crate::ports::Store;
 use crate::sessions::{Phase, Session, SessionEvent};
-use eroam_domain::cdr::{Cdr, SessionId};
+use eroam_domain::cdr::Cdr;
 use eroam_domain::charge::{PartnerMessage, SessionReport};
 use eroam_domain::codec::{Digest, to_bytes};
 use eroam_domain::ids::PartyId;
@@ -17,6 +17,7 @@ use eroam_ledger::reject::{ItemOutcome, RejectCode};
 use eroam_ledger::settlement::SettlementTx;
 use eroam_ledger::state::StateView;
 use eroam_ledger::tx::{BATCH_MAX, SignedEnvelope, Tx};
+use eroam_ledger::voucher::{VoucherReservation, VoucherTx};
 use std::collections::BTreeMap;
 
 impl<S: Store> Gateway<S> {
@@ -26,19 +27,31 @@ impl<S: Store> Gateway<S> {
         session: &Session,
     ) -> Result<(), GatewayError> {
         let Phase::Reserving { accepted, .. } = &session.phase else { return Ok(()) };
-        let Some(reference) = accepted.quote.agreement else { return Ok(()) };
+        let id = || session.id.clone();
+        let Some(reference) = accepted.quote.agreement else {
+            if let Some(spent) = accepted.voucher() {
+                self.note_taken(&session.id, spent)?;
+                self.outbox.push(Outgoing::OwnVoucher(id(), spent.voucher.voucher.nullifier()));
+            }
+            return Ok(());
+        };
         let party = self.party;
-        let reservation = self
-            .terms(ledger, reference)?
-            .and_then(|terms| account::reservation(party, &session.id, (reference, terms), accepted));
-        if let Some(reservation) = reservation {
-            self.outbox.push(Outgoing::Reservation(session.id.clone(), reservation));
-        }
+        let Some(terms) = self.terms(ledger, reference)? else { return Ok(()) };
+        let outgoing = match accepted.voucher() {
+            None => account::reservation(party, &session.id, (reference, terms), accepted)
+                .map(|reservation| Outgoing::Reservation(id(), reservation)),
+            Some(spent) => accepted.at.checked_add(terms.limits.duration_max).map(|expires_at| {
+                let reservation = VoucherReservation { agreement: reference, spent: *spent, expires_at };
+                Outgoing::VoucherReservation(id(), Box::new(reservation))
+            }),
+        };
+        self.outbox.extend(outgoing);
         Ok(())
     }
 
-    /// The outbox as signed envelopes, in batches, in the order in which it was filled. The store must be committed
-    /// before they are sent: whoever has sent a record must still know it after a crash.
+    /// The outbox as signed envelopes, in batches, each kind in the order in which it was filled: what stops a lost
+    /// voucher and what power waits for comes first. The store must be committed before they are sent: whoever has sent
+    /// a record must still know it after a crash.
     ///
     /// # Errors
     /// [`GatewayError`].
@@ -52,37 +65,12 @@ impl<S: Store> Gateway<S> {
             return Ok(Vec::new());
         }
         let mut sequence = query::next_sequence(ledger, self.party, LANE)?;
-        let (mut reservations, mut records) = (Vec::new(), Vec::new());
-        for outgoing in std::mem::take(&mut self.outbox) {
-            match outgoing {
-                Outgoing::Reservation(id, reservation) => reservations.push((id, reservation)),
-                Outgoing::Record(id, cdr) => records.push((id, *cdr)),
-            }
-        }
-        let mut batches: Vec<(Vec<SessionId>, Tx)> = Vec::new();
-        for batch in reservations.chunks(BATCH_MAX) {
-            let (ids, items) = batch.iter().cloned().unzip();
-            batches.push((ids, Tx::Settlement(SettlementTx::ReserveCredit(items))));
-        }
-        let mut records = records.into_iter().peekable();
-        while records.peek().is_some() {
-            let (mut ids, mut items, mut bytes) = (Vec::new(), Vec::new(), 0usize);
-            while ids.len() < BATCH_MAX
-                && let Some((id, cdr)) = records.next_if(|(_, cdr)| {
-                    bytes = bytes.saturating_add(to_bytes(cdr).len());
-                    items.is_empty() || bytes <= RECORD_BYTES_MAX
-                })
-            {
-                ids.push(id);
-                items.push(cdr);
-            }
-            batches.push((ids, Tx::Cdr(CdrTx::RecordCdrs(items))));
-        }
-        let mut envelopes = Vec::with_capacity(batches.len());
-        for (ids, tx) in batches {
+        let waiting = std::mem::take(&mut self.outbox);
+        let mut envelopes = Vec::new();
+        for (about, tx) in batches(waiting) {
             let envelope = self.sign(network, LANE, sequence, now, tx);
             sequence = sequence.saturating_add(1);
-            self.in_flight.push((envelope.digest(), ids));
+            self.in_flight.push((envelope.digest(), about));
             envelopes.push(envelope);
         }
         Ok(envelopes)
@@ -100,31 +88,65 @@ impl<S: Store> Gateway<S> {
     ) -> Result<Vec<Effect>, GatewayError> {
         let place = self.in_flight.iter().position(|(digest, _)| *digest == receipt.envelope);
         let Some(place) = place else { return Err(GatewayError::ForeignReceipt) };
-        let (_, ids) = self.in_flight.remove(place);
-        let is_record = matches!(envelope.envelope().tx, Tx::Cdr(_));
-        let mut effects = Vec::new();
-        // A batch that was refused whole has one item, which is every session's answer.
+        let (_, about) = self.in_flight.remove(place);
+        let count = match &about {
+            InFlight::Sessions(ids) => ids.len(),
+            InFlight::Vouchers(nullifiers) => nullifiers.len(),
+        };
+        // A batch that was refused whole has one item, which is everybody's answer.
         let refused = match receipt.items.as_slice() {
-            [item] if ids.len() != 1 => Some(item.outcome),
+            [item] if count != 1 => Some(item.outcome),
             _ => None,
         };
-        for (place, id) in ids.iter().enumerate() {
-            let outcome = refused.or_else(|| receipt.items.get(place).map(|i| i.outcome));
-            let Some(outcome) = outcome else { return Err(GatewayError::ForeignReceipt) };
-            let session = self.known(id)?;
-            let event = if is_record {
-                self.record_event(ledger, &session, outcome)?
-            } else {
-                match outcome {
-                    ItemOutcome::Accepted { .. } => SessionEvent::CreditReserved,
-                    // Asked before the last crash: it is reserved.
-                    ItemOutcome::Rejected(RejectCode::DuplicateReservation) => SessionEvent::CreditReserved,
-                    ItemOutcome::Rejected(code) => SessionEvent::CreditRefused(code),
+        let outcome = |place: usize| refused.or_else(|| receipt.items.get(place).map(|item| item.outcome));
+        let mut effects = Vec::new();
+        match about {
+            InFlight::Sessions(ids) => {
+                for (place, id) in ids.iter().enumerate() {
+                    let outcome = outcome(place).ok_or(GatewayError::ForeignReceipt)?;
+                    let session = self.known(id)?;
+                    let event = match &envelope.envelope().tx {
+                        Tx::Cdr(_) => self.record_event(ledger, &session, outcome)?,
+                        _ => self.reservation_event(&session, outcome)?,
+                    };
+                    self.advance(ledger, session, event, &mut effects)?;
                 }
-            };
-            self.advance(ledger, session, event, &mut effects)?;
+            }
+            InFlight::Vouchers(nullifiers) => {
+                for (place, nullifier) in nullifiers.iter().enumerate() {
+                    let outcome = outcome(place).ok_or(GatewayError::ForeignReceipt)?;
+                    self.voucher_answered(nullifier, outcome)?;
+                }
+            }
         }
         Ok(merge_reports(effects))
+    }
+
+    /// What the answer to a reservation means for its session.
+    fn reservation_event(
+        &mut self,
+        session: &Session,
+        outcome: ItemOutcome,
+    ) -> Result<SessionEvent, GatewayError> {
+        let code = match outcome {
+            ItemOutcome::Accepted { .. } => return Ok(SessionEvent::Reserved),
+            // Asked before the last crash: it is reserved. Of a voucher the ledger says so of the very same acceptance
+            // alone.
+            ItemOutcome::Rejected(RejectCode::DuplicateReservation) => return Ok(SessionEvent::Reserved),
+            ItemOutcome::Rejected(code) => code,
+        };
+        let Phase::Reserving { accepted, .. } = &session.phase else {
+            return Ok(SessionEvent::NotReserved(code));
+        };
+        let Some(spent) = accepted.voucher().filter(|_| accepted.quote.agreement.is_none()) else {
+            return Ok(SessionEvent::NotReserved(code));
+        };
+        // Nobody but this session asks to block a voucher that it has taken.
+        if code == RejectCode::AlreadyBlocked {
+            return Ok(SessionEvent::Reserved);
+        }
+        self.give_back(&spent.voucher.voucher.nullifier(), code)?;
+        Ok(SessionEvent::NotReserved(code))
     }
 
     /// What a record's outcome means for its session; a booked record goes on the partner's invoice.
@@ -169,7 +191,7 @@ impl<S: Store> Gateway<S> {
         let Some(due) = self.terms(ledger, cdr.agreement)?.map(|terms| terms.due(cdr.price)) else {
             return Ok(());
         };
-        let Some(home) = session.home else { return Ok(()) };
+        let Some(home) = session.home() else { return Ok(()) };
         let error = self.store_error();
         self.store.put_wholesale(&WholesaleLine::of(cdr, home, period, due)).map_err(error)
     }
@@ -178,6 +200,60 @@ impl<S: Store> Gateway<S> {
 /// Whether a refusal says nothing about the record: its envelope did not count, or it came too early.
 fn is_passing(code: RejectCode) -> bool {
     code.leaves_sequence() || matches!(code, RejectCode::Expired | RejectCode::FromTheFuture)
+}
+
+/// What waits, in batches that an envelope has room for.
+fn batches(waiting: Vec<Outgoing>) -> Vec<(InFlight, Tx)> {
+    let (mut blocks, mut refunds) = (Vec::new(), Vec::new());
+    let (mut reservations, mut vouchers, mut taken) = (Vec::new(), Vec::new(), Vec::new());
+    let mut records = Vec::new();
+    for outgoing in waiting {
+        match outgoing {
+            Outgoing::Reservation(id, reservation) => reservations.push((id, reservation)),
+            Outgoing::VoucherReservation(id, reservation) => vouchers.push((id, *reservation)),
+            Outgoing::OwnVoucher(id, nullifier) => taken.push((id, nullifier)),
+            Outgoing::Record(id, cdr) => records.push((id, *cdr)),
+            Outgoing::Block(nullifier) => blocks.push((nullifier, nullifier)),
+            Outgoing::Refund(signed) => refunds.push((signed.voucher.nullifier(), *signed)),
+        }
+    }
+    let mut out = Vec::new();
+    let block = |items| Tx::Voucher(VoucherTx::Block(items));
+    chunk(&mut out, &blocks, InFlight::Vouchers, block);
+    chunk(&mut out, &reservations, InFlight::Sessions, |items| {
+        Tx::Settlement(SettlementTx::ReserveCredit(items))
+    });
+    chunk(&mut out, &vouchers, InFlight::Sessions, |items| Tx::Voucher(VoucherTx::Reserve(items)));
+    chunk(&mut out, &taken, InFlight::Sessions, block);
+    let mut records = records.into_iter().peekable();
+    while records.peek().is_some() {
+        let (mut ids, mut items, mut bytes) = (Vec::new(), Vec::new(), 0usize);
+        while ids.len() < BATCH_MAX
+            && let Some((id, cdr)) = records.next_if(|(_, cdr)| {
+                bytes = bytes.saturating_add(to_bytes(cdr).len());
+                items.is_empty() || bytes <= RECORD_BYTES_MAX
+            })
+        {
+            ids.push(id);
+            items.push(cdr);
+        }
+        out.push((InFlight::Sessions(ids), Tx::Cdr(CdrTx::RecordCdrs(items))));
+    }
+    chunk(&mut out, &refunds, InFlight::Vouchers, |items| Tx::Voucher(VoucherTx::Refund(items)));
+    out
+}
+
+/// Cuts items, each with what it is about, into batches.
+fn chunk<K: Clone, T: Clone>(
+    out: &mut Vec<(InFlight, Tx)>,
+    items: &[(K, T)],
+    about: fn(Vec<K>) -> InFlight,
+    tx: impl Fn(Vec<T>) -> Tx,
+) {
+    for batch in items.chunks(BATCH_MAX) {
+        let (keys, items) = batch.iter().cloned().unzip();
+        out.push((about(keys), tx(items)));
+    }
 }
 
 /// Reports to the same partner travel in one message.

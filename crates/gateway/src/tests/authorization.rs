@@ -157,12 +157,12 @@ fn a_tier_earned_at_home_is_honoured_abroad_at_the_same_wholesale_price() {
     let mut world = World::new();
     let quotes = [ANA, GIL, PIA, DIA].map(|c| quoted(&world.swipe(c, AT_GLP, c)));
     for pair in quotes.windows(2) {
-        assert!(pair[1].retail.incl_vat < pair[0].retail.incl_vat);
+        assert!(pair[1].retail.unwrap().incl_vat < pair[0].retail.unwrap().incl_vat);
         assert_eq!(pair[1].wholesale, pair[0].wholesale);
     }
     // 20 kWh: (8 + 1) x 0.95 = 8.55; x 1.05 + 0.20 = 9.1775; gold 5 % less: 8.718625; with VAT 10.72.
     assert_eq!(quotes[0].wholesale.excl_vat, 8_550_000);
-    assert_eq!(quotes[1].retail.incl_vat, 10_720_000);
+    assert_eq!(quotes[1].retail.unwrap().incl_vat, 10_720_000);
 }
 
 #[test]

@@ -7,9 +7,12 @@ use crate::ports::Store as _;
 use crate::sessions::{Pending, Phase, SessionEffect, resume};
 use crate::testing::MemoryStore;
 use crate::{account, authorize};
-use eroam_domain::cdr::{AcceptanceSignature, Cdr, Payer};
-use eroam_domain::charge::{PartnerMessage, SessionReport, payer_commitment};
-use eroam_domain::codec::{Digest, from_bytes};
+use eroam_domain::cdr::{Cdr, Payer};
+use eroam_domain::charge::{
+    AuthorizationRef, PartnerMessage, ReportedCustomer, SessionReport, payer_commitment,
+};
+use eroam_domain::codec::{Digest, SignatureBytes, from_bytes};
+use eroam_domain::ids::ContractId;
 use eroam_domain::money::Price;
 use eroam_domain::pricing::LineRule;
 use eroam_domain::quantity::DurationMs;
@@ -51,7 +54,7 @@ fn a_roaming_charge_goes_from_the_request_to_one_bill_line_and_one_debt() {
     // Wholesale: (8 + 1) x 0.95 = 8.55, with VAT 10.5165. Retail: x 1.05 + 0.20 = 9.1775, with VAT 11.288.
     let wholesale = Price { excl_vat: 8_550_000, incl_vat: 10_520_000 };
     let retail = Price { excl_vat: 9_180_000, incl_vat: 11_290_000 };
-    assert_eq!((quote.wholesale, quote.retail), (wholesale, retail), "it went as it was expected to");
+    assert_eq!((quote.wholesale, quote.retail), (wholesale, Some(retail)), "it went as it was expected to");
     let [bill] = world.bill_lines(edp()).try_into().unwrap();
     assert_eq!((bill.contract, bill.operator, bill.evse), (contract(ANA), glp(), AT_GLP.parse().unwrap()));
     assert_eq!((bill.place.as_str(), bill.energy, bill.tier), ("place PT-N", wh(20_000), Tier::Standard));
@@ -243,7 +246,7 @@ fn an_own_customer_at_an_own_station_is_billed_without_the_ledger() {
     let quote = world.charge("s1", AT_EDP, ANA, 20_000);
     assert_eq!((world.letters.len(), world.ledger.blocks.len()), (0, 0));
     let [line] = world.bill_lines(edp()).try_into().unwrap();
-    assert_eq!((line.operator, line.wholesale, line.retail.total), (edp(), None, quote.retail));
+    assert_eq!((line.operator, line.wholesale, Some(line.retail.total)), (edp(), None, quote.retail));
     assert!(!line.retail.lines.iter().any(|l| l.rule == LineRule::RoamingFee));
     assert!(world.wholesale_lines(edp()).is_empty());
     assert!(world.session("s1").is_settled());
@@ -387,10 +390,18 @@ fn a_refused_record_and_one_that_another_owes_are_no_booking() {
     assert_eq!(other.home.store_mut().charges.len(), 0);
 }
 
+/// What a report says of a customer with a card.
+fn of_card(report: &mut SessionReport) -> (&mut AuthorizationRef, &mut ContractId, &mut Digest) {
+    match &mut report.customer {
+        ReportedCustomer::Contract { authorization, contract, salt } => (authorization, contract, salt),
+        ReportedCustomer::Voucher { .. } => panic!("a voucher"),
+    }
+}
+
 #[test]
 fn a_forged_authorization_is_disputed() {
     Inspection::disputed(
-        |report| report.authorization = "01000001aaaaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap(),
+        |report| *of_card(report).0 = "01000001aaaaaaaaaaaaaaaaaaaaaaaaaaaa".parse().unwrap(),
         "never given",
     );
     // One that was given, but to another operator.
@@ -401,8 +412,8 @@ fn a_forged_authorization_is_disputed() {
                 payment: PaymentOption::Postpaid,
                 retail_version: 1,
             };
-            report.authorization =
-                authorize::reference(&salt(edp()), ibe(), &report.contract, given).unwrap();
+            let (authorization, contract, _) = of_card(report);
+            *authorization = authorize::reference(&salt(edp()), ibe(), contract, given).unwrap();
         },
         "never given",
     );
@@ -415,16 +426,16 @@ fn a_report_for_another_customer_than_the_record_was_booked_for_is_disputed() {
             // The other customer has visited this operator, too.
             let given =
                 authorize::Promise { tier: Tier::Gold, payment: PaymentOption::Postpaid, retail_version: 1 };
-            report.contract = contract(GIL);
-            report.authorization =
-                authorize::reference(&salt(edp()), glp(), &report.contract, given).unwrap();
+            let (authorization, customer, _) = of_card(report);
+            *customer = contract(GIL);
+            *authorization = authorize::reference(&salt(edp()), glp(), customer, given).unwrap();
         },
         "another customer",
     );
-    Inspection::disputed(|report| report.salt = Digest::ZERO, "another customer");
+    Inspection::disputed(|report| *of_card(report).2 = Digest::ZERO, "another customer");
     Inspection::disputed(
         |report| {
-            let commitment = payer_commitment(&report.salt, &contract(GIL));
+            let commitment = payer_commitment(of_card(report).2, &contract(GIL));
             report.cdr.payer = Payer::Contract { commitment };
         },
         "another customer",
@@ -434,7 +445,7 @@ fn a_report_for_another_customer_than_the_record_was_booked_for_is_disputed() {
 #[test]
 fn an_acceptance_that_nobody_signed_is_disputed() {
     let why = "nobody signed";
-    Inspection::disputed(|r| r.cdr.acceptance = AcceptanceSignature([0; 64]), why);
+    Inspection::disputed(|r| r.cdr.acceptance = SignatureBytes([0; 64]), why);
     Inspection::disputed(|r| r.cdr.accepted_at = later(r.cdr.accepted_at, 1), why);
     Inspection::disputed(|r| r.cdr.quote = Digest::ZERO, why);
 }
@@ -448,8 +459,8 @@ fn retail_rules_that_were_never_made_are_disputed() {
                 payment: PaymentOption::Postpaid,
                 retail_version: 7,
             };
-            report.authorization =
-                authorize::reference(&salt(edp()), glp(), &report.contract, given).unwrap();
+            let (authorization, contract, _) = of_card(report);
+            *authorization = authorize::reference(&salt(edp()), glp(), contract, given).unwrap();
         },
         "retail rules",
     );
@@ -580,7 +591,7 @@ fn a_record_that_could_not_be_made_is_made_when_the_cause_is_gone() {
     let mut bare = Gateway::new(
         glp(),
         "name",
-        crate::gateway::Secrets { signing: key_of(glp()), key: 0, salt: salt(glp()) },
+        crate::gateway::Secrets { signing: key_of(glp()), key: 0, salt: salt(glp()), voucher: None },
         world.org(glp()).policy(),
         store,
         Box::new(crate::ports::SeededEntropy(salt(glp()))),
@@ -610,13 +621,13 @@ fn a_batch_fits_into_an_envelope_however_long_its_records_are() {
     world.consumed("s1", consumption);
     outbox(&mut world);
     let session = world.session("s1");
-    let Phase::Recording { grant, cdr, salt } = session.phase.clone() else { panic!("recording") };
+    let Phase::Recording { grant, cdr, opening } = session.phase.clone() else { panic!("recording") };
     let long = Cdr { periods: vec![cdr.periods[0]; eroam_domain::cdr::PERIODS_MAX], ..cdr.clone() };
     for number in 0..2 * BATCH_MAX {
         let name = format!("many{number}");
         let record = if number < BATCH_MAX { &long } else { &cdr };
         let cdr = Cdr { id: account::cdr_id(&id(&name)), ..record.clone() };
-        let phase = Phase::Recording { grant: grant.clone(), cdr, salt };
+        let phase = Phase::Recording { grant: grant.clone(), cdr, opening: opening.clone() };
         let session = crate::sessions::Session { id: id(&name), phase, ..session.clone() };
         world.store(glp()).put_session(&session).unwrap();
     }

@@ -22,7 +22,7 @@ fn nothing_happened(world: &mut World, shown: &[Effect]) {
 }
 
 /// New terms between EDP and GLP from now on.
-fn amend(world: &mut World, terms_now: RoamingAgreement) {
+pub(super) fn amend(world: &mut World, terms_now: RoamingAgreement) {
     let id = agreement_id(&terms(edp(), glp()), on(1, 1, 0, 0));
     let effective_from = world.now;
     let digest = terms_digest(&terms_now, effective_from);
@@ -40,8 +40,8 @@ fn the_driver_sees_the_estimate_before_power() {
     assert_eq!(world.ledger.blocks.len(), 0);
     // 11 kWh at 22 kW: half an hour; (4.40 + 1) x 0.95 = 5.13; x 1.05 + 0.20 = 5.5865.
     assert_eq!((quote.energy, quote.until), (wh(11_000), later(start(), HOUR / 2)));
-    assert_eq!((quote.wholesale.excl_vat, quote.retail.excl_vat), (5_130_000, 5_590_000));
-    assert_eq!(quote.retail.incl_vat, 6_870_000);
+    assert_eq!((quote.wholesale.excl_vat, quote.retail.unwrap().excl_vat), (5_130_000, 5_590_000));
+    assert_eq!(quote.retail.unwrap().incl_vat, 6_870_000);
     assert_eq!((quote.made_at, quote.expires_at), (start(), later(start(), 10 * MINUTE)));
     assert_eq!(quote.agreement.map(|a| a.version), Some(1));
     assert!(is_power_on(&world.accept("s1")));
@@ -54,7 +54,7 @@ fn a_session_at_an_own_station_is_quoted_without_an_agreement() {
     let quote = quoted(&world.swipe("s1", AT_EDP, ANA));
     // 20 kWh: 8 + 1 = 9; x 1.05 = 9.45, no roaming fee.
     assert_eq!(
-        (quote.agreement, quote.wholesale.excl_vat, quote.retail.excl_vat),
+        (quote.agreement, quote.wholesale.excl_vat, quote.retail.unwrap().excl_vat),
         (None, 9_000_000, 9_450_000)
     );
     assert!(is_power_on(&world.accept("s1")));
@@ -104,14 +104,14 @@ fn a_quote_that_nobody_answers_expires_by_the_clock() {
 #[test]
 fn a_cost_above_the_contracts_limit_is_denied() {
     let mut world = World::new();
-    let price = quoted(&world.swipe("s1", AT_GLP, ANA)).retail.incl_vat;
+    let price = quoted(&world.swipe("s1", AT_GLP, ANA)).retail.unwrap().incl_vat;
     for (limit, want) in [(price, None), (price - 1, Some(Denial::AmountLimit))] {
         let mut world = World::new();
         world.customer(ANA).portfolio.amount_max = limit;
         let shown = world.swipe("s1", AT_GLP, ANA);
         match want {
             Some(denial) => assert_eq!(denied(&shown), denial),
-            None => assert_eq!(quoted(&shown).retail.incl_vat, price),
+            None => assert_eq!(quoted(&shown).retail.unwrap().incl_vat, price),
         }
         nothing_happened(&mut world, &shown);
     }

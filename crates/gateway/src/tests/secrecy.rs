@@ -103,3 +103,52 @@ fn the_log_names_no_card_no_pin_and_no_contract() {
         assert!(!text.contains(secret), "{secret}: {text}");
     }
 }
+
+/// Everything that the operator keeps, sends and shows of drivers with vouchers names none of them, nor their home
+/// utility's customers at all.
+#[test]
+fn an_operator_keeps_and_sends_nothing_that_names_an_unknown_driver() {
+    let log = Log::default();
+    let (stores, letters, blocks) = tracing::subscriber::with_default(log.clone(), || {
+        let mut world = World::new();
+        let (a, b) = (world.withdraw(ANA, "a"), world.withdraw(ANA, "b"));
+        world.charge_unknown("s1", AT_GLP, &a, 20_000);
+        world.charge_unknown("s2", AT_GLP, &b, 20_000);
+        let lost = world.withdraw(GIL, "g");
+        let quote = world.quote_unknown("s3", AT_GLP, &lost);
+        world.pay("s3", &lost.spend(&quote, 31 * EUR));
+        let stores = format!("{:?}", world.store(glp()));
+        let sessions: Vec<_> = world.store(glp()).sessions.values().cloned().collect();
+        let stores = stores + &serde_json::to_string(&sessions).unwrap();
+        let letters: Vec<u8> = world.letters.iter().flat_map(|l| l.bytes.clone()).collect();
+        let blocks: Vec<u8> = world.ledger.blocks.iter().flat_map(|(e, _)| e.bytes().to_vec()).collect();
+        assert_eq!(world.bill_lines(edp()).len(), 2, "but the home utility knows them");
+        (
+            stores,
+            String::from_utf8_lossy(&letters).into_owned(),
+            String::from_utf8_lossy(&blocks).into_owned(),
+        )
+    });
+    let log = log.0.lock().unwrap().clone();
+    for (place, text) in [("store", &stores), ("letters", &letters), ("blocks", &blocks), ("log", &log)] {
+        for secret in ["C00000001", "C00000002", &uid(ANA)] {
+            assert!(!text.contains(secret), "{place}: {secret}");
+        }
+    }
+    assert!(letters.contains("voucher") && stores.contains("Voucher"));
+}
+
+/// Two sessions of one driver have no more in common than two sessions of two drivers.
+#[test]
+fn an_operator_cannot_link_two_sessions_of_an_unknown_driver() {
+    let kept_of = |drivers: [&str; 2]| {
+        let mut world = World::new();
+        for (session, driver) in ["s1", "s2"].into_iter().zip(drivers) {
+            let purse = world.withdraw(driver, session);
+            world.charge_unknown(session, AT_GLP, &purse, 20_000);
+        }
+        world.store(glp()).clone()
+    };
+    // The keys are drawn alike, so that whatever else differed would be a link.
+    assert_eq!(kept_of([ANA, ANA]), kept_of([ANA, GIL]));
+}

@@ -2,14 +2,15 @@
 
 use super::world::*;
 use crate::sessions::{
-    Consumption, Grant, Pending, Phase, Session, SessionEffect, SessionEvent, handle, resume,
+    AcceptedBy, Consumption, Grant, PayerOpening, Pending, Phase, Session, SessionEffect, SessionEvent,
+    handle, resume,
 };
-use eroam_domain::cdr::{AcceptanceSignature, Cdr};
+use eroam_domain::cdr::Cdr;
 use eroam_domain::charge::{Denial, Quote};
-use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;
 use eroam_domain::quantity::{DurationMs, WattHours};
 use eroam_domain::time::{PeriodKind, SettlementPeriod, UnixMillis};
+use eroam_domain::voucher::SpentVoucher;
 use eroam_ledger::reject::RejectCode;
 use proptest::prelude::*;
 use std::sync::OnceLock;
@@ -20,10 +21,10 @@ struct Script {
     asked: Session,
     grant: Grant,
     quote: Quote,
-    signature: AcceptanceSignature,
+    by: AcceptedBy,
     consumption: Consumption,
     cdr: Cdr,
-    salt: Digest,
+    opening: PayerOpening,
 }
 
 fn script() -> &'static Script {
@@ -32,10 +33,10 @@ fn script() -> &'static Script {
         let mut world = World::new();
         let quote = world.charge("s1", AT_GLP, ANA, 10_000);
         let session = world.session("s1");
-        let Phase::Recorded { grant, cdr, salt, .. } = session.phase.clone() else { panic!("recorded") };
+        let Phase::Recorded { grant, cdr, opening, .. } = session.phase.clone() else { panic!("recorded") };
         let consumption = session.consumption.clone().unwrap();
         let asked = Session { phase: Phase::AwaitingHome, consumption: None, ..session };
-        Script { asked, grant, quote, signature: cdr.acceptance, consumption, cdr, salt }
+        Script { asked, grant, quote, by: AcceptedBy::Station(cdr.acceptance), consumption, cdr, opening }
     })
 }
 
@@ -47,8 +48,8 @@ enum Step {
     Accept,
     AcceptLate,
     Refuse,
-    CreditReserved,
-    CreditRefused,
+    Reserved,
+    NotReserved,
     Consumed,
     ConsumedOtherwise,
     RecordAccepted,
@@ -62,7 +63,7 @@ enum Step {
 const GOOD: [Step; 6] = [
     Step::Authorized,
     Step::Accept,
-    Step::CreditReserved,
+    Step::Reserved,
     Step::Consumed,
     Step::RecordAccepted,
     Step::ReportReceived,
@@ -71,14 +72,14 @@ const GOOD: [Step; 6] = [
 const ALL: [Step; 14] = [
     Step::Authorized,
     Step::Accept,
-    Step::CreditReserved,
+    Step::Reserved,
     Step::Consumed,
     Step::RecordAccepted,
     Step::ReportReceived,
     Step::Denied,
     Step::AcceptLate,
     Step::Refuse,
-    Step::CreditRefused,
+    Step::NotReserved,
     Step::ConsumedOtherwise,
     Step::RecordRefused,
     Step::Tick,
@@ -95,13 +96,11 @@ impl Step {
         match self {
             Self::Authorized => SessionEvent::Authorized { grant: s.grant.clone(), quote: s.quote.clone() },
             Self::Denied => SessionEvent::Denied(Denial::Suspended),
-            Self::Accept => SessionEvent::Accept { at: s.quote.made_at, signature: s.signature },
-            Self::AcceptLate => {
-                SessionEvent::Accept { at: later(s.quote.expires_at, 1), signature: s.signature }
-            }
+            Self::Accept => SessionEvent::Accept { at: s.quote.made_at, by: s.by.clone() },
+            Self::AcceptLate => SessionEvent::Accept { at: later(s.quote.expires_at, 1), by: s.by.clone() },
             Self::Refuse => SessionEvent::Refuse,
-            Self::CreditReserved => SessionEvent::CreditReserved,
-            Self::CreditRefused => SessionEvent::CreditRefused(RejectCode::CreditExhausted),
+            Self::Reserved => SessionEvent::Reserved,
+            Self::NotReserved => SessionEvent::NotReserved(RejectCode::CreditExhausted),
             Self::Consumed => SessionEvent::Consumed(s.consumption.clone()),
             Self::ConsumedOtherwise => SessionEvent::Consumed(hour_of(start(), 9_999)),
             Self::RecordAccepted => SessionEvent::RecordAccepted(march()),
@@ -117,7 +116,7 @@ impl Step {
 fn apply(session: &mut Session, own: PartyId, event: SessionEvent) -> Vec<SessionEffect> {
     let mut effects = handle(session, own, event);
     if effects.contains(&SessionEffect::Join) {
-        let joined = SessionEvent::Joined { cdr: script().cdr.clone(), salt: script().salt };
+        let joined = SessionEvent::Joined { cdr: script().cdr.clone(), opening: script().opening.clone() };
         effects.extend(handle(session, own, joined));
     }
     effects
@@ -200,6 +199,180 @@ proptest! {
     }
 }
 
+/// What the events of an unknown driver's session carry, taken from a real one.
+struct UnknownScript {
+    asked: Session,
+    quote: Quote,
+    grant: Grant,
+    spent: SpentVoucher,
+    cdr: Cdr,
+    opening: PayerOpening,
+    consumption: Consumption,
+}
+
+fn unknown_script() -> &'static UnknownScript {
+    static SCRIPT: OnceLock<UnknownScript> = OnceLock::new();
+    SCRIPT.get_or_init(|| {
+        let mut world = World::new();
+        let purse = world.withdraw(ANA, "a");
+        let quote = world.charge_unknown("s1", AT_GLP, &purse, 10_000);
+        let session = world.session("s1");
+        let Phase::Recorded { grant, cdr, opening, .. } = session.phase.clone() else { panic!("recorded") };
+        let consumption = session.consumption.clone().unwrap();
+        let asked = Session { phase: Phase::AwaitingHome, consumption: None, ..session };
+        let spent = purse.spend(&quote, 20 * EUR);
+        UnknownScript { asked, quote, grant, spent, cdr, opening, consumption }
+    })
+}
+
+/// An event of an unknown driver's session, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UnknownStep {
+    Offered,
+    Denied,
+    Proven,
+    Refuted,
+    Accept,
+    AcceptLate,
+    Refuse,
+    Reserved,
+    NotReserved,
+    Consumed,
+    RecordAccepted,
+    RecordRefused,
+    ReportReceived,
+    TickLate,
+}
+
+const GOOD_UNKNOWN: [UnknownStep; 7] = [
+    UnknownStep::Offered,
+    UnknownStep::Proven,
+    UnknownStep::Accept,
+    UnknownStep::Reserved,
+    UnknownStep::Consumed,
+    UnknownStep::RecordAccepted,
+    UnknownStep::ReportReceived,
+];
+
+const ALL_UNKNOWN: [UnknownStep; 14] = [
+    UnknownStep::Offered,
+    UnknownStep::Proven,
+    UnknownStep::Accept,
+    UnknownStep::Reserved,
+    UnknownStep::Consumed,
+    UnknownStep::RecordAccepted,
+    UnknownStep::ReportReceived,
+    UnknownStep::Denied,
+    UnknownStep::Refuted,
+    UnknownStep::AcceptLate,
+    UnknownStep::Refuse,
+    UnknownStep::NotReserved,
+    UnknownStep::RecordRefused,
+    UnknownStep::TickLate,
+];
+
+impl UnknownStep {
+    fn event(self) -> SessionEvent {
+        let s = unknown_script();
+        let accept = |at| SessionEvent::Accept { at, by: AcceptedBy::Voucher(Box::new(s.spent)) };
+        match self {
+            Self::Offered => SessionEvent::Offered { quote: s.quote.clone(), energy_max: s.grant.energy_max },
+            Self::Denied => SessionEvent::Denied(Denial::NoAgreement),
+            Self::Proven => SessionEvent::Proven(s.grant.clone()),
+            Self::Refuted => SessionEvent::Refuted(Denial::ForgedVoucher),
+            Self::Accept => accept(s.quote.made_at),
+            Self::AcceptLate => accept(later(s.quote.expires_at, 1)),
+            Self::Refuse => SessionEvent::Refuse,
+            Self::Reserved => SessionEvent::Reserved,
+            Self::NotReserved => SessionEvent::NotReserved(RejectCode::VoucherSpent),
+            Self::Consumed => SessionEvent::Consumed(s.consumption.clone()),
+            Self::RecordAccepted => SessionEvent::RecordAccepted(march()),
+            Self::RecordRefused => SessionEvent::RecordRefused(RejectCode::VoucherLimit),
+            Self::ReportReceived => SessionEvent::ReportReceived,
+            Self::TickLate => SessionEvent::Tick(later(s.quote.expires_at, 1)),
+        }
+    }
+
+    fn apply(self, session: &mut Session, own: PartyId) -> Vec<SessionEffect> {
+        let mut effects = handle(session, own, self.event());
+        if effects.contains(&SessionEffect::Join) {
+            let s = unknown_script();
+            let joined = SessionEvent::Joined { cdr: s.cdr.clone(), opening: s.opening.clone() };
+            effects.extend(handle(session, own, joined));
+        }
+        effects
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_its_messages_do_an_unknown_drivers_session_has_power_only_with_a_reserved_voucher(
+        steps in proptest::collection::vec(proptest::sample::select(&ALL_UNKNOWN), 0..40),
+        roaming: bool,
+    ) {
+        let own = if roaming { glp() } else { edp() };
+        let mut session = unknown_script().asked.clone();
+        let mut effects = Vec::new();
+        let mut reserved = false;
+        for step in steps {
+            let was_reserving = matches!(session.phase, Phase::Reserving { .. });
+            let wanted = step.apply(&mut session, own);
+            reserved |= was_reserving && step == UnknownStep::Reserved;
+            prop_assert!(reserved || !wanted.contains(&SessionEffect::PowerOn), "{:?}", step);
+            let once = session.clone();
+            // The quote is shown with the offer, and again when the proof has come.
+            prop_assert_eq!(step.apply(&mut session, own), [], "{:?} repeated", step);
+            prop_assert_eq!(&session, &once, "{:?} repeated", step);
+            effects.extend(wanted);
+        }
+        effects.extend(handle(&mut session, own, SessionEvent::Tick(much_later())));
+        let count = |wanted: SessionEffect| effects.iter().filter(|e| **e == wanted).count();
+        prop_assert!(count(SessionEffect::ShowQuote) <= 2);
+        for once in [
+            SessionEffect::Reserve, SessionEffect::PowerOn, SessionEffect::Join, SessionEffect::Submit,
+            SessionEffect::Report, SessionEffect::BillOwn,
+        ] {
+            prop_assert!(count(once) <= 1, "{:?}", once);
+        }
+        let denials = effects.iter().filter(|e| matches!(e, SessionEffect::Deny(_))).count();
+        prop_assert_eq!(denials, usize::from(matches!(session.phase, Phase::Denied(_))));
+        prop_assert!(denials == 0 || count(SessionEffect::PowerOn) == 0, "denied and served");
+        let pending = session.pending(much_later(), PATIENCE);
+        prop_assert_eq!(session.is_settled(), pending.is_none(), "{:?}", pending);
+    }
+
+    #[test]
+    fn an_unknown_drivers_session_makes_one_record_in_whatever_order_its_messages_are_repeated(
+        order in proptest::collection::vec(proptest::sample::select(&GOOD_UNKNOWN), 0..30),
+    ) {
+        let mut session = unknown_script().asked.clone();
+        let effects: Vec<_> =
+            order.into_iter().chain(GOOD_UNKNOWN).flat_map(|s| s.apply(&mut session, glp())).collect();
+        prop_assert_eq!(effects.iter().filter(|e| **e == SessionEffect::Submit).count(), 1);
+        prop_assert!(matches!(&session.phase, Phase::Recorded { reported: true, .. }), "{:?}", session.phase);
+    }
+}
+
+#[test]
+fn resuming_an_unknown_drivers_session_asks_for_exactly_what_is_outstanding() {
+    use SessionEffect as E;
+    for (steps, want) in [
+        (1, Some(E::ShowQuote)),
+        (2, Some(E::ShowQuote)),
+        (3, Some(E::Reserve)),
+        (4, Some(E::PowerOn)),
+        (5, Some(E::Submit)),
+        (6, Some(E::Report)),
+        (7, None),
+    ] {
+        let mut session = unknown_script().asked.clone();
+        for step in &GOOD_UNKNOWN[..steps] {
+            step.apply(&mut session, glp());
+        }
+        assert_eq!(resume(&session), Vec::from_iter(want), "after {steps} steps");
+    }
+}
+
 #[test]
 fn the_first_report_of_the_station_stands() {
     let (session, _) = play(glp(), &[Step::Authorized, Step::Consumed, Step::ConsumedOtherwise]);
@@ -275,7 +448,7 @@ fn two_halves_that_make_no_record_are_seen_at_once() {
 #[test]
 fn power_is_not_switched_on_for_a_session_that_is_over() {
     for own in [glp(), edp()] {
-        let steps = [Step::Consumed, Step::Authorized, Step::Accept, Step::CreditReserved];
+        let steps = [Step::Consumed, Step::Authorized, Step::Accept, Step::Reserved];
         let (_, effects) = play(own, &steps);
         assert!(!effects.contains(&SessionEffect::PowerOn), "{effects:?}");
     }

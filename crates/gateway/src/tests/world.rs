@@ -11,6 +11,7 @@ use crate::ports::SeededEntropy;
 use crate::profiles::{ContractState, HomeProfile, ServicePortfolio};
 use crate::sessions::{Consumption, Session};
 use crate::testing::MemoryStore;
+use crate::vouchers::VoucherRules;
 use ed25519_dalek::SigningKey;
 use eroam_domain::agreement::{Limits, PriceRule, RoamingAgreement, Shares, Terms, VatTreatment};
 use eroam_domain::cdr::{ChargingPeriod, SessionId};
@@ -125,6 +126,11 @@ pub(super) fn later(time: UnixMillis, ms: u64) -> UnixMillis {
 
 pub(super) fn key_of(party: PartyId) -> SigningKey {
     SigningKey::from_bytes(&Digest::of(party.to_string().as_bytes()).0)
+}
+
+/// The key with which an organisation signs vouchers.
+pub(super) fn voucher_key_of(party: PartyId) -> SigningKey {
+    SigningKey::from_bytes(&Digest::of(format!("vouchers of {party}").as_bytes()).0)
 }
 
 /// The card that was issued for a contract.
@@ -249,7 +255,8 @@ fn evse(id: &str, zone: &str) -> Evse {
 
 /// An organisation as its configuration makes it, on a store.
 pub(super) fn gateway(party: PartyId, store: MemoryStore) -> Gateway<MemoryStore> {
-    let secrets = Secrets { signing: key_of(party), key: 0, salt: salt(party) };
+    let voucher = Some(voucher_key_of(party));
+    let secrets = Secrets { signing: key_of(party), key: 0, salt: salt(party), voucher };
     let policy = Policy {
         quote_held_for: DurationMs::from_millis(10 * MINUTE),
         cache_for: DurationMs::from_millis(DAY),
@@ -260,6 +267,8 @@ pub(super) fn gateway(party: PartyId, store: MemoryStore) -> Gateway<MemoryStore
     let mut gateway = Gateway::new(party, "name", secrets, policy, store, entropy);
     gateway.rules_mut().home = crate::rules::HomeRules::new([0, 1, 2, 3]);
     gateway.rules_mut().home.update(on(1, 1, 0, 0), retail()).unwrap();
+    gateway.rules_mut().vouchers =
+        Some(VoucherRules { cap: Money::new(30 * EUR, eur()), valid_days: 2, daily_limit: 100 * EUR });
     let stations = [(glp(), AT_GLP, "PT-N"), (ibe(), AT_IBE, "ES-M"), (edp(), AT_EDP, "PT-S")];
     for (_, id, zone) in stations.into_iter().filter(|(owner, ..)| *owner == party) {
         gateway.put_station(evse(id, zone));
@@ -434,7 +443,7 @@ pub(super) struct World {
     gateways: BTreeMap<PartyId, Gateway<MemoryStore>>,
     /// The stores as of their last commit.
     committed: BTreeMap<PartyId, MemoryStore>,
-    operators: BTreeMap<SessionId, PartyId>,
+    pub(super) operators: BTreeMap<SessionId, PartyId>,
     post: VecDeque<Letter>,
     delayed: Vec<Letter>,
     at_stations: Vec<Effect>,
@@ -452,6 +461,12 @@ impl World {
         }
         for cpo in [glp(), ibe(), edp()] {
             ledger.publish(1, tariff(cpo));
+        }
+        for emsp in [edp(), ibe()] {
+            let publish = gateway(emsp, MemoryStore::default())
+                .publish_voucher_key(on(1, 1, 0, 0), on(12, 31, 0, 0))
+                .unwrap();
+            ledger.office(emsp, publish);
         }
         ledger.blocks.clear();
         let customers = [
@@ -707,7 +722,8 @@ impl World {
         }
     }
 
-    fn shown(&mut self) -> Vec<Effect> {
+    /// What the stations were told by now.
+    pub(super) fn shown(&mut self) -> Vec<Effect> {
         self.drive();
         std::mem::take(&mut self.at_stations)
     }

@@ -19,10 +19,10 @@ use eroam_domain::agreement::{
     AgreementId, Limits, PriceRule, RoamingAgreement, Shares, Terms, VatTreatment,
 };
 use eroam_domain::cdr::{
-    AcceptanceSignature, AgreementRef, Cdr, CdrId, ChargingPeriod, EvsePseudonym, GridZone, Payer, SessionId,
-    TariffRef, session_digest,
+    AgreementRef, Cdr, CdrId, ChargingPeriod, EvsePseudonym, GridZone, Payer, SessionId, TariffRef,
+    session_digest,
 };
-use eroam_domain::codec::{self, Digest, ShortText};
+use eroam_domain::codec::{self, Digest, ShortText, SignatureBytes};
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::{Currency, Money, Price, Rounding};
 use eroam_domain::pricing::{self, PricingInputs};
@@ -490,7 +490,7 @@ impl Roaming {
             currency: self.terms.currency,
             quote: Digest::of(b"quote"),
             readings: Digest::of(b"readings"),
-            acceptance: AcceptanceSignature([7; 64]),
+            acceptance: SignatureBytes([7; 64]),
             payer: Payer::Contract { commitment: Digest::of(b"contract") },
         };
         self.reprice(&mut cdr);

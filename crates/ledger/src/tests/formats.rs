@@ -5,6 +5,7 @@ use super::registry::{
     definition_id, did_on, grant, publish_definition, publish_did, publish_registry, publish_schema,
     registry_id, schema_id, update,
 };
+use super::voucher::{block, publish_voucher_key, refund, reserve_vouchers, voucher_of};
 use crate::agreement::{AgreementTx, agreement_id, terms_digest};
 use crate::cdr::CdrTx;
 use crate::membership::MembershipTx;
@@ -14,6 +15,7 @@ use crate::settlement::SettlementTx;
 use crate::state::StateKey;
 use crate::tariff::TariffTx;
 use crate::tx::{Envelope, SignedEnvelope, Tx};
+use crate::voucher::VoucherTx;
 use eroam_domain::cdr::AgreementRef;
 use eroam_domain::codec::{self, Digest};
 use eroam_domain::money::Price;
@@ -43,6 +45,10 @@ pub(super) fn kind(tx: &Tx) -> &'static str {
         Tx::Registry(RegistryTx::UpdateRevocation { .. }) => "UpdateRevocation",
         Tx::Registry(RegistryTx::GrantMandate { .. }) => "GrantMandate",
         Tx::Registry(RegistryTx::RevokeMandate { .. }) => "RevokeMandate",
+        Tx::Voucher(VoucherTx::PublishKey { .. }) => "PublishVoucherKey",
+        Tx::Voucher(VoucherTx::Reserve(_)) => "ReserveVouchers",
+        Tx::Voucher(VoucherTx::Refund(_)) => "RefundVouchers",
+        Tx::Voucher(VoucherTx::Block(_)) => "BlockVouchers",
     }
 }
 
@@ -63,6 +69,7 @@ fn one_of_each() -> Vec<Tx> {
     let cdr = roaming.cdr(1, on(1, 10, 8), 10_000);
     let accepted = terms_digest(&terms, from);
     let did = did_on(network(), hom());
+    let held = voucher_of(network(), hom(), 1);
     let definition = definition_id(did, &schema_id(did));
     vec![
         Tx::Membership(MembershipTx::rotate(network(), vis(), &key_of("new"))),
@@ -86,6 +93,10 @@ fn one_of_each() -> Vec<Tx> {
         update(&registry_id(&definition), 2, on(1, 2, 0), &[1, 5], &[3]),
         grant(arb(), schema_id(did), on(1, 1, 0), on(2, 1, 0)),
         Tx::Registry(RegistryTx::RevokeMandate { agent: arb(), schema: schema_id(did) }),
+        publish_voucher_key(hom()),
+        reserve_vouchers([held.reservation(&cdr, 12 * EUR)]),
+        refund([held.signed]),
+        block([held.signed.voucher.nullifier()]),
     ]
 }
 
@@ -135,6 +146,10 @@ const GOLDEN: &[(&str, &str)] = &[
     ("UpdateRevocation", "1b2fcb034bdcf0b722c1b9820294474ccedb79a8389820ce535e62d11f9f03d2"),
     ("GrantMandate", "56fde89f4dcdca7d76ebe7b85e54038de5e540001b29a626330e5b7e8e6b5223"),
     ("RevokeMandate", "8282ad861033e70b9cb5332be37a862097f0828295518cfbb2685c47c7d6d811"),
+    ("PublishVoucherKey", "9ccc79e3c541cc75cc3d5accfbce69a3d9335e0cdb055f7b8cf70a9fa45f9412"),
+    ("ReserveVouchers", "73bb4e5d90f85fad9613dae2a3ad5d618415121ebd5acdf5b2582a2a9ef7c643"),
+    ("RefundVouchers", "edc8d513d732e1923b4e13a83119d8e1724cac74a92054b436901552ede92874"),
+    ("BlockVouchers", "a88be1948fb0a35b3589174d2b3e53edb78ab9491197db432af5a64649149e91"),
     ("envelope", "87f2da23659c302a5df59e8a8a54e0a557177aea5363e3a1aac67f2ad09bf9ce"),
     ("genesis", "2628d6170671dbdb710143e498607b4c85b53f43502bf144e15aa91d2753dd4a"),
     ("snapshot", "fbc84c96b0e492c577dd741f75ff89dddcfd49aae66e7f260fd220f577db3525"),
@@ -164,7 +179,7 @@ fn every_transaction_survives_its_bytes() {
 
 #[test]
 fn every_code_survives_its_bytes() {
-    // 86 codes: the first byte says which; those with contents need more bytes.
+    // 103 codes: the first byte says which; those with contents need more bytes.
     let mut codes = 0;
     for first in 0..=u8::MAX {
         let bytes = [0usize, 1, 16].map(|more| [vec![first], vec![0; more]].concat());
@@ -177,7 +192,7 @@ fn every_code_survives_its_bytes() {
             assert!(first >= codes, "a gap in the codes");
         }
     }
-    assert_eq!(codes, 86);
+    assert_eq!(codes, 103);
 }
 
 proptest! {
@@ -194,7 +209,7 @@ proptest! {
     /// Far more of these get past the first fields.
     #[test]
     fn damaged_envelopes_never_panic_and_stay_canonical(
-        which in 0usize..21,
+        which in 0usize..25,
         damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in any::<prop::sample::Index>(),
         whole in any::<bool>(),
@@ -229,7 +244,7 @@ proptest! {
 
     #[test]
     fn envelopes_survive_their_bytes(
-        which in 0usize..21, version in any::<u8>(), key in any::<u32>(), lane in any::<u16>(), sequence in any::<u64>(),
+        which in 0usize..25, version in any::<u8>(), key in any::<u32>(), lane in any::<u16>(), sequence in any::<u64>(),
         network in any::<[u8; 32]>(),
     ) {
         let chain = Chain::new();

@@ -18,6 +18,7 @@ use crate::settlement::{
 };
 use crate::state::{Account, AttestationKind, KEY_BYTES_MAX, StateKey, VALUE_BYTES_MAX};
 use crate::tx::PublicKey;
+use crate::voucher::{self, VoucherKey, VoucherState};
 use eroam_domain::agreement::{
     AgreedCost, BENEFICIARIES_MAX, DynamicRule, Knot, PriceRule, RateWindow, RoamingAgreement, Shares,
     SurplusShare, dynamic,
@@ -32,6 +33,7 @@ use eroam_domain::tariff::{
     Restrictions, Tariff, TariffElement, TariffId, TariffParts, VatRate,
 };
 use eroam_domain::time::{CivilDate, TimeOfDay, UnixMillis, Weekdays};
+use eroam_domain::voucher::Nullifier;
 
 const DIGEST: Digest = Digest([7; 32]);
 
@@ -225,6 +227,22 @@ fn greatest(key: &StateKey) -> usize {
             reinstated: Vec::new(),
         }),
         StateKey::Mandate(..) => size(&Mandate { from: UnixMillis::EPOCH, until: UnixMillis::EPOCH }),
+        StateKey::VoucherKeys(_) => {
+            let (public, valid_from, valid_until) =
+                (PublicKey([7; 32]), UnixMillis::EPOCH, UnixMillis::EPOCH);
+            size(&vec![VoucherKey { public, valid_from, valid_until }; voucher::KEYS_MAX])
+        }
+        StateKey::Voucher(..) => {
+            let spent = VoucherState::Spent { operator: vis(), cdr: text(), amount: EUR };
+            let reserved = VoucherState::Reserved {
+                agreement: DIGEST,
+                session: DIGEST,
+                acceptance: DIGEST,
+                limit: EUR,
+                final_after: UnixMillis::EPOCH,
+            };
+            size(&spent).max(size(&reserved))
+        }
     }
 }
 
@@ -272,6 +290,8 @@ fn one_of_each_key() -> Vec<StateKey> {
         StateKey::RevocationList(registry.clone()),
         StateKey::RevocationChange(registry, 1),
         StateKey::Mandate(hom(), arb(), schema()),
+        StateKey::VoucherKeys(hom()),
+        StateKey::Voucher(hom(), Nullifier(DIGEST)),
     ]
 }
 

@@ -1,18 +1,21 @@
 //! What holds for every history: money is conserved, replay gives the same state, and so does any packing.
 
 use super::fixture::*;
+use super::voucher::{paid_with, publish_voucher_key, reserve_vouchers, voucher_of};
 use super::world::{World, accepted_and_refused, step};
 use crate::settlement::CreditReservation;
 use crate::state::StateKey;
 use crate::tx::SignedEnvelope;
+use crate::voucher::{VoucherReservation, VoucherState};
 use eroam_domain::cdr::{Cdr, EvsePseudonym};
-use eroam_domain::codec::Digest;
+use eroam_domain::codec::{self, Digest};
 use eroam_domain::ids::PartyId;
 use eroam_domain::quantity::WattHours;
 use eroam_domain::time::SettlementPeriod;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
+use std::mem::discriminant;
 
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
@@ -44,15 +47,22 @@ proptest! {
 #[test]
 fn the_generated_histories_are_mixed() {
     let mut runner = TestRunner::deterministic();
-    let (mut accepted, mut refused, mut unpaid) = (0, 0, 0);
+    let (mut accepted, mut refused, mut unpaid, mut spent) = (0, 0, 0, 0);
     let mut kinds = std::collections::BTreeSet::new();
     for _ in 0..24 {
-        let steps = proptest::collection::vec(step(), 60).new_tree(&mut runner).unwrap().current();
+        let steps = proptest::collection::vec(step(), 72).new_tree(&mut runner).unwrap().current();
         let mut world = World::new();
         steps.iter().for_each(|step| world.take(step));
         let (a, r) = accepted_and_refused(&world.chain);
         (accepted, refused) = (accepted + a, refused + r);
         unpaid += usize::from(world.chain.read::<Vec<SettlementPeriod>>(&StateKey::Unpaid(eur())).is_some());
+        spent += world
+            .chain
+            .state
+            .iter()
+            .filter(|(key, _)| matches!(codec::from_bytes(key), Ok(StateKey::Voucher(..))))
+            .filter(|(_, state)| matches!(codec::from_bytes(state), Ok(VoucherState::Spent { .. })))
+            .count();
         for (_, signed, items) in &world.chain.log {
             if items.iter().any(|i| i.outcome.is_accepted()) {
                 kinds.insert(super::formats::kind(&signed.envelope().tx));
@@ -61,13 +71,15 @@ fn the_generated_histories_are_mixed() {
     }
     assert!(accepted > 500 && refused > 500, "{accepted} accepted, {refused} refused");
     assert!(unpaid > 4, "{unpaid} ended with arrears");
-    assert_eq!(kinds.len(), 14, "accepted at least once: {kinds:?}");
+    assert!(spent > 4, "{spent} vouchers were spent");
+    assert_eq!(kinds.len(), 18, "accepted at least once: {kinds:?}");
 }
 
 /// What an operator has to tell the ledger, in its order.
 #[derive(Clone, Debug)]
 enum Item {
     Reserve(CreditReservation),
+    Spend(Box<VoucherReservation>),
     Record(Box<Cdr>),
 }
 
@@ -92,10 +104,21 @@ fn items(roaming: &[Roaming], sessions: &[(u8, u8, bool, u8)]) -> Vec<Item> {
     for (number, (which, kwh, reserved, spoil)) in (0u32..).zip(sessions) {
         let roaming = &roaming[usize::from(*which) % roaming.len()];
         let start = later(on(1, 17, 0), u64::from(number) * HOUR);
-        if *reserved {
-            items.push(Item::Reserve(roaming.reservation(number, start, i64::from(*kwh) * 5 * EUR)));
-        }
         let mut cdr = roaming.cdr(number, start, u64::from(*kwh) * 1_000);
+        let limit = i64::from(*kwh) * 5 * EUR;
+        match (*reserved, which % 2) {
+            (true, 0) => items.push(Item::Reserve(roaming.reservation(number, start, limit))),
+            (true, _) => {
+                // Of several sessions of an operator that share a voucher the first has it.
+                let Roaming { terms, .. } = roaming;
+                let name = u32::from(terms.cpo.id().as_bytes()[0]) * 100 + number % 7;
+                let held = voucher_of(genesis().network(), terms.emsp, name);
+                let spent = held.reservation_of(&cdr, terms.cpo, limit.min(30 * EUR));
+                cdr = paid_with(&cdr, &spent);
+                items.push(Item::Spend(Box::new(spent)));
+            }
+            (false, _) => {}
+        }
         cdr.evse = EvsePseudonym([which % 3; 16]);
         match spoil {
             0..20 => cdr.price.excl_vat += 1,
@@ -119,19 +142,22 @@ fn items(roaming: &[Roaming], sessions: &[(u8, u8, bool, u8)]) -> Vec<Item> {
 
 /// The first items that fit into one envelope of at most `size`.
 fn envelope_of(items: &mut Vec<Item>, size: usize) -> crate::tx::Tx {
-    let is_record = matches!(items[0], Item::Record(_));
-    let alike = items.iter().take(size).take_while(|i| matches!(i, Item::Record(_)) == is_record).count();
-    let taken = items.drain(..alike);
-    if is_record {
-        records(taken.filter_map(|i| match i {
-            Item::Record(cdr) => Some(*cdr),
-            Item::Reserve(_) => None,
-        }))
+    let kind = discriminant(&items[0]);
+    let alike = items.iter().take(size).take_while(|i| discriminant(*i) == kind).count();
+    let (mut cdrs, mut credit, mut vouchers) = (Vec::new(), Vec::new(), Vec::new());
+    for item in items.drain(..alike) {
+        match item {
+            Item::Record(cdr) => cdrs.push(*cdr),
+            Item::Reserve(reservation) => credit.push(reservation),
+            Item::Spend(reservation) => vouchers.push(*reservation),
+        }
+    }
+    if !cdrs.is_empty() {
+        records(cdrs)
+    } else if !credit.is_empty() {
+        reserve(credit)
     } else {
-        reserve(taken.filter_map(|i| match i {
-            Item::Reserve(reservation) => Some(reservation),
-            Item::Record(_) => None,
-        }))
+        reserve_vouchers(vouchers)
     }
 }
 
@@ -172,6 +198,9 @@ proptest! {
         let hom_vis = chain.agree(terms(hom(), vis()));
         let uti_vis = chain.agree(terms(uti(), vis()));
         let hom_uti = chain.agree(terms(hom(), uti()));
+        for emsp in [hom(), uti()] {
+            chain.ok(emsp, publish_voucher_key(emsp));
+        }
         let of_vis = [hom_vis, uti_vis];
         let (here, there) = sessions.split_at(sessions.len() / 2);
         let work = [(vis(), items(&of_vis, here)), (uti(), items(&[hom_uti], there))];

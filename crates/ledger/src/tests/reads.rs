@@ -74,7 +74,7 @@ fn all_at_once(state: &MemoryState, signed: &SignedEnvelope, header: &Header) ->
 fn depends_on_state(tx: &Tx, key: &StateKey) -> bool {
     match kind(tx) {
         "RecordCdrs" => match key {
-            StateKey::Account(Account::Payable(..) | Account::Receivable(..)) => true,
+            StateKey::Account(Account::Payable(..) | Account::Receivable(..)) | StateKey::Voucher(..) => true,
             // Later than the record's own.
             StateKey::ClosedPeriod(period, _) | StateKey::PeriodPairs(period, _) => {
                 let Tx::Cdr(CdrTx::RecordCdrs(cdrs)) = tx else { panic!("records") };
@@ -82,7 +82,9 @@ fn depends_on_state(tx: &Tx, key: &StateKey) -> bool {
             }
             _ => false,
         },
-        "ReserveCredit" => matches!(key, StateKey::Unpaid(_) | StateKey::Account(Account::Net(..))),
+        "ReserveCredit" | "ReserveVouchers" => {
+            matches!(key, StateKey::Unpaid(_) | StateKey::Account(Account::Net(..)))
+        }
         "Propose" => matches!(key, StateKey::Agreement(_)),
         "Amend" | "Contest" => matches!(key, StateKey::AgreementTerms(..)),
         "Terminate" => matches!(key, StateKey::AgreementOf(..)),
@@ -283,4 +285,45 @@ fn what_a_registrys_transactions_touch_follows_from_them_alone() {
         assert!(outcome.writes.keys().all(|key| declared.contains(key)));
         again.state.apply(outcome.writes);
     }
+}
+
+#[test]
+fn what_vouchers_touch_follows_from_them_but_for_what_is_unpaid_and_the_record_that_spends_one() {
+    use super::voucher::{World, block, paid_with, refund, reserve_vouchers, voucher_of};
+    let World { mut chain, roaming, .. } = World::new();
+    let mut again = chain.fork();
+    chain.log.clear();
+    let held = [1, 2, 3].map(|n| voucher_of(chain.network, hom(), n));
+    let cdrs = [1, 2].map(|n| roaming[0].cdr(n, on(1, 19, n.into()), 10_000));
+    let reservations = [0, 1].map(|n: usize| held[n].reservation(&cdrs[n], 20 * EUR));
+    let paid = [0, 1].map(|n: usize| paid_with(&cdrs[n], &reservations[n]));
+    chain.ok(vis(), reserve_vouchers(reservations));
+    chain.ok(vis(), records(paid));
+    chain.ok(hom(), block([held[2].nullifier()]));
+    chain.submit(hom(), refund(held.each_ref().map(|held| held.signed)));
+    let mut found = Vec::new();
+    for (_, signed, items) in &chain.log {
+        let header = header(&again);
+        let (outcome, fetched) = one_by_one(&again.state, signed, &header);
+        assert_eq!(outcome.items, *items);
+        found.push(fetched);
+        let (at_once, attempts) = all_at_once(&again.state, signed, &header);
+        assert_eq!(at_once, outcome);
+        assert!(attempts <= 3, "{attempts} attempts");
+        let declared: BTreeSet<Vec<u8>> = reads(signed.envelope()).iter().map(StateKey::to_bytes).collect();
+        let vouchers = outcome.writes.keys().filter(|key| {
+            matches!(codec::from_bytes(key), Ok(StateKey::Voucher(..) | StateKey::VoucherKeys(_)))
+        });
+        let is_record = kind(&signed.envelope().tx) == "RecordCdrs";
+        assert!(is_record || vouchers.into_iter().all(|key| declared.contains(key)));
+        again.state.apply(outcome.writes);
+    }
+    let vouchers = [0, 1].map(|n: usize| StateKey::Voucher(hom(), held[n].nullifier()));
+    let (period, euro) = (month(1), eur());
+    let accounts =
+        [Account::Payable(period, hom(), vis(), euro), Account::Receivable(period, vis(), hom(), euro)]
+            .map(StateKey::Account);
+    assert_eq!(found[0], [StateKey::Unpaid(euro)]);
+    assert_eq!(found[1], [&vouchers[..1], &accounts, &vouchers[1..]].concat());
+    assert_eq!(found[2..], [Vec::new(), Vec::new()]);
 }

@@ -9,6 +9,9 @@ use super::registry::{
     definition_id, did_on, document, grant, make_issuer, publish_definition, publish_did, publish_registry,
     publish_schema, registry_id, schema_id, update, with_registry,
 };
+use super::voucher::{
+    block, paid_with, publish_voucher_key, refund, reserve_vouchers, signer_of, voucher_of,
+};
 use crate::agreement::{AgreementRecord, AgreementTx, VERSIONS_MAX, Version, terms_digest};
 use crate::cdr::{CdrRecord, CdrTx, DAY_SLOTS, EvseDay, RECORDS_PER_EVSE_DAY_MAX};
 use crate::membership::{KEYS_MAX, MembershipTx};
@@ -18,6 +21,7 @@ use crate::settlement::{Attestation, CreditReservation, PAIR_BALANCE_MAX, Settle
 use crate::state::{Account, AttestationKind, StateKey, StateView as _};
 use crate::tariff::TariffTx;
 use crate::tx::{Envelope, LANES_MAX, PublicKey, Tx};
+use crate::voucher::{self, VoucherKey, VoucherReservation, VoucherState, VoucherTx, acceptance_digest};
 use ed25519_dalek::SigningKey;
 use eroam_domain::agreement::{
     BENEFICIARIES_MAX, PriceRule, RoamingAgreement, SurplusShare, Terms, WINDOW_MAX,
@@ -29,6 +33,7 @@ use eroam_domain::money::{Money, Price};
 use eroam_domain::quantity::{BasisPoints, DurationMs, WattHours, Watts};
 use eroam_domain::tariff::{ReservationRestriction, Restrictions};
 use eroam_domain::time::{PeriodKind, SettlementPeriod, UnixMillis};
+use eroam_domain::voucher::{Nullifier, SignedVoucher, Voucher, VoucherAcceptance};
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 
@@ -433,7 +438,7 @@ fn record_ladder() -> Ladder {
         (AgreementNotAccepted, |c| c.cdr().agreement.id = c.chain.propose(&terms(uti(), vis()))),
         (WrongAgreementVersion, |c| c.cdr().agreement.version = 2),
         (WrongCurrency, |c| c.cdr().currency = usd()),
-        (UnknownVoucher, |c| c.cdr().payer = Payer::Voucher { nullifier: Digest::ZERO }),
+        (UnknownVoucher, |c| c.cdr().payer = Payer::Voucher { nullifier: Nullifier(Digest::ZERO) }),
         (UnexpectedAttestation, |c| c.cdr().attestation = Some(Digest::ZERO)),
         (FromTheFuture, |c| {
             let ahead = c.chain.now.since(c.cdr().end).unwrap().millis() + 1;
@@ -937,6 +942,237 @@ fn revoke_mandate_ladder() -> Ladder {
     Ladder { name: "revoke mandate", rungs, base }
 }
 
+/// HOM's voucher 1.
+fn held(c: &Case) -> super::voucher::Held {
+    voucher_of(c.chain.network, hom(), 1)
+}
+
+/// Gives HOM's voucher 1 a state by hand.
+fn put_voucher(c: &mut Case, state: &VoucherState) {
+    let key = StateKey::Voucher(hom(), held(c).nullifier());
+    c.chain.put(&key, state);
+}
+
+fn put_spent(c: &mut Case) {
+    let cdr = ShortText::new("cdr-9").unwrap();
+    put_voucher(c, &VoucherState::Spent { operator: vis(), cdr, amount: EUR });
+}
+
+/// A record that voucher 1 pays for, up to 30 EUR.
+fn paid_record_ladder() -> Ladder {
+    use RejectCode::*;
+    let base = Case::new(vis(), |chain, roaming| {
+        chain.ok(hom(), publish_voucher_key(hom()));
+        let cdr = roaming.cdr(1, on(1, 10, 8), 10_000);
+        let reservation = voucher_of(chain.network, hom(), 1).reservation(&cdr, 30 * EUR);
+        chain.ok(vis(), reserve_vouchers([reservation.clone()]));
+        records([paid_with(&cdr, &reservation)])
+    });
+    /// Reserved by the record's own acceptance, but for a limit of so much.
+    fn reserved(c: &mut Case, limit: i64) -> VoucherState {
+        let cdr = c.cdr().clone();
+        let (session, quote, accepted_at) = (cdr.session, cdr.quote, cdr.accepted_at);
+        let accepted = VoucherAcceptance { session, operator: vis(), quote, limit, accepted_at };
+        let acceptance = acceptance_digest(&accepted, &cdr.acceptance);
+        let agreement = cdr.agreement.id;
+        VoucherState::Reserved { agreement, session, acceptance, limit, final_after: on(3, 1, 0) }
+    }
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (WrongCurrency, |c| c.cdr().currency = usd()),
+        (UnknownVoucher, |c| c.cdr().payer = Payer::Voucher { nullifier: Nullifier(Digest::ZERO) }),
+        (UnknownVoucher, put_spent),
+        (UnknownVoucher, |c| put_voucher(c, &VoucherState::Refunded)),
+        (UnknownVoucher, |c| put_voucher(c, &VoucherState::Blocked)),
+        (UnknownVoucher, |c| {
+            let mut state = reserved(c, 30 * EUR);
+            if let VoucherState::Reserved { agreement, .. } = &mut state {
+                *agreement = Digest::ZERO;
+            }
+            put_voucher(c, &state);
+        }),
+        (UnknownVoucher, |c| {
+            let mut state = reserved(c, 30 * EUR);
+            if let VoucherState::Reserved { session, .. } = &mut state {
+                *session = Digest::ZERO;
+            }
+            put_voucher(c, &state);
+        }),
+        (AcceptanceDiffers, |c| c.cdr().quote = Digest::ZERO),
+        (UnexpectedAttestation, |c| c.cdr().attestation = Some(Digest::ZERO)),
+        (EnergyLimit, |c| set_energy(c.cdr(), 100_001)),
+        (AmountLimit, |c| c.cdr().price.incl_vat = 100 * EUR + 1),
+        (VoucherLimit, |c| {
+            let state = reserved(c, 10 * EUR - 1);
+            put_voucher(c, &state);
+        }),
+        (UnknownTariff, |c| c.cdr().tariff.version = 99),
+        (PriceMismatch(Price { excl_vat: 10 * EUR, incl_vat: 10 * EUR }), |c| c.cdr().price.excl_vat -= 1),
+    ];
+    Ladder { name: "paid record", rungs, base }
+}
+
+fn voucher_key_ladder() -> Ladder {
+    use RejectCode::*;
+    fn keys(c: &Case) -> Vec<VoucherKey> {
+        c.chain.read(&StateKey::VoucherKeys(hom())).unwrap_or_default()
+    }
+    fn key(name: &str) -> VoucherKey {
+        let public = PublicKey::of(&key_of(name));
+        VoucherKey { public, valid_from: on(1, 1, 0), valid_until: on(2, 1, 0) }
+    }
+    let base = Case::new(hom(), |_, _| publish_voucher_key(hom()));
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (WrongRole, |c| c.sender = vis()),
+        (BadVoucherKey, |c| {
+            let Tx::Voucher(VoucherTx::PublishKey { valid_from, valid_until, .. }) = &mut c.tx else {
+                panic!()
+            };
+            *valid_until = *valid_from;
+        }),
+        (KeyReused, |c| {
+            let public = PublicKey::of(&signer_of(hom()));
+            let mut keys = keys(c);
+            keys.push(VoucherKey { public, ..key("same") });
+            c.chain.put(&StateKey::VoucherKeys(hom()), &keys);
+        }),
+        (LimitReached, |c| {
+            let mut keys = keys(c);
+            keys.extend((0..voucher::KEYS_MAX).map(|n| key(&format!("voucher key {n}"))));
+            c.chain.put(&StateKey::VoucherKeys(hom()), &keys);
+        }),
+    ];
+    Ladder { name: "voucher key", rungs, base }
+}
+
+fn reserve_voucher_ladder() -> Ladder {
+    use RejectCode::*;
+    fn item(c: &mut Case) -> &mut VoucherReservation {
+        match &mut c.tx {
+            Tx::Voucher(VoucherTx::Reserve(items)) => &mut items[0],
+            other => panic!("{other:?}"),
+        }
+    }
+    fn promise(c: &mut Case) -> &mut Voucher {
+        &mut item(c).spent.voucher.voucher
+    }
+    fn accepted(c: &mut Case) -> &mut VoucherAcceptance {
+        &mut item(c).spent.acceptance
+    }
+    let base = Case::new(vis(), |chain, roaming| {
+        chain.ok(hom(), publish_voucher_key(hom()));
+        let cdr = roaming.cdr(1, on(1, 20, 8), 10_000);
+        reserve_vouchers([voucher_of(chain.network, hom(), 1).reservation(&cdr, 20 * EUR)])
+    });
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (BatchSize, |c| c.tx = reserve_vouchers([])),
+        (WrongRole, |c| c.sender = hom()),
+        (NotPositive, |c| accepted(c).limit = 0),
+        (ReservationExpiry, |c| item(c).expires_at = accepted(c).accepted_at),
+        (FromTheFuture, |c| {
+            let now = c.chain.now;
+            (accepted(c).accepted_at, item(c).expires_at) = (later(now, 1), later(now, 40 * DAY));
+        }),
+        (UnknownAgreement, |c| item(c).agreement.id = Digest::ZERO),
+        (NotASide, |c| item(c).agreement = c.chain.agree(terms(hom(), uti())).at),
+        (AgreementNotAccepted, |c| item(c).agreement.id = c.chain.propose(&terms(uti(), vis()))),
+        (WrongAgreementVersion, |c| item(c).agreement.version = 2),
+        (ReservationExpiry, |c| item(c).expires_at = later(accepted(c).accepted_at, DAY + 1)),
+        (TooLate, |c| c.chain.now = later(accepted(c).accepted_at, 30 * DAY + 1)),
+        (ForeignVoucher, |c| promise(c).network = Digest::ZERO),
+        (WrongVoucherIssuer, |c| promise(c).emsp = uti()),
+        (WrongCurrency, |c| promise(c).cap.currency = usd()),
+        (NotPositive, |c| promise(c).cap.micros = 0),
+        (BadVoucherValidity, |c| promise(c).valid_until = promise(c).valid_from),
+        (UnknownVoucherKey, |c| promise(c).key = 1),
+        (VoucherKeyNotValid, |c| {
+            let public = PublicKey::of(&signer_of(hom()));
+            let key = VoucherKey { public, valid_from: on(1, 20, 9), valid_until: on(12, 1, 0) };
+            c.chain.put(&StateKey::VoucherKeys(hom()), &vec![key]);
+        }),
+        (WrongOperator, |c| accepted(c).operator = uti()),
+        (VoucherNotValid, |c| promise(c).valid_from = later(accepted(c).accepted_at, 1)),
+        (VoucherLimit, |c| promise(c).cap.micros = 20 * EUR - 1),
+        (ForgedVoucher, |c| item(c).spent.voucher.signature.0[5] ^= 1),
+        (ForgedAcceptance, |c| item(c).spent.signature.0[5] ^= 1),
+        (DuplicateReservation, |c| {
+            let (accepted, signature) = (*accepted(c), voucher_signature(c));
+            let state = VoucherState::Reserved {
+                agreement: c.roaming.at.id,
+                session: accepted.session,
+                acceptance: acceptance_digest(&accepted, &signature),
+                limit: accepted.limit,
+                final_after: later(accepted.accepted_at, 32 * DAY),
+            };
+            put_voucher(c, &state);
+        }),
+        (VoucherSpent, put_spent),
+        (SessionReserved, |c| {
+            let credit = c.roaming.reservation(1, on(1, 20, 8), EUR);
+            c.chain.ok(vis(), reserve([credit]));
+        }),
+        (CreditExhausted, |c| {
+            let credit = c.roaming.reservation(9, on(1, 20, 8), 980 * EUR + 1);
+            c.chain.ok(vis(), reserve([credit]));
+        }),
+    ];
+    fn voucher_signature(c: &mut Case) -> eroam_domain::codec::SignatureBytes {
+        item(c).spent.signature
+    }
+    Ladder { name: "reserve voucher", rungs, base }
+}
+
+fn refund_ladder() -> Ladder {
+    use RejectCode::*;
+    fn item(c: &mut Case) -> &mut SignedVoucher {
+        match &mut c.tx {
+            Tx::Voucher(VoucherTx::Refund(items)) => &mut items[0],
+            other => panic!("{other:?}"),
+        }
+    }
+    let base = Case::new(hom(), |chain, _| {
+        chain.ok(hom(), publish_voucher_key(hom()));
+        let signed = voucher_of(chain.network, hom(), 1).signed;
+        chain.now = later(signed.voucher.valid_until, 60 * DAY + 1);
+        refund([signed])
+    });
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (BatchSize, |c| c.tx = refund([])),
+        (WrongRole, |c| c.sender = vis()),
+        (WrongVoucherIssuer, |c| item(c).voucher.emsp = uti()),
+        (UnknownVoucherKey, |c| item(c).voucher.key = 1),
+        (ForgedVoucher, |c| item(c).signature.0[5] ^= 1),
+        (VoucherSpent, put_spent),
+        (AlreadyBlocked, |c| put_voucher(c, &VoucherState::Blocked)),
+        (AlreadyRefunded, |c| put_voucher(c, &VoucherState::Refunded)),
+        (VoucherNotRefundable, |c| c.chain.now = later(on(2, 20, 0), 60 * DAY)),
+        // Reserved, the voucher waits for a record instead.
+        (VoucherNotRefundable, |c| {
+            let state = VoucherState::Reserved {
+                agreement: c.roaming.at.id,
+                session: Digest::ZERO,
+                acceptance: Digest::ZERO,
+                limit: EUR,
+                final_after: c.chain.now,
+            };
+            put_voucher(c, &state);
+        }),
+    ];
+    Ladder { name: "refund", rungs, base }
+}
+
+fn block_ladder() -> Ladder {
+    use RejectCode::*;
+    let base = Case::new(hom(), |chain, _| block([voucher_of(chain.network, hom(), 1).nullifier()]));
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (BatchSize, |c| c.tx = block([])),
+        (WrongRole, |c| c.sender = vis()),
+        (VoucherSpent, put_spent),
+        (AlreadyBlocked, |c| put_voucher(c, &VoucherState::Blocked)),
+        (AlreadyRefunded, |c| put_voucher(c, &VoucherState::Refunded)),
+    ];
+    Ladder { name: "block", rungs, base }
+}
+
 fn ladders() -> Vec<Ladder> {
     vec![
         envelope_ladder(),
@@ -961,6 +1197,11 @@ fn ladders() -> Vec<Ladder> {
         revocation_ladder(),
         grant_ladder(),
         revoke_mandate_ladder(),
+        paid_record_ladder(),
+        voucher_key_ladder(),
+        reserve_voucher_ladder(),
+        refund_ladder(),
+        block_ladder(),
     ]
 }
 
@@ -1004,57 +1245,60 @@ ladders_of_codes! {
     RejectCode::SequenceUsed => &["envelope"],
     RejectCode::SequenceGap => &["envelope"],
     RejectCode::Expired => &["envelope"],
-    RejectCode::BatchSize => &["envelope", "record", "reserve"],
+    RejectCode::BatchSize => &["envelope", "record", "reserve", "reserve voucher", "refund", "block"],
     RejectCode::WrongRole =>
-        &["tariff", "record", "reserve", "deposit", "payout", "definition", "grant"],
+        &[
+            "tariff", "record", "reserve", "deposit", "payout", "definition", "grant", "voucher key",
+            "reserve voucher", "refund", "block",
+        ],
     RejectCode::UnknownParty => &["propose", "amend", "deposit", "payout", "grant"],
     RejectCode::BadKeyProof => &["rotate"],
-    RejectCode::KeyReused => &["rotate"],
+    RejectCode::KeyReused => &["rotate", "voucher key"],
     RejectCode::TooManyKeys => &["rotate"],
     RejectCode::BadTerms(_) => &["propose", "amend"],
     RejectCode::NotASide =>
-        &["propose", "accept", "amend", "terminate", "record", "contest", "reserve"],
+        &["propose", "accept", "amend", "terminate", "record", "contest", "reserve", "reserve voucher"],
     RejectCode::AgreementExists => &["propose"],
-    RejectCode::UnknownAgreement => &["accept", "amend", "terminate", "record", "reserve"],
-    RejectCode::AgreementNotAccepted => &["amend", "record", "reserve"],
+    RejectCode::UnknownAgreement => &["accept", "amend", "terminate", "record", "reserve", "reserve voucher"],
+    RejectCode::AgreementNotAccepted => &["amend", "record", "reserve", "reserve voucher"],
     RejectCode::NothingToAccept => &["accept"],
     RejectCode::OwnProposal => &["accept"],
     RejectCode::TermsDiffer => &["accept"],
     RejectCode::AgreementTerminated => &["accept", "amend", "terminate"],
     RejectCode::InThePast => &["terminate", "grant"],
     RejectCode::ImmutableTerms => &["amend"],
-    RejectCode::WrongAgreementVersion => &["accept", "record", "reserve"],
+    RejectCode::WrongAgreementVersion => &["accept", "record", "reserve", "reserve voucher"],
     RejectCode::NotOwnTariff => &["tariff"],
     RejectCode::WrongTariffVersion => &["tariff"],
-    RejectCode::UnknownTariff => &["record"],
+    RejectCode::UnknownTariff => &["record", "paid record"],
     RejectCode::TariffNotPublished => &["record"],
     RejectCode::MalformedRecord(_) => &["record"],
     RejectCode::DuplicateRecord => &["record"],
     RejectCode::ConflictingRecord => &["record"],
     RejectCode::WrongSession => &["record"],
-    RejectCode::WrongCurrency => &["record"],
-    RejectCode::UnknownVoucher => &["record"],
-    RejectCode::UnexpectedAttestation => &["record"],
-    RejectCode::FromTheFuture => &["record", "reserve"],
-    RejectCode::TooLate => &["record"],
+    RejectCode::WrongCurrency => &["record", "paid record", "reserve voucher"],
+    RejectCode::UnknownVoucher => &["record", "paid record"],
+    RejectCode::UnexpectedAttestation => &["record", "paid record"],
+    RejectCode::FromTheFuture => &["record", "reserve", "reserve voucher"],
+    RejectCode::TooLate => &["record", "reserve voucher"],
     RejectCode::StaleAcceptance => &["record"],
-    RejectCode::EnergyLimit => &["record"],
+    RejectCode::EnergyLimit => &["record", "paid record"],
     RejectCode::DurationLimit => &["record"],
     RejectCode::PowerLimit => &["record"],
-    RejectCode::AmountLimit => &["record"],
+    RejectCode::AmountLimit => &["record", "paid record"],
     RejectCode::OverlappingRecord => &["record"],
     RejectCode::EvseDayFull => &["record"],
     RejectCode::NoPrice => &["record"],
-    RejectCode::PriceMismatch(_) => &["record"],
+    RejectCode::PriceMismatch(_) => &["record", "paid record"],
     RejectCode::UnknownRecord => &["contest", "resolve", "credit"],
     RejectCode::NotContestable => &["contest"],
     RejectCode::NotResolvable => &["resolve"],
     RejectCode::NotResolver => &["resolve"],
     RejectCode::AdjustmentAmount => &["resolve", "credit"],
-    RejectCode::NotPositive => &["reserve", "deposit", "payout"],
-    RejectCode::ReservationExpiry => &["reserve"],
-    RejectCode::DuplicateReservation => &["reserve"],
-    RejectCode::CreditExhausted => &["reserve"],
+    RejectCode::NotPositive => &["reserve", "deposit", "payout", "reserve voucher"],
+    RejectCode::ReservationExpiry => &["reserve", "reserve voucher"],
+    RejectCode::DuplicateReservation => &["reserve", "reserve voucher"],
+    RejectCode::CreditExhausted => &["reserve", "reserve voucher"],
     RejectCode::AlreadyAttested => &["deposit", "payout"],
     RejectCode::ContradictsAttestation => &["deposit", "payout"],
     RejectCode::AlreadyApplied => &["deposit", "payout"],
@@ -1062,7 +1306,7 @@ ladders_of_codes! {
     RejectCode::PeriodNotOver => &["close"],
     RejectCode::PeriodClosed => &["close"],
     RejectCode::NothingBooked => &["close"],
-    RejectCode::LimitReached => &["accept", "record", "resolve", "credit"],
+    RejectCode::LimitReached => &["accept", "record", "resolve", "credit", "voucher key"],
     RejectCode::Overflow => &["record", "deposit", "close"],
     RejectCode::BadDid => &["did"],
     RejectCode::NotDidOwner => &["did", "schema", "definition", "registry", "revocation"],
@@ -1082,6 +1326,23 @@ ladders_of_codes! {
     RejectCode::BadRevocationIndexes => &["revocation"],
     RejectCode::BadMandatePeriod => &["grant"],
     RejectCode::UnknownMandate => &["revoke mandate"],
+    RejectCode::BadVoucherKey => &["voucher key"],
+    RejectCode::ForeignVoucher => &["reserve voucher"],
+    RejectCode::WrongVoucherIssuer => &["reserve voucher", "refund"],
+    RejectCode::BadVoucherValidity => &["reserve voucher"],
+    RejectCode::UnknownVoucherKey => &["reserve voucher", "refund"],
+    RejectCode::VoucherKeyNotValid => &["reserve voucher"],
+    RejectCode::WrongOperator => &["reserve voucher"],
+    RejectCode::VoucherNotValid => &["reserve voucher"],
+    RejectCode::VoucherLimit => &["reserve voucher", "paid record"],
+    RejectCode::ForgedVoucher => &["reserve voucher", "refund"],
+    RejectCode::ForgedAcceptance => &["reserve voucher"],
+    RejectCode::VoucherSpent => &["reserve voucher", "refund", "block"],
+    RejectCode::SessionReserved => &["reserve voucher"],
+    RejectCode::AcceptanceDiffers => &["paid record"],
+    RejectCode::VoucherNotRefundable => &["refund"],
+    RejectCode::AlreadyBlocked => &["refund", "block"],
+    RejectCode::AlreadyRefunded => &["refund", "block"],
 }
 
 #[test]

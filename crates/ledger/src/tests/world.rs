@@ -2,6 +2,9 @@
 //! valid, many are not; after each one the books must be sound.
 
 use super::fixture::*;
+use super::voucher::{
+    Held, block, paid_with, publish_voucher_key, refund, reserve_vouchers, sign, voucher_of,
+};
 use crate::agreement::{AgreementTx, agreement_id, terms_digest};
 use crate::cdr::{CdrRecord, CdrTx};
 use crate::membership::MembershipTx;
@@ -9,15 +12,17 @@ use crate::reject::ItemOutcome;
 use crate::settlement::{ClosedPeriod, Exposure, SettlementTx};
 use crate::state::{Account, StateKey, ledger_balance};
 use crate::tariff::TariffTx;
-use crate::tx::{Envelope, SignedEnvelope, Tx};
+use crate::tx::{Envelope, PublicKey, SignedEnvelope, Tx};
+use crate::voucher::{VoucherReservation, VoucherState, VoucherTx};
 use eroam_domain::agreement::{AgreedCost, PriceRule, RoamingAgreement, Shares, SurplusShare, VatTreatment};
 use eroam_domain::cdr::{AgreementRef, Cdr, EvsePseudonym, Payer};
 use eroam_domain::codec::{self, Digest, ShortText};
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::{Currency, Money};
-use eroam_domain::quantity::{BasisPoints, WattHours};
+use eroam_domain::quantity::{BasisPoints, DurationMs, WattHours};
 use eroam_domain::tariff::Restrictions;
 use eroam_domain::time::{PeriodKind, SettlementPeriod, UnixMillis};
+use eroam_domain::voucher::{Nullifier, Voucher};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -91,6 +96,27 @@ pub(super) enum Step {
         by: u8,
         proved: bool,
     },
+    PublishVoucherKey {
+        by: u8,
+        seed: u8,
+    },
+    SpendVouchers {
+        by: u8,
+        items: Vec<Spending>,
+    },
+    /// Records of sessions that vouchers were spent on.
+    RecordSpent {
+        by: u8,
+        items: Vec<(u8, u8)>,
+    },
+    RefundVouchers {
+        by: u8,
+        items: Vec<u8>,
+    },
+    BlockVouchers {
+        by: u8,
+        items: Vec<u8>,
+    },
     Resend {
         which: u8,
     },
@@ -109,6 +135,28 @@ pub(super) struct Session {
     spoil: u8,
 }
 
+/// A voucher that a driver spends on a session.
+#[derive(Clone, Debug)]
+pub(super) struct Spending {
+    agreement: u8,
+    voucher: u8,
+    number: u8,
+    hours_ago: u16,
+    euros: u8,
+}
+
+fn spending() -> impl Strategy<Value = Spending> {
+    (any::<u8>(), 0u8..24, 0u8..24, 1u16..700, 0u8..40).prop_map(
+        |(agreement, voucher, number, hours_ago, euros)| Spending {
+            agreement,
+            voucher,
+            number,
+            hours_ago,
+            euros,
+        },
+    )
+}
+
 fn session() -> impl Strategy<Value = Session> {
     (any::<u8>(), 0u8..40, 1u16..900, 0u8..60, any::<u8>()).prop_map(
         |(agreement, number, hours_ago, kwh, spoil)| Session { agreement, number, hours_ago, kwh, spoil },
@@ -118,7 +166,7 @@ fn session() -> impl Strategy<Value = Session> {
 pub(super) fn step() -> impl Strategy<Value = Step> {
     let b = any::<u8>;
     prop_oneof![
-        3 => (1u16..400).prop_map(|hours| Step::Wait { hours }),
+        4 => (1u16..400).prop_map(|hours| Step::Wait { hours }),
         1 => (b(), b(), b()).prop_map(|(pair, by, flavour)| Step::Propose { pair, by, flavour }),
         1 => (b(), b(), b()).prop_map(|(agreement, by, version)| Step::Accept { agreement, by, version }),
         1 => (b(), b(), b()).prop_map(|(agreement, by, flavour)| Step::Amend { agreement, by, flavour }),
@@ -126,15 +174,24 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => (b(), b(), b()).prop_map(|(by, cents, gap)| Step::Publish { by, cents, gap }),
         3 => (b(), proptest::collection::vec((b(), 0u8..40, 0u16..600), 1..5))
             .prop_map(|(by, items)| Step::Reserve { by, items }),
-        8 => (b(), proptest::collection::vec(session(), 1..6)).prop_map(|(by, items)| Step::Record { by, items }),
+        10 => (b(), proptest::collection::vec(session(), 1..6)).prop_map(|(by, items)| Step::Record { by, items }),
         2 => (b(), b()).prop_map(|(record, by)| Step::Contest { record, by }),
         2 => (b(), b(), any::<i8>()).prop_map(|(record, by, euros)| Step::Resolve { record, by, euros }),
         2 => (b(), b(), any::<i8>()).prop_map(|(record, by, euros)| Step::Credit { record, by, euros }),
         6 => (b(), b(), b(), any::<bool>(), prop::bool::weighted(0.8))
             .prop_map(|(by, party, euros, out, both)| Step::Attest { by, party, euros, out, both }),
-        5 => (b(), 0u8..6, prop::bool::weighted(0.1))
+        7 => (b(), 0u8..6, prop::bool::weighted(0.1))
             .prop_map(|(kind, back, other_currency)| Step::Close { kind, back, other_currency }),
         1 => (b(), prop::bool::weighted(0.8)).prop_map(|(by, proved)| Step::Rotate { by, proved }),
+        1 => (b(), 0u8..6).prop_map(|(by, seed)| Step::PublishVoucherKey { by, seed }),
+        3 => (b(), proptest::collection::vec(spending(), 1..5))
+            .prop_map(|(by, items)| Step::SpendVouchers { by, items }),
+        3 => (b(), proptest::collection::vec((b(), 0u8..40), 1..5))
+            .prop_map(|(by, items)| Step::RecordSpent { by, items }),
+        1 => (b(), proptest::collection::vec(0u8..24, 1..5))
+            .prop_map(|(by, items)| Step::RefundVouchers { by, items }),
+        1 => (b(), proptest::collection::vec(0u8..24, 1..3))
+            .prop_map(|(by, items)| Step::BlockVouchers { by, items }),
         1 => b().prop_map(|which| Step::Resend { which }),
         1 => b().prop_map(|which| Step::Forge { which }),
     ]
@@ -170,6 +227,8 @@ pub(super) struct World {
     pub(super) chain: Chain,
     agreements: Vec<Roaming>,
     recorded: Vec<Cdr>,
+    /// Sessions that vouchers were spent on: under which agreement, their numbers, and what was reserved.
+    spent: Vec<(Roaming, u32, VoucherReservation)>,
     keys: u32,
 }
 
@@ -185,7 +244,10 @@ impl World {
             .zip(PAIRS)
             .map(|(flavour, (emsp, cpo))| chain.agree(flavoured(emsp(), cpo(), flavour)))
             .collect();
-        Self { chain, agreements, recorded: Vec::new(), keys: 0 }
+        for emsp in [hom(), uti()] {
+            chain.ok(emsp, publish_voucher_key(emsp));
+        }
+        Self { chain, agreements, recorded: Vec::new(), spent: Vec::new(), keys: 0 }
     }
 
     fn agreement(&self, number: u8) -> Roaming {
@@ -219,7 +281,7 @@ impl World {
             0..20 => cdr.price.incl_vat += 1,
             20..30 => cdr.energy = WattHours::from_milli_wh(1),
             30..40 => cdr.currency = usd(),
-            40..50 => cdr.payer = Payer::Voucher { nullifier: Digest::ZERO },
+            40..50 => cdr.payer = Payer::Voucher { nullifier: Nullifier(Digest::ZERO) },
             50..60 => cdr.tariff.version += 1,
             60..70 => cdr.agreement.version = 1,
             70..80 => cdr.agreement.id = Digest::ZERO,
@@ -228,6 +290,17 @@ impl World {
             _ => {}
         }
         cdr
+    }
+
+    /// One of a home utility's vouchers; every fourth has been over for long.
+    fn voucher(&self, emsp: PartyId, number: u8) -> Held {
+        let held = voucher_of(self.chain.network, emsp, number.into());
+        if !number.is_multiple_of(4) {
+            return held;
+        }
+        let ago = |days: u64| on(1, 1, 0).checked_sub(DurationMs::from_millis(days * DAY)).unwrap();
+        let voucher = Voucher { valid_from: ago(100), valid_until: ago(60), ..held.signed.voucher };
+        Held { signed: sign(voucher), ..held }
     }
 
     /// One of the latest records, mostly one that was booked.
@@ -367,6 +440,58 @@ impl World {
                 let new = key_of(&format!("key {}", self.keys));
                 (sender, Tx::Membership(MembershipTx::rotate(network, sender, &new)))
             }
+            Step::PublishVoucherKey { by, seed } => {
+                let sender = self.who(pick(&[hom(), uti()], *by), *by);
+                let public = PublicKey::of(&key_of(&format!("voucher key {seed}")));
+                let valid_until = later(now, u64::from(*seed) * 100 * DAY);
+                (sender, Tx::Voucher(VoucherTx::PublishKey { public, valid_from: now, valid_until }))
+            }
+            Step::SpendVouchers { by, items } => {
+                let sender = self.who(pick(&[vis(), uti()], *by), *by);
+                let own: Vec<Roaming> =
+                    self.agreements.iter().filter(|a| a.terms.cpo == sender).cloned().collect();
+                let spent = items.iter().map(|item| {
+                    let roaming = match own.get(usize::from(item.agreement) % own.len().max(1)) {
+                        Some(roaming) if item.agreement < 230 => roaming.clone(),
+                        _ => self.agreement(item.agreement),
+                    };
+                    let number = 1_000 + u32::from(item.number);
+                    let cdr = roaming.cdr(number, self.ago(item.hours_ago), 0);
+                    let held = self.voucher(roaming.terms.emsp, item.voucher);
+                    let limit = i64::from(item.euros) * EUR;
+                    let reservation = held.reservation_of(&cdr, roaming.terms.cpo, limit);
+                    (roaming, number, reservation)
+                });
+                let spent: Vec<_> = spent.collect();
+                self.spent.extend(spent.iter().cloned());
+                (sender, reserve_vouchers(spent.into_iter().map(|(_, _, reservation)| reservation)))
+            }
+            Step::RecordSpent { by, items } => {
+                let last = self.spent.last()?;
+                let sender = self.who(last.0.terms.cpo, *by);
+                let cdr = |(which, kwh): &(u8, u8)| {
+                    let place = usize::from(which % 6);
+                    let (roaming, number, reservation) = self.spent.iter().rev().nth(place)?;
+                    let accepted_at = reservation.spent.acceptance.accepted_at;
+                    let mut cdr = roaming.cdr(*number, accepted_at, u64::from(*kwh) * 1_003);
+                    // Most have a place of their own.
+                    cdr.evse = EvsePseudonym([100 + u8::try_from(number % 100).unwrap(); 16]);
+                    Some(paid_with(&cdr, reservation))
+                };
+                let cdrs: Vec<Cdr> = items.iter().filter_map(cdr).collect();
+                self.recorded.extend(cdrs.iter().cloned());
+                (sender, records(cdrs))
+            }
+            Step::RefundVouchers { by, items } => {
+                let emsp = pick(&[hom(), uti()], *by);
+                let vouchers: Vec<_> = items.iter().map(|n| self.voucher(emsp, *n).signed).collect();
+                (self.who(emsp, *by), refund(vouchers))
+            }
+            Step::BlockVouchers { by, items } => {
+                let emsp = pick(&[hom(), uti()], *by);
+                let nullifiers: Vec<_> = items.iter().map(|n| self.voucher(emsp, *n).nullifier()).collect();
+                (self.who(emsp, *by), block(nullifiers))
+            }
             Step::Wait { .. } | Step::Resend { .. } | Step::Forge { .. } => return None,
         })
     }
@@ -430,6 +555,15 @@ impl World {
             Tx::Settlement(SettlementTx::ReserveCredit(all)) if accepted.contains(&true) => {
                 reserve(all.iter().enumerate().filter(|(n, _)| keep(*n)).map(|(_, r)| r.clone()))
             }
+            Tx::Voucher(VoucherTx::Reserve(all)) if accepted.contains(&true) => {
+                reserve_vouchers(all.iter().enumerate().filter(|(n, _)| keep(*n)).map(|(_, r)| r.clone()))
+            }
+            Tx::Voucher(VoucherTx::Refund(all)) if accepted.contains(&true) => {
+                refund(all.iter().enumerate().filter(|(n, _)| keep(*n)).map(|(_, v)| *v))
+            }
+            Tx::Voucher(VoucherTx::Block(all)) if accepted.contains(&true) => {
+                block(all.iter().enumerate().filter(|(n, _)| keep(*n)).map(|(_, n)| *n))
+            }
             _ => {
                 assert_eq!(self.chain.digest(), before.digest(), "a refusal changed the state");
                 return;
@@ -470,6 +604,17 @@ fn check_books(chain: &Chain) {
                     closed.net.iter().map(|n| chain.balance(Account::Net(period, n.party, currency))).sum();
                 assert_eq!(open, 0, "what is unpaid of {period} {currency}");
             }
+            StateKey::Voucher(emsp, _) => match codec::from_bytes(value).unwrap() {
+                VoucherState::Spent { operator, cdr, amount } => {
+                    let record = chain.read::<CdrRecord>(&StateKey::Cdr(operator, cdr)).unwrap();
+                    assert_eq!((record.emsp, record.amount), (emsp, amount));
+                    assert!((0..=30 * EUR).contains(&amount), "{amount} is above the cap");
+                }
+                VoucherState::Reserved { limit, .. } => {
+                    assert!((1..=30 * EUR).contains(&limit), "{limit} is above the cap");
+                }
+                VoucherState::Refunded | VoucherState::Blocked => {}
+            },
             StateKey::Exposure(id) => {
                 let exposure: Exposure = codec::from_bytes(value).unwrap();
                 let reserved = exposure.reserved.iter().all(|(_, amount)| *amount > 0);

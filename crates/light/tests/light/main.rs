@@ -1,6 +1,7 @@
 //! The light client against the engine: what the one makes the other must take, and nothing else.
 
 mod certificates;
+mod corpus;
 mod engine;
 mod receipts;
 mod states;

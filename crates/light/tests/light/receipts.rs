@@ -4,10 +4,8 @@ use crate::engine::{Network, apply, header_of, member_key, party, with_db};
 use crate::flipped;
 use commonware_codec::Encode as _;
 use eroam_domain::agreement::AgreementId;
-use eroam_domain::cdr::{
-    AcceptanceSignature, AgreementRef, Cdr, ChargingPeriod, EvsePseudonym, Payer, TariffRef, session_digest,
-};
-use eroam_domain::codec::{Digest, ShortText, to_bytes};
+use eroam_domain::cdr::{AgreementRef, Cdr, ChargingPeriod, EvsePseudonym, Payer, TariffRef, session_digest};
+use eroam_domain::codec::{Digest, ShortText, SignatureBytes, to_bytes};
 use eroam_domain::money::{Currency, Money, Price};
 use eroam_domain::quantity::{DurationMs, WattHours};
 use eroam_domain::time::{LocalClock, UnixMillis};
@@ -67,7 +65,7 @@ fn record(number: u64, periods: u16) -> Cdr {
         currency: Currency::new("EUR").unwrap(),
         quote: Digest::of(b"quote"),
         readings: Digest::of(b"readings"),
-        acceptance: AcceptanceSignature([7; 64]),
+        acceptance: SignatureBytes([7; 64]),
         payer: Payer::Contract { commitment: Digest::of(b"payer") },
     }
 }
@@ -122,7 +120,7 @@ fn header(network: &Network, body: &Body) -> Header {
 }
 
 /// A receipt for each item of the block.
-fn receipts(network: &Network) -> Vec<ReceiptProof> {
+pub(crate) fn receipts(network: &Network) -> Vec<ReceiptProof> {
     let body = body(network);
     let finality = network.prove(header(network, &body));
     let places =
@@ -264,7 +262,7 @@ fn the_largest_record_fits_into_a_receipt_and_a_larger_envelope_is_left_out() {
 }
 
 /// A proof that a key has a value, and one that another has none.
-fn state_proofs(network: &Network) -> [StateProof; 2] {
+pub(crate) fn state_proofs(network: &Network) -> [StateProof; 2] {
     with_db(|db| async move {
         let changes = (0u8..50).map(|n| (vec![n; 9], Some(vec![n; usize::from(n)])));
         let db = apply(db, changes.collect(), None).await;

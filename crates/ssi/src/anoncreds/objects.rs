@@ -38,23 +38,28 @@ impl KnownObjects {
     }
 
     /// Adds a schema.
-    pub fn add_schema(&mut self, id: ObjectId, schema: Schema) {
-        self.schemas.insert(id, Arc::new(schema));
+    pub fn add_schema(&mut self, id: ObjectId, schema: impl Into<Arc<Schema>>) {
+        self.schemas.insert(id, schema.into());
     }
 
     /// Adds a credential definition.
-    pub fn add_credential_definition(&mut self, id: ObjectId, definition: CredentialDefinition) {
-        self.definitions.insert(id, Arc::new(definition));
+    pub fn add_credential_definition(
+        &mut self,
+        id: ObjectId,
+        definition: impl Into<Arc<CredentialDefinition>>,
+    ) {
+        self.definitions.insert(id, definition.into());
     }
 
     /// Adds the definition of a registry.
-    pub fn add_registry(&mut self, id: ObjectId, registry: RevocationRegistryDefinition) {
-        self.registries.insert(id, Arc::new(registry));
+    pub fn add_registry(&mut self, id: ObjectId, registry: impl Into<Arc<RevocationRegistryDefinition>>) {
+        self.registries.insert(id, registry.into());
     }
 
     /// Adds a status list.
-    pub fn add_status_list(&mut self, list: StatusList) {
-        self.lists.insert((list.registry_id().clone(), list.timestamp()), Arc::new(list));
+    pub fn add_status_list(&mut self, list: impl Into<Arc<StatusList>>) {
+        let list = list.into();
+        self.lists.insert((list.registry_id().clone(), list.timestamp()), list);
     }
 }
 

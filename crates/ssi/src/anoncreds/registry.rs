@@ -85,6 +85,12 @@ impl RevocationRegistryDefinition {
         &self.tails_location
     }
 
+    /// How many bytes the tails file has.
+    #[must_use]
+    pub fn tails_bytes(&self) -> usize {
+        super::tails::length(self.size)
+    }
+
     pub(super) const fn key(&self) -> &cl::RevocationKeyPublic {
         &self.key.parsed
     }

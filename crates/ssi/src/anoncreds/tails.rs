@@ -46,6 +46,12 @@ impl Tails {
         Ok(Self { bytes, hash })
     }
 
+    /// The whole file, as it may be kept or handed on.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Checks that this is the file of a registry.
     pub(super) fn belongs_to(&self, registry: &RevocationRegistryDefinition) -> Result<(), AnonCredsError> {
         AnonCredsError::same("tails hash", registry.tails_hash(), &self.hash)

@@ -119,6 +119,18 @@ pub(crate) fn with_formats(
     Ok(message.with("formats", formats).with(attachments, attached))
 }
 
+/// As [`with_formats`], of which there must be one at least.
+pub(crate) fn with_some_formats(
+    message: Message,
+    attachments: &'static str,
+    formatted: &[Formatted],
+) -> Result<Message, Illegal> {
+    if formatted.is_empty() {
+        return Err(Illegal::Malformed("formats"));
+    }
+    with_formats(message, attachments, formatted)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::came;

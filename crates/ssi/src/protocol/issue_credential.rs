@@ -20,9 +20,12 @@
 //!
 //! Source: Aries RFCs 0453 (version 2.0), 0771 (AnonCreds formats).
 
-use super::content::{Formatted, optional_text, read_formats, read_some_formats, with_formats, with_text};
+use super::content::{
+    Formatted, optional_text, read_formats, read_some_formats, with_formats, with_some_formats, with_text,
+};
 use super::notification::{self, AckStatus};
 use super::problem_report::{self, ProblemReport};
+use super::side::side;
 use super::{Abandonment, Conversation, Family, Illegal, Incoming, in_time};
 use crate::didcomm::{Channel, Message, MessageId};
 use eroam_domain::time::UnixMillis;
@@ -264,12 +267,7 @@ fn write_proposal(message: Message, proposal: &Proposal) -> Result<Message, Ille
 fn write_offer(message: Message, offer: &Offer) -> Result<Message, Illegal> {
     let message = with_text(message, "comment", offer.comment.as_deref());
     let message = message.with("credential_preview", offer.preview.to_value());
-    with_formats(message, "offers~attach", some(&offer.offers)?)
-}
-
-/// The formats, of which there must be one at least.
-fn some(formatted: &[Formatted]) -> Result<&[Formatted], Illegal> {
-    if formatted.is_empty() { Err(Illegal::Malformed("formats")) } else { Ok(formatted) }
+    with_some_formats(message, "offers~attach", &offer.offers)
 }
 
 fn kind(name: &str) -> crate::didcomm::MessageType {
@@ -280,6 +278,8 @@ fn kind(name: &str) -> crate::didcomm::MessageType {
 fn report(conversation: &Conversation, id: MessageId, why: &str) -> Message {
     problem_report::write(kind("problem-report"), id, conversation.thread(), "issuance-abandoned", why)
 }
+
+side!(Holder, decline);
 
 impl Holder {
     /// Asks for an offer. `id` becomes the thread.
@@ -326,21 +326,14 @@ impl Holder {
     /// # Errors
     /// [`Illegal`]; the state stays.
     pub fn handle(&self, incoming: &Incoming, now: UnixMillis) -> Result<(Self, Vec<Effect>), Illegal> {
-        let content = Content::read(incoming.message())?;
-        let Some(conversation) = self.unfinished() else { return self.out_of_order(content.name()) };
-        conversation.admit(incoming, now)?;
+        let (conversation, content) = self.admit(incoming, now)?;
         match (self, content) {
-            (Self::Proposed(_), Content::Offer(offer)) => {
-                Ok(Self::with_offer(conversation.clone(), offer, incoming))
-            }
+            (Self::Proposed(_), Content::Offer(offer)) => Ok(Self::with_offer(conversation, offer, incoming)),
             (Self::Requested { offer, .. }, Content::Issue(credentials)) => {
-                let state = Self::Received { conversation: conversation.clone(), offer: offer.clone() };
+                let state = Self::Received { conversation, offer: offer.clone() };
                 Ok((state, vec![Effect::Issued(credentials)]))
             }
-            (_, Content::Problem(report)) => {
-                let why = Abandonment::Reported(report);
-                Ok((Self::Abandoned(why.clone()), vec![Effect::Abandoned(why)]))
-            }
+            (_, Content::Problem(report)) => Ok(Self::abandoned(Abandonment::Reported(report))),
             (_, other) => self.out_of_order(other.name()),
         }
     }
@@ -361,7 +354,7 @@ impl Holder {
         in_time(Some(conversation.deadline), now)?;
         in_time(*expires, now)?;
         let message = conversation.answer(kind("request-credential"), id);
-        let message = with_formats(message, "requests~attach", some(requests)?)?;
+        let message = with_some_formats(message, "requests~attach", requests)?;
         let state = Self::Requested { conversation: conversation.clone(), offer: offer.clone() };
         Ok((state, vec![Effect::Send(message)]))
     }
@@ -390,24 +383,6 @@ impl Holder {
         let Self::Received { conversation, .. } = self else { return self.out_of_order("accept") };
         let message = notification::write(kind("ack"), id, conversation.thread());
         Ok((Self::Done(conversation.clone()), vec![Effect::Send(message)]))
-    }
-
-    /// Ends it, and says so. `why` is for people, and read by the other side.
-    ///
-    /// # Errors
-    /// [`Illegal::OutOfOrder`] when it ended before.
-    pub fn decline(&self, why: &str, id: MessageId) -> Result<(Self, Vec<Effect>), Illegal> {
-        let Some(conversation) = self.unfinished() else { return self.out_of_order("decline") };
-        let message = report(conversation, id, why);
-        let declined = Abandonment::Declined;
-        Ok((Self::Abandoned(declined.clone()), vec![Effect::Send(message), Effect::Abandoned(declined)]))
-    }
-
-    /// What time does: `None` while the state stays.
-    #[must_use]
-    pub fn expire(&self, now: UnixMillis) -> Option<(Self, Vec<Effect>)> {
-        let late = self.unfinished().is_some_and(|conversation| now > conversation.deadline);
-        late.then(|| (Self::Abandoned(Abandonment::TimedOut), vec![Effect::Abandoned(Abandonment::TimedOut)]))
     }
 
     /// Connection and thread, while it lasts.
@@ -445,11 +420,9 @@ impl Holder {
             Self::Abandoned(_) => "abandoned",
         }
     }
-
-    const fn out_of_order<T>(&self, event: &'static str) -> Result<T, Illegal> {
-        Err(Illegal::OutOfOrder { state: self.name(), event })
-    }
 }
+
+side!(Issuer, decline);
 
 impl Issuer {
     /// Offers a credential. `id` becomes the thread; the offer holds until the deadline.
@@ -490,10 +463,7 @@ impl Issuer {
     /// # Errors
     /// [`Illegal`]; the state stays.
     pub fn handle(&self, incoming: &Incoming, now: UnixMillis) -> Result<(Self, Vec<Effect>), Illegal> {
-        let content = Content::read(incoming.message())?;
-        let Some(conversation) = self.unfinished() else { return self.out_of_order(content.name()) };
-        conversation.admit(incoming, now)?;
-        let conversation = conversation.clone();
+        let (conversation, content) = self.admit(incoming, now)?;
         match (self, content) {
             (Self::Offered(_), Content::Propose(proposal)) => {
                 Ok((Self::Proposed(conversation), vec![Effect::Proposed(proposal)]))
@@ -546,26 +516,8 @@ impl Issuer {
         let Self::Requested(conversation) = self else { return self.out_of_order("issue") };
         in_time(Some(conversation.deadline), now)?;
         let message = conversation.answer(kind("issue-credential"), id);
-        let message = with_formats(message, "credentials~attach", some(credentials)?)?;
+        let message = with_some_formats(message, "credentials~attach", credentials)?;
         Ok((Self::Issued(conversation.clone()), vec![Effect::Send(message)]))
-    }
-
-    /// Ends it, and says so. `why` is for people, and read by the other side.
-    ///
-    /// # Errors
-    /// [`Illegal::OutOfOrder`] when it ended before.
-    pub fn decline(&self, why: &str, id: MessageId) -> Result<(Self, Vec<Effect>), Illegal> {
-        let Some(conversation) = self.unfinished() else { return self.out_of_order("decline") };
-        let message = report(conversation, id, why);
-        let (state, effects) = Self::abandoned(Abandonment::Declined);
-        Ok((state, std::iter::once(Effect::Send(message)).chain(effects).collect()))
-    }
-
-    /// What time does: `None` while the state stays.
-    #[must_use]
-    pub fn expire(&self, now: UnixMillis) -> Option<(Self, Vec<Effect>)> {
-        let late = self.unfinished().is_some_and(|conversation| now > conversation.deadline);
-        late.then(|| Self::abandoned(Abandonment::TimedOut))
     }
 
     /// Connection and thread, while it lasts.
@@ -592,20 +544,12 @@ impl Issuer {
             Self::Abandoned(_) => "abandoned",
         }
     }
-
-    fn abandoned(why: Abandonment) -> (Self, Vec<Effect>) {
-        (Self::Abandoned(why.clone()), vec![Effect::Abandoned(why)])
-    }
-
-    const fn out_of_order<T>(&self, event: &'static str) -> Result<T, Illegal> {
-        Err(Illegal::OutOfOrder { state: self.name(), event })
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::content::find_format;
-    use super::super::tests::{at, channel, channel_of, id, incoming};
+    use super::super::tests::{at, channel, channel_of, id, incoming, judge, over};
     use super::*;
 
     fn formatted(format: &str) -> Vec<Formatted> {
@@ -637,11 +581,6 @@ mod tests {
             .iter()
             .find_map(|e| if let Effect::Send(message) = e { Some(message.clone()) } else { None })
             .unwrap()
-    }
-
-    /// What the other side sends: the same keys, seen from there.
-    fn over(message: &Message) -> Incoming {
-        incoming(channel(), Message::parse(&message.to_bytes()).unwrap())
     }
 
     /// Every state of both sides of one exchange, and every message of it.
@@ -736,19 +675,13 @@ mod tests {
             "proposed" | "requested" => vec!["problem", "general"],
             _ => vec![],
         };
-        let judge = |result: Result<(), Illegal>, state: &str, name: &str, takes: &[&str]| match result {
-            Ok(()) => assert!(takes.contains(&name), "{state} takes {name}"),
-            Err(Illegal::Unsupported { .. }) => assert_eq!(name, "foreign", "{state}"),
-            Err(Illegal::OutOfOrder { .. }) => assert!(!takes.contains(&name), "{state} refuses {name}"),
-            Err(other) => panic!("{state} {name}: {other}"),
-        };
         for (name, message) in &run.messages {
             for state in &run.holders {
-                let result = state.handle(&over(message), at(9)).map(|_| ());
+                let result = state.handle(&over(message), at(9));
                 judge(result, state.name(), name, &holder_takes(state.name()));
             }
             for state in &run.issuers {
-                let result = state.handle(&over(message), at(9)).map(|_| ());
+                let result = state.handle(&over(message), at(9));
                 judge(result, state.name(), name, &issuer_takes(state.name()));
             }
             let begins = [

@@ -22,10 +22,12 @@
 //! Source: Aries RFCs 0454 (version 2.0), 0771 (AnonCreds formats).
 
 use super::content::{
-    Formatted, flag, optional_text, read_formats, read_some_formats, with_formats, with_text,
+    Formatted, flag, optional_text, read_formats, read_some_formats, with_formats, with_some_formats,
+    with_text,
 };
 use super::notification::{self, AckStatus};
 use super::problem_report::{self, ProblemReport};
+use super::side::side;
 use super::{Abandonment, Conversation, Family, Illegal, Incoming, in_time};
 use crate::didcomm::{Channel, Message, MessageId, MessageType};
 use eroam_domain::time::UnixMillis;
@@ -175,21 +177,18 @@ fn kind(name: &str) -> MessageType {
     Family::PresentProof.message(name)
 }
 
-/// The formats, of which there must be one at least.
-fn some(formatted: &[Formatted]) -> Result<&[Formatted], Illegal> {
-    if formatted.is_empty() { Err(Illegal::Malformed("formats")) } else { Ok(formatted) }
-}
-
 fn write_request(message: Message, request: &Request, deadline: UnixMillis) -> Result<Message, Illegal> {
     let message = with_text(message, "comment", request.comment.as_deref());
     let message = message.with("will_confirm", request.will_confirm).expiring(deadline);
-    with_formats(message, "request_presentations~attach", some(&request.requests)?)
+    with_some_formats(message, "request_presentations~attach", &request.requests)
 }
 
 /// The message with which a side ends it.
 fn report(conversation: &Conversation, id: MessageId, why: &str) -> Message {
     problem_report::write(kind("problem-report"), id, conversation.thread(), "abandoned", why)
 }
+
+side!(Prover, decline);
 
 impl Prover {
     /// Asks to be asked. `id` becomes the thread.
@@ -240,17 +239,13 @@ impl Prover {
     /// # Errors
     /// [`Illegal`]; the state stays.
     pub fn handle(&self, incoming: &Incoming, now: UnixMillis) -> Result<(Self, Vec<Effect>), Illegal> {
-        let content = Content::read(incoming.message())?;
-        let Some(conversation) = self.unfinished() else { return self.out_of_order(content.name()) };
-        conversation.admit(incoming, now)?;
+        let (conversation, content) = self.admit(incoming, now)?;
         match (self, content) {
             (Self::Proposed(_), Content::Request(request)) => {
-                Ok(Self::with_request(conversation.clone(), request, incoming))
+                Ok(Self::with_request(conversation, request, incoming))
             }
             (Self::Presented(_), Content::Ack(AckStatus::Pending)) => Ok((self.clone(), Vec::new())),
-            (Self::Presented(_), Content::Ack(_)) => {
-                Ok((Self::Done(conversation.clone()), vec![Effect::Ended]))
-            }
+            (Self::Presented(_), Content::Ack(_)) => Ok((Self::Done(conversation), vec![Effect::Ended])),
             (_, Content::Problem(report)) => Ok(Self::abandoned(Abandonment::Reported(report))),
             (_, other) => self.out_of_order(other.name()),
         }
@@ -272,7 +267,7 @@ impl Prover {
         in_time(Some(conversation.deadline), now)?;
         in_time(*expires, now)?;
         let message = conversation.answer(kind("presentation"), id);
-        let message = with_formats(message, "presentations~attach", some(presentations)?)?;
+        let message = with_some_formats(message, "presentations~attach", presentations)?;
         let mut effects = vec![Effect::Send(message)];
         let conversation = conversation.clone();
         if request.will_confirm {
@@ -280,24 +275,6 @@ impl Prover {
         }
         effects.push(Effect::Ended);
         Ok((Self::Done(conversation), effects))
-    }
-
-    /// Ends it, and says so. `why` is for people, and read by the other side.
-    ///
-    /// # Errors
-    /// [`Illegal::OutOfOrder`] when it ended before.
-    pub fn decline(&self, why: &str, id: MessageId) -> Result<(Self, Vec<Effect>), Illegal> {
-        let Some(conversation) = self.unfinished() else { return self.out_of_order("decline") };
-        let message = report(conversation, id, why);
-        let (state, effects) = Self::abandoned(Abandonment::Declined);
-        Ok((state, std::iter::once(Effect::Send(message)).chain(effects).collect()))
-    }
-
-    /// What time does: `None` while the state stays.
-    #[must_use]
-    pub fn expire(&self, now: UnixMillis) -> Option<(Self, Vec<Effect>)> {
-        let late = self.unfinished().is_some_and(|conversation| now > conversation.deadline);
-        late.then(|| Self::abandoned(Abandonment::TimedOut))
     }
 
     /// Connection and thread, while it lasts.
@@ -322,15 +299,9 @@ impl Prover {
             Self::Abandoned(_) => "abandoned",
         }
     }
-
-    fn abandoned(why: Abandonment) -> (Self, Vec<Effect>) {
-        (Self::Abandoned(why.clone()), vec![Effect::Abandoned(why)])
-    }
-
-    const fn out_of_order<T>(&self, event: &'static str) -> Result<T, Illegal> {
-        Err(Illegal::OutOfOrder { state: self.name(), event })
-    }
 }
+
+side!(Verifier<P>, reject);
 
 impl<P> Verifier<P> {
     /// Asks. `id` becomes the thread; the request ends with the deadline, and says so.
@@ -375,10 +346,7 @@ impl<P> Verifier<P> {
     /// # Errors
     /// [`Illegal`]; the state stays.
     pub fn handle(&self, incoming: &Incoming, now: UnixMillis) -> Result<(Self, Vec<Effect>), Illegal> {
-        let content = Content::read(incoming.message())?;
-        let Some(conversation) = self.unfinished() else { return self.out_of_order(content.name()) };
-        conversation.admit(incoming, now)?;
-        let conversation = conversation.clone();
+        let (conversation, content) = self.admit(incoming, now)?;
         match (self, content) {
             (Self::Requested { .. }, Content::Propose(proposal)) => {
                 Ok((Self::Proposed(conversation), vec![Effect::Proposed(proposal)]))
@@ -426,24 +394,6 @@ impl<P> Verifier<P> {
         Ok((Self::Concluded { conversation: conversation.clone(), proof }, effects))
     }
 
-    /// Ends it without a proof, and says so. `why` is for people, and read by the other side.
-    ///
-    /// # Errors
-    /// [`Illegal::OutOfOrder`] when it ended before.
-    pub fn reject(&self, why: &str, id: MessageId) -> Result<(Self, Vec<Effect>), Illegal> {
-        let Some(conversation) = self.unfinished() else { return self.out_of_order("reject") };
-        let message = report(conversation, id, why);
-        let (state, effects) = Self::abandoned(Abandonment::Declined);
-        Ok((state, std::iter::once(Effect::Send(message)).chain(effects).collect()))
-    }
-
-    /// What time does: `None` while the state stays.
-    #[must_use]
-    pub fn expire(&self, now: UnixMillis) -> Option<(Self, Vec<Effect>)> {
-        let late = self.unfinished().is_some_and(|conversation| now > conversation.deadline);
-        late.then(|| Self::abandoned(Abandonment::TimedOut))
-    }
-
     /// Connection and thread, while it lasts.
     #[must_use]
     pub const fn unfinished(&self) -> Option<&Conversation> {
@@ -466,19 +416,11 @@ impl<P> Verifier<P> {
             Self::Abandoned(_) => "abandoned",
         }
     }
-
-    fn abandoned(why: Abandonment) -> (Self, Vec<Effect>) {
-        (Self::Abandoned(why.clone()), vec![Effect::Abandoned(why)])
-    }
-
-    const fn out_of_order<T>(&self, event: &'static str) -> Result<T, Illegal> {
-        Err(Illegal::OutOfOrder { state: self.name(), event })
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{at, channel, channel_of, id, incoming};
+    use super::super::tests::{at, channel, channel_of, id, incoming, judge, over};
     use super::*;
     use serde_json::json;
 
@@ -505,10 +447,6 @@ mod tests {
             .iter()
             .find_map(|e| if let Effect::Send(message) = e { Some(message.clone()) } else { None })
             .unwrap()
-    }
-
-    fn over(message: &Message) -> Incoming {
-        incoming(channel(), Message::parse(&message.to_bytes()).unwrap())
     }
 
     struct Run {
@@ -589,22 +527,16 @@ mod tests {
             "proposed" | "presented" => vec!["problem", "general"],
             _ => vec![],
         };
-        let judge = |result: Result<(), Illegal>, state: &str, name: &str, takes: &[&str]| match result {
-            Ok(()) => assert!(takes.contains(&name), "{state} takes {name}"),
-            Err(Illegal::Unsupported { .. }) => assert_eq!(name, "foreign", "{state}"),
-            Err(Illegal::OutOfOrder { .. }) => assert!(!takes.contains(&name), "{state} refuses {name}"),
-            Err(other) => panic!("{state} {name}: {other}"),
-        };
         for (name, message) in &run.messages {
             for state in &run.provers {
-                let result = state.handle(&over(message), at(9)).map(|_| ());
+                let result = state.handle(&over(message), at(9));
                 judge(result, state.name(), name, &prover_takes(state.name()));
             }
             for state in &run.verifiers {
                 let result = state.handle(&over(message), at(9));
                 // No message concludes.
                 assert!(!matches!(result, Ok((Verifier::Concluded { .. }, _))), "{} {name}", state.name());
-                judge(result.map(|_| ()), state.name(), name, &verifier_takes(state.name()));
+                judge(result, state.name(), name, &verifier_takes(state.name()));
             }
             let begins = [
                 Prover::requested(&over(message), at(9), at(100)).is_ok(),

@@ -108,7 +108,7 @@ fn row(kept: &Kept) -> Result<Vec<Value>, serde_json::Error> {
         Value::Text(phase_name(&session.phase).into()),
         Value::Int(i64::from(session.is_settled())),
         Value::Int(session.requested_at.get()),
-        Value::OptionalText(session.home.map(|home| home.to_string())),
+        Value::OptionalText(session.home().map(|home| home.to_string())),
         Value::OptionalText(kept.authorized_by.map(str::to_owned)),
         Value::OptionalText(denial),
         Value::Text(serde_json::to_string(session)?),

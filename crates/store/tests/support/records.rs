@@ -1,21 +1,28 @@
 //! Records to keep, each made from a number.
 
 use eroam_domain::cdr::{
-    AcceptanceSignature, AgreementRef, Cdr, CdrId, ChargingPeriod, EvsePseudonym, Payer, SessionId, TariffRef,
+    AgreementRef, Cdr, CdrId, ChargingPeriod, EvsePseudonym, Payer, SessionId, TariffRef,
 };
-use eroam_domain::charge::{AllowedZones, Denial, Quote, ServiceDescription, SessionReport};
-use eroam_domain::codec::{Digest, ShortText};
+use eroam_domain::charge::{
+    AllowedZones, Denial, Quote, ReportedCustomer, ServiceDescription, SessionReport,
+};
+use eroam_domain::codec::{Digest, ShortText, SignatureBytes};
 use eroam_domain::ids::{ContractId, EvseId, PartyId};
-use eroam_domain::money::{Currency, Price, Rounding};
+use eroam_domain::money::{Currency, Money, Price, Rounding};
 use eroam_domain::pricing::{ItemisedPrice, PriceLeg};
 use eroam_domain::quantity::{DurationMs, WattHours};
 use eroam_domain::retail::{PaymentOption, RetailBase, RetailRules, Tier};
 use eroam_domain::tariff::VatRate;
 use eroam_domain::time::{LocalClock, PeriodKind, SettlementPeriod, UnixMillis};
+use eroam_domain::voucher::{OneTimeKey, SignedVoucher, SpentVoucher, Voucher, VoucherAcceptance};
 use eroam_gateway::billing::{BillLine, Booking};
 use eroam_gateway::invoice::WholesaleLine;
 use eroam_gateway::profiles::{ContractState, HomeProfile, ServicePortfolio, VisitorProfile};
-use eroam_gateway::sessions::{Accepted, AuthorizedBy, Consumption, Grant, Phase, Session};
+use eroam_gateway::sessions::{
+    Accepted, AcceptedBy, Authority, AuthorizedBy, Consumption, Grant, PayerOpening, Phase, Promised,
+    Session, SessionPayer,
+};
+use eroam_gateway::vouchers::{IssuedVoucher, VoucherStatus};
 
 pub fn party(text: &str) -> PartyId {
     text.parse().unwrap()
@@ -102,15 +109,14 @@ pub fn cdr_id(n: u32) -> CdrId {
 }
 
 pub fn grant(by: AuthorizedBy) -> Grant {
-    Grant {
-        reference: text("A-1"),
-        by,
-        tier: Tier::Platinum,
-        payment: PaymentOption::CreditCard,
-        retail_version: 4,
-        priority: -9,
-        energy_max: WattHours::from_wh(80_000).unwrap(),
-    }
+    let promised = Promised { reference: text("A-1"), payment: PaymentOption::CreditCard, retail_version: 4 };
+    let authority = match by {
+        AuthorizedBy::Home => Authority::Home(promised),
+        AuthorizedBy::Partner => Authority::Partner(promised),
+        AuthorizedBy::Cache => Authority::Cache(promised),
+        AuthorizedBy::Proof => Authority::Proof,
+    };
+    Grant { authority, tier: Tier::Platinum, priority: -9, energy_max: WattHours::from_wh(80_000).unwrap() }
 }
 
 fn tariff() -> TariffRef {
@@ -139,14 +145,14 @@ pub fn quote(n: u32) -> Quote {
         until: at(7_200_000),
         currency: nok(),
         wholesale: price(60_000_000),
-        retail: price(70_000_000),
+        retail: Some(price(70_000_000)),
         made_at: at(0),
         expires_at: at(60_000),
     }
 }
 
 pub fn accepted(n: u32) -> Accepted {
-    Accepted { quote: quote(n), at: at(5_000), signature: AcceptanceSignature([7; 64]) }
+    Accepted { quote: quote(n), at: at(5_000), by: AcceptedBy::Station(SignatureBytes([7; 64])) }
 }
 
 fn periods() -> Vec<ChargingPeriod> {
@@ -181,7 +187,7 @@ pub fn cdr(n: u32) -> Cdr {
         currency: nok(),
         quote: quote(n).digest(),
         readings: Digest::of(b"readings"),
-        acceptance: AcceptanceSignature([7; 64]),
+        acceptance: SignatureBytes([7; 64]),
         payer: Payer::Contract { commitment: Digest::of(b"commitment") },
     }
 }
@@ -190,13 +196,15 @@ pub fn session(n: u32, phase: Phase) -> Session {
     Session {
         id: session_id(n),
         evse: "NO*LYS*E1234*1".parse::<EvseId>().unwrap(),
-        contract: Some(contract(n)),
-        home: Some(party("PT-EDP")),
+        payer: SessionPayer::Contract {
+            contract: contract(n),
+            home: party("PT-EDP"),
+            credential: Some(Digest::of(b"card")),
+        },
         requested_at: at(0),
         clock: LocalClock::UTC,
         energy_wanted: Some(WattHours::from_wh(20_000).unwrap()),
         leaves_at: None,
-        credential: Some(Digest::of(b"card")),
         phase,
         consumption: None,
     }
@@ -214,10 +222,8 @@ pub fn charging(n: u32) -> Session {
 pub fn recorded(n: u32) -> Session {
     let booked_in = SettlementPeriod::containing(PeriodKind::Month, at(0));
     let grant = grant(AuthorizedBy::Cache);
-    let mut session = session(
-        n,
-        Phase::Recorded { grant, cdr: cdr(n), salt: Digest::of(b"salt"), booked_in, reported: true },
-    );
+    let mut session =
+        session(n, Phase::Recorded { grant, cdr: cdr(n), opening: opening(), booked_in, reported: true });
     session.consumption = Some(Consumption {
         start: at(10_000),
         end: at(10_000 + 3 * 3_600_000),
@@ -229,24 +235,94 @@ pub fn recorded(n: u32) -> Session {
     session
 }
 
+fn opening() -> PayerOpening {
+    PayerOpening::Contract { salt: Digest::of(b"salt") }
+}
+
+/// A voucher of `contract(n)`; no two keys make the same one.
+pub fn voucher(n: u32, key: u8, day: i64, status: VoucherStatus) -> IssuedVoucher {
+    let valid_until = UnixMillis::new((day + 1) * 86_400_000 - 1).unwrap();
+    let voucher = Voucher {
+        network: network(),
+        emsp: own(),
+        key: 0,
+        holder: OneTimeKey([key; 32]),
+        cap: Money::new(30_000_000, nok()),
+        valid_from: UnixMillis::new(day * 86_400_000).unwrap(),
+        valid_until,
+    };
+    IssuedVoucher {
+        contract: contract(n),
+        day,
+        tier: Tier::Gold,
+        voucher: SignedVoucher { voucher, signature: SignatureBytes([3; 64]) },
+        status,
+    }
+}
+
+pub fn spent(n: u32) -> SpentVoucher {
+    SpentVoucher {
+        voucher: voucher(1, 9, 18_000, VoucherStatus::Issued).voucher,
+        acceptance: VoucherAcceptance {
+            session: Digest::of(&n.to_le_bytes()),
+            operator: own(),
+            quote: quote(n).digest(),
+            limit: 20_000_000,
+            accepted_at: at(5_000),
+        },
+        signature: SignatureBytes([4; 64]),
+    }
+}
+
+/// Every phase in which something is awaited of a driver whom the operator does not know, from `n` on.
+pub fn unknown_drivers(n: u32) -> Vec<Session> {
+    let payer = SessionPayer::Voucher { emsp: party("PT-EDP"), commitment: Digest::of(b"voucher") };
+    let grant = || grant(AuthorizedBy::Proof);
+    let quote = |n| Quote { retail: None, ..quote(n) };
+    let accepted =
+        |n| Accepted { quote: quote(n), at: at(5_000), by: AcceptedBy::Voucher(Box::new(spent(n))) };
+    let opening = PayerOpening::Voucher { spent: Box::new(spent(n)), quote: Box::new(quote(n)) };
+    let nullifier = spent(n).voucher.voucher.nullifier();
+    let cdr = Cdr { payer: Payer::Voucher { nullifier }, ..cdr(n) };
+    let phases = [
+        Phase::AwaitingProof { quote: quote(n), energy_max: WattHours::from_wh(9_000).unwrap() },
+        Phase::Quoted { grant: grant(), quote: quote(n + 1) },
+        Phase::Reserving { grant: grant(), accepted: accepted(n + 2) },
+        Phase::Charging { grant: grant(), accepted: accepted(n + 3) },
+        Phase::Recording { grant: grant(), cdr, opening },
+    ];
+    let sessions = phases.into_iter().zip(n..);
+    sessions.map(|(phase, n)| Session { payer: payer.clone(), ..session(n, phase) }).collect()
+}
+
 pub fn denied(n: u32, why: Denial) -> Session {
     session(n, Phase::Denied(why))
 }
 
 pub fn every_phase() -> Vec<Session> {
     let grant = || grant(AuthorizedBy::Home);
-    let salt = Digest::of(b"salt");
     let booked_in = SettlementPeriod::containing(PeriodKind::Week, at(0));
     vec![
         session(0, Phase::AwaitingHome),
         quoted(1, AuthorizedBy::Partner),
         session(2, Phase::Reserving { grant: grant(), accepted: accepted(2) }),
         session(3, Phase::Charging { grant: grant(), accepted: accepted(3) }),
-        session(4, Phase::Recording { grant: grant(), cdr: cdr(4), salt }),
-        session(5, Phase::Recorded { grant: grant(), cdr: cdr(5), salt, booked_in, reported: false }),
+        session(4, Phase::Recording { grant: grant(), cdr: cdr(4), opening: opening() }),
+        session(
+            5,
+            Phase::Recorded { grant: grant(), cdr: cdr(5), opening: opening(), booked_in, reported: false },
+        ),
         recorded(6),
         session(7, Phase::Delivered { grant: grant(), accepted: accepted(7) }),
-        session(8, Phase::Disputed { grant: grant(), cdr: cdr(8), salt, code: "DUPLICATE \"\u{0}ü".into() }),
+        session(
+            8,
+            Phase::Disputed {
+                grant: grant(),
+                cdr: cdr(8),
+                opening: opening(),
+                code: "DUPLICATE \"\u{0}ü".into(),
+            },
+        ),
         denied(9, Denial::NoCredit),
     ]
 }
@@ -254,9 +330,11 @@ pub fn every_phase() -> Vec<Session> {
 pub fn report(n: u32) -> SessionReport {
     SessionReport {
         session: session_id(n),
-        authorization: text("A-1"),
-        contract: contract(n),
-        salt: Digest::of(b"salt"),
+        customer: ReportedCustomer::Contract {
+            authorization: text("A-1"),
+            contract: contract(n),
+            salt: Digest::of(b"salt"),
+        },
         evse: "NO*LYS*E1234*1".parse().unwrap(),
         place: "Stavanger, Ålgård".into(),
         cdr: cdr(n),

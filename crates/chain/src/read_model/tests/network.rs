@@ -7,10 +7,10 @@ use eroam_domain::agreement::{
     Limits, PriceRule, RoamingAgreement, Shares, SurplusShare, Terms, VatTreatment,
 };
 use eroam_domain::cdr::{
-    AcceptanceSignature, AgreementRef, Cdr, CdrId, ChargingPeriod, EvsePseudonym, GridZone, Payer, SessionId,
-    TariffRef, session_digest,
+    AgreementRef, Cdr, CdrId, ChargingPeriod, EvsePseudonym, GridZone, Payer, SessionId, TariffRef,
+    session_digest,
 };
-use eroam_domain::codec::{Digest, ShortText, to_bytes};
+use eroam_domain::codec::{Digest, ShortText, SignatureBytes, to_bytes};
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::{Currency, Money, Price, Rounding};
 use eroam_domain::pricing::{self, PricingInputs};
@@ -163,7 +163,7 @@ impl Roaming {
             currency: self.terms.currency,
             quote: Digest::of(b"quote"),
             readings: Digest::of(b"readings"),
-            acceptance: AcceptanceSignature([7; 64]),
+            acceptance: SignatureBytes([7; 64]),
             payer: Payer::Contract { commitment: Digest::of(b"contract") },
         };
         let inputs = PricingInputs {

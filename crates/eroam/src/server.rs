@@ -1,4 +1,6 @@
 //! Serves routes over HTTP on threads of its own, so that the rest of the process need not be asynchronous.
+//!
+//! What it deliberately does not do: TLS. Who serves others than this machine puts a proxy before it.
 
 use axum::Router;
 use std::io;
@@ -7,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// So long a request may take once the server is told to stop.
-const STOP_WITHIN: Duration = Duration::from_secs(5);
+/// So long a request may usually take once the server is told to stop.
+pub const STOP_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why nothing is served.
 #[derive(Debug, thiserror::Error)]
@@ -35,27 +37,33 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves at an address; port 0 takes any that is free.
+    /// Serves at an address; port 0 takes any that is free. `name` is what its threads and its log lines are called, and
+    /// `stop_within` so long requests that are under way may still take once it is told to stop: zero waits for nobody.
     ///
     /// # Errors
     /// [`ServeError`].
-    pub fn start(listen: SocketAddr, router: Router) -> Result<Self, ServeError> {
+    pub fn start(
+        name: &'static str,
+        listen: SocketAddr,
+        router: Router,
+        stop_within: Duration,
+    ) -> Result<Self, ServeError> {
         let failed = |source| ServeError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
-            .thread_name("registry")
+            .thread_name(name)
             .enable_all()
             .build()
             .map_err(ServeError::Thread)?;
         let (stop, stopped) = oneshot::channel();
         let run = move || {
-            runtime.block_on(serve(listener, router, stopped));
-            runtime.shutdown_timeout(STOP_WITHIN);
+            runtime.block_on(serve(name, listener, router, stopped, stop_within));
+            runtime.shutdown_timeout(stop_within);
         };
-        let thread = std::thread::Builder::new().name("registry".to_owned()).spawn(run);
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
         let thread = thread.map_err(ServeError::Thread)?;
         Ok(Self { address, stop: Some(stop), thread: Some(thread) })
     }
@@ -66,7 +74,7 @@ impl Server {
         self.address
     }
 
-    /// Stops it: requests that are under way have a few seconds.
+    /// Stops it: requests that are under way have the time that was given at the start.
     pub fn stop(mut self) {
         self.end();
     }
@@ -85,11 +93,17 @@ impl Drop for Server {
     }
 }
 
-async fn serve(listener: TcpListener, router: Router, stopped: oneshot::Receiver<()>) {
+async fn serve(
+    name: &'static str,
+    listener: TcpListener,
+    router: Router,
+    stopped: oneshot::Receiver<()>,
+    stop_within: Duration,
+) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => {
-            tracing::error!(%error, "registry.listen");
+            tracing::error!(name, %error, "server.listen");
             return;
         }
     };
@@ -101,7 +115,7 @@ async fn serve(listener: TcpListener, router: Router, stopped: oneshot::Receiver
     // Told to, or forgotten.
     let _ = stopped.await;
     drop(end);
-    if tokio::time::timeout(STOP_WITHIN, serving).await.is_err() {
-        tracing::info!("registry.stopped_with_requests_under_way");
+    if tokio::time::timeout(stop_within, serving).await.is_err() {
+        tracing::info!(name, "server.stopped_with_requests_under_way");
     }
 }

@@ -1,7 +1,8 @@
-//! What each fuzz target does with its bytes: it reads them as somebody else's, and says whether they were accepted.
-//!
-//! The targets of cargo-fuzz and the test that replays the corpus (`crates/ssi/tests/corpus.rs`) share this file. What
-//! was accepted is written and must be read again.
+//! What the fuzz targets of `eroam-ssi` do with their bytes: they read them as somebody else's, and say whether they were
+//! accepted. What was accepted is written and must be read again.
+
+#[path = "target.rs"]
+mod target;
 
 use eroam_domain::time::UnixMillis;
 use eroam_ssi::anoncreds::{
@@ -20,9 +21,7 @@ use eroam_ssi::protocol::{
     Conversation, Incoming, basic_message, discover_features, notification, problem_report,
 };
 use eroam_ssi::sd_jwt::{PresentedSdJwt, SigningKey as Es256Key, TrustedIssuer, VerifiedStatusList};
-
-/// A target: whether it accepts the bytes.
-pub(crate) type Target = fn(&[u8]) -> bool;
+use target::Target;
 
 /// Every target by its name, which is also that of its corpus.
 pub(crate) const TARGETS: &[(&str, Target)] = &[
@@ -99,14 +98,11 @@ fn vault(bytes: &[u8]) -> bool {
 }
 
 /// Runs one target.
-///
-/// # Panics
-/// When there is none of that name, and for what a target finds.
 pub(crate) fn run(name: &str, bytes: &[u8]) -> bool {
-    let found = TARGETS.iter().find(|(known, _)| *known == name);
-    found.unwrap_or_else(|| panic!("no target {name}")).1(bytes)
+    target::run(TARGETS, name, bytes)
 }
 
+/// Whether bytes are read; what was read is written, and must be read again.
 fn again<T>(bytes: &[u8], read: impl Fn(&[u8]) -> Option<T>, write: impl Fn(&T) -> Vec<u8>) -> bool {
     let Some(value) = read(bytes) else { return false };
     assert!(read(&write(&value)).is_some(), "what was written is not read");

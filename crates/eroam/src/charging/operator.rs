@@ -1,0 +1,498 @@
+//! An operator for its stations: it vouches for them, prices, reserves vouchers, and turns what they account for into
+//! records.
+//!
+//! ```text
+//! station                                      operator
+//!   connects with the operator's invitation
+//!   register {claims, key} ------------------>  known, and not registered with another key
+//!      <------------------ credential (SD-JWT, figure 21)
+//!   quote, reserve, account ----------------->  gateway -> ledger -> report to the home utility
+//! ```
+//! Wallets find the key with which stations' credentials are signed in the operator's DID, as a service of the type
+//! [`STATION_ISSUER`], and whether one is revoked in the operator's status list.
+//!
+//! Source: paper B, sections 4.7 and 5.2.
+
+use super::ChargingError;
+use super::offices::{Answer, Office, OfficeError};
+use crate::agent::{Agent, new_id};
+use crate::clock::{in_time, now};
+use axum::Json;
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use eroam_domain::cdr::SessionId;
+use eroam_domain::charge::Denial;
+use eroam_domain::codec::ShortText;
+use eroam_domain::ids::{EroamDid, EvseId, PartyId};
+use eroam_domain::quantity::DurationMs;
+use eroam_domain::time::UnixMillis;
+use eroam_domain::visit::{
+    Accounting, Denied, Enabled, QuoteRequest, ReserveRequest, ShownContract, StationClaims,
+};
+use eroam_gateway::sessions::Consumption;
+use eroam_gateway::unknown_driver::{ProvenContract, UnknownDriverRequest};
+use eroam_ledger::registry::DidService;
+use eroam_ssi::didcomm::{Channel, OsRng};
+use eroam_ssi::protocol::Incoming;
+use eroam_ssi::protocol::did_exchange::{Connection, Responder};
+use eroam_ssi::protocol::out_of_band::Invitation;
+use eroam_ssi::protocol::questions::{
+    self, Question, Received, STATION, StationCredential, StationRegistration,
+};
+use eroam_ssi::sd_jwt::{IssueSdJwt, NewStatusList, SigningKey, StatusList, StatusReference, VerifyingKey};
+use eroam_station::metering;
+use eroam_wire::ocmf::{MeterPublicKey, MeteredSession};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The type of the service under which an operator's DID has the key that signs stations' credentials: a JWK.
+pub const STATION_ISSUER: &str = "station-issuer";
+/// The type of a station's credential.
+pub const STATION_VCT: &str = "https://eroam.example/station-credential/1";
+/// So many questions of stations are handled at a time.
+const AT_A_TIME: usize = 4;
+/// So many stations can have credentials.
+const STATIONS_MAX: u32 = 8_192;
+/// So long a station's credential is good.
+const CREDENTIAL_FOR: DurationMs = DurationMs::from_millis(365 * 86_400_000);
+/// So long a wallet may keep the status list.
+const STATUS_FOR: Duration = Duration::from_secs(3_600);
+/// So long an invitation for stations is good: a station is set up at any time.
+const INVITED_FOR: Duration = Duration::from_secs(10 * 365 * 86_400);
+
+/// A station as its operator lists it.
+#[derive(Clone, Debug)]
+pub struct RegisteredStation {
+    /// What its credential says.
+    pub claims: StationClaims,
+    /// The key of its credential.
+    pub key: VerifyingKey,
+    /// Its place in the status list.
+    pub index: u32,
+    /// Why it was revoked.
+    pub revoked: Option<String>,
+}
+
+struct Status {
+    list: StatusList,
+    next: u32,
+}
+
+struct Inner {
+    office: Office,
+    agent: Agent,
+    did: EroamDid,
+    /// Signs stations' credentials.
+    issuing: SigningKey,
+    /// Where the status list is.
+    status_uri: Mutex<String>,
+    status: Mutex<Status>,
+    stations: Mutex<BTreeMap<EvseId, RegisteredStation>>,
+    connections: Mutex<HashMap<Channel, Connection>>,
+    /// Which station a connection is.
+    stations_by_channel: Mutex<HashMap<Channel, EvseId>>,
+    invitation: Invitation,
+    stopped: AtomicBool,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// An operator. Cheap to clone; [`Operator::stop`] ends it.
+#[derive(Clone)]
+pub struct Operator(Arc<Inner>);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The service of a DID that says which key signs stations' credentials.
+#[must_use]
+pub fn station_issuer_service(key: &VerifyingKey) -> Option<DidService> {
+    Some(DidService {
+        id: ShortText::new("stations").ok()?,
+        kind: ShortText::new(STATION_ISSUER).ok()?,
+        endpoint: ShortText::new(&key.to_jwk().to_string()).ok()?,
+    })
+}
+
+/// The key of such a service.
+#[must_use]
+pub fn station_issuer_key(services: &[DidService]) -> Option<VerifyingKey> {
+    let service = services.iter().find(|service| service.kind.as_str() == STATION_ISSUER)?;
+    let jwk: Value = serde_json::from_str(service.endpoint.as_str()).ok()?;
+    VerifyingKey::from_jwk(&jwk).ok()
+}
+
+impl Operator {
+    /// Starts one. `did` is the organisation's, in whose document `issuing` is announced.
+    ///
+    /// # Errors
+    /// [`ChargingError`].
+    pub fn start(
+        office: Office,
+        name: &str,
+        did: EroamDid,
+        issuing: SigningKey,
+        listen: SocketAddr,
+    ) -> Result<Self, ChargingError> {
+        let agent = Agent::start(name, listen)?.speaking(STATION);
+        let (invitation, invited) = agent.invite(in_time(INVITED_FOR))?;
+        let operator = Self(Arc::new(Inner {
+            office,
+            agent,
+            did,
+            issuing,
+            status_uri: Mutex::default(),
+            status: Mutex::new(Status { list: StatusList::new(STATIONS_MAX)?, next: 0 }),
+            stations: Mutex::default(),
+            connections: Mutex::default(),
+            stations_by_channel: Mutex::default(),
+            invitation,
+            stopped: AtomicBool::new(false),
+            threads: Mutex::default(),
+        }));
+        let accepting = operator.clone();
+        operator.spawn("operator invites", move || accepting.accept(&invited))?;
+        for _ in 0..AT_A_TIME {
+            let serving = operator.clone();
+            operator.spawn("operator", move || serving.serve())?;
+        }
+        Ok(operator)
+    }
+
+    fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), ChargingError> {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+        let thread = thread.map_err(|error| ChargingError::unexpected("a thread", error))?;
+        lock(&self.0.threads).push(thread);
+        Ok(())
+    }
+
+    /// The organisation.
+    #[must_use]
+    pub fn office(&self) -> &Office {
+        &self.0.office
+    }
+
+    /// With which stations connect.
+    #[must_use]
+    pub fn invitation(&self) -> &Invitation {
+        &self.0.invitation
+    }
+
+    /// The stations that registered.
+    #[must_use]
+    pub fn stations(&self) -> Vec<RegisteredStation> {
+        lock(&self.0.stations).values().cloned().collect()
+    }
+
+    /// The status list, for wallets.
+    pub fn router(&self) -> Router {
+        Router::new().route("/stations/status", get(status)).with_state(self.clone())
+    }
+
+    /// Says at which URL that is served. Credentials that are issued from then on name it.
+    pub fn served_at(&self, url: &str) {
+        *lock(&self.0.status_uri) = format!("{url}/stations/status");
+    }
+
+    /// Revokes a station's credential: wallets refuse it from the next list on.
+    ///
+    /// # Errors
+    /// [`ChargingError`] for a station that did not register.
+    pub fn revoke_station(&self, evse: &EvseId, reason: &str) -> Result<(), ChargingError> {
+        let mut stations = lock(&self.0.stations);
+        let station = stations.get_mut(evse).ok_or(Denial::UnknownStation)?;
+        lock(&self.0.status).list.set(station.index, true)?;
+        station.revoked = Some(reason.to_owned());
+        Ok(())
+    }
+
+    /// Ends its threads.
+    pub fn stop(&self) {
+        self.0.stopped.store(true, Ordering::Release);
+        let threads = std::mem::take(&mut *lock(&self.0.threads));
+        for thread in threads {
+            let _ = thread.join();
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.0.stopped.load(Ordering::Acquire)
+    }
+
+    /// Lets stations connect, one after another.
+    fn accept(&self, invited: &Responder) {
+        while !self.is_stopped() {
+            let accepted = self.0.agent.accept(&self.0.invitation, invited, Duration::from_millis(500));
+            if let Ok(connection) = accepted {
+                lock(&self.0.connections).insert(connection.channel(), connection);
+            }
+        }
+    }
+
+    /// Answers stations.
+    fn serve(&self) {
+        while !self.is_stopped() {
+            let asked = self.0.agent.receive("question", Duration::from_millis(200), |incoming| {
+                questions::is_question::<QuoteRequest>(incoming)
+                    || questions::is_question::<ReserveRequest>(incoming)
+                    || questions::is_question::<Accounting>(incoming)
+                    || questions::is_question::<StationRegistration>(incoming)
+            });
+            let Ok(asked) = asked else { continue };
+            let answered = if questions::is_question::<QuoteRequest>(&asked) {
+                self.answer(&asked, |question| self.quote(&asked, question))
+            } else if questions::is_question::<ReserveRequest>(&asked) {
+                self.answer(&asked, |question| self.reserve(&asked, question))
+            } else if questions::is_question::<Accounting>(&asked) {
+                self.answer(&asked, |question| self.account(&asked, question))
+            } else {
+                self.answer(&asked, |question| self.register(&asked, question))
+            };
+            if let Err(error) = answered {
+                tracing::warn!(%error, cause = ?std::error::Error::source(&error).map(ToString::to_string), "operator.answer");
+            }
+        }
+    }
+
+    fn answer<Q: Question>(
+        &self,
+        asked: &Incoming,
+        make: impl FnOnce(Q) -> Result<Result<Q::Answer, Denied>, ChargingError>,
+    ) -> Result<(), ChargingError> {
+        let connection = lock(&self.0.connections).get(&asked.channel()).cloned();
+        let connection =
+            connection.ok_or_else(|| ChargingError::unexpected("a question", "of a stranger"))?;
+        let question = self.0.agent.drive(&connection, asked, questions::read_question::<Q>(asked, now()))?;
+        let given = match make(question) {
+            Ok(given) => given,
+            // Whoever asks is told that nothing comes of it, and why is in the log.
+            Err(error) => {
+                tracing::warn!(%error, cause = ?std::error::Error::source(&error).map(ToString::to_string), "operator.question");
+                Err(Denial::LedgerRefused.into())
+            }
+        };
+        let message = questions::answer::<Q>(asked, &given, new_id())?;
+        Ok(self.0.agent.send(&connection, &message)?)
+    }
+
+    fn register(
+        &self,
+        asked: &Incoming,
+        registration: StationRegistration,
+    ) -> Result<Result<StationCredential, Denied>, ChargingError> {
+        let StationRegistration { claims, key } = registration;
+        let party = self.0.office.party();
+        let known = self.0.office.with(|gateway, _| gateway.station(&claims.evse).cloned());
+        let Some(known) = known.filter(|_| claims.operator == party) else {
+            return Ok(Err(Denial::UnknownStation.into()));
+        };
+        let key = VerifyingKey::from_jwk(&key)?;
+        // What its operator knows of it counts, not what it says of itself.
+        let claims = StationClaims {
+            zone: known.zone.clone(),
+            place: known.place.to_string(),
+            power: known.power,
+            ..claims
+        };
+        let mut stations = lock(&self.0.stations);
+        let index = match stations.get(&claims.evse) {
+            // Another key for a station that has one: somebody has to look.
+            Some(before) if before.key != key || before.revoked.is_some() => {
+                return Ok(Err(Denied {
+                    denial: Denial::UnknownStation,
+                    reason: format!(
+                        "station {} has a credential for another key, or was revoked",
+                        claims.evse
+                    ),
+                }));
+            }
+            Some(before) => before.index,
+            None => {
+                let mut status = lock(&self.0.status);
+                let index = status.next;
+                status.next += 1;
+                index
+            }
+        };
+        let at = now();
+        let claims_json = serde_json::to_value(&claims)
+            .map_err(|error| ChargingError::unexpected("a station's claims", error))?;
+        let issued = IssueSdJwt {
+            issuer: self.0.did.to_string(),
+            key_id: None,
+            vct: STATION_VCT.to_owned(),
+            issued_at: at,
+            not_before: None,
+            expires_at: at.checked_add(CREDENTIAL_FOR).unwrap_or(at),
+            holder: key,
+            status: Some(StatusReference { uri: lock(&self.0.status_uri).clone(), index }),
+            claims: claims_json.as_object().cloned().unwrap_or_default(),
+            disclosable: BTreeSet::new(),
+            decoys: 0,
+        };
+        let sd_jwt = issued.sign(&self.0.issuing, &mut OsRng)?;
+        lock(&self.0.stations_by_channel).insert(asked.channel(), claims.evse.clone());
+        let evse = claims.evse.clone();
+        stations.insert(evse, RegisteredStation { claims, key, index, revoked: None });
+        Ok(Ok(StationCredential { sd_jwt }))
+    }
+
+    /// The station that asks, if it is one of ours that was not revoked.
+    fn asking(&self, asked: &Incoming) -> Result<EvseId, Denied> {
+        let evse = lock(&self.0.stations_by_channel).get(&asked.channel()).cloned();
+        let evse = evse.ok_or(Denial::UnknownStation)?;
+        let stations = lock(&self.0.stations);
+        match stations.get(&evse) {
+            Some(station) if station.revoked.is_none() => Ok(evse),
+            _ => Err(Denial::UnknownStation.into()),
+        }
+    }
+
+    fn quote(
+        &self,
+        asked: &Incoming,
+        request: QuoteRequest,
+    ) -> Result<Result<eroam_domain::charge::Quote, Denied>, ChargingError> {
+        match self.asking(asked) {
+            Ok(evse) if evse == request.evse => {}
+            Ok(_) => return Ok(Err(Denial::UnknownStation.into())),
+            Err(denied) => return Ok(Err(denied)),
+        }
+        let QuoteRequest { session, evse, emsp, voucher, limits, at, clock } = request;
+        let unknown = UnknownDriverRequest {
+            session: session.clone(),
+            evse,
+            emsp,
+            voucher,
+            energy_wanted: limits.energy_max,
+            energy_max: limits.energy_max,
+            leaves_at: limits.leaves_at,
+            at,
+            clock,
+        };
+        self.0.office.act(|gateway, ledger| gateway.request_unknown(ledger, &unknown))?;
+        Ok(match self.taken(&session)? {
+            Answer::Quote(quote) => Ok(quote),
+            Answer::Denied(denial) => Err(denial.into()),
+            Answer::Enabled(_) => Err(Denial::LedgerRefused.into()),
+        })
+    }
+
+    fn reserve(
+        &self,
+        asked: &Incoming,
+        request: ReserveRequest,
+    ) -> Result<Result<Enabled, Denied>, ChargingError> {
+        if let Err(denied) = self.asking(asked) {
+            return Ok(Err(denied));
+        }
+        let ReserveRequest { session, shown, spent } = request;
+        let ShownContract { emsp, tier, zones } = shown;
+        // The station checked the proof; its evidence is checked again by sample, and in every dispute.
+        let proven = ProvenContract::after_verification(emsp, tier, zones);
+        let at = now();
+        let network = self.0.office.network();
+        self.0.office.act(|gateway, ledger| gateway.proven(ledger, &session, &proven, at))?;
+        if let Answer::Denied(denial) = self.taken(&session)? {
+            return Ok(Err(denial.into()));
+        }
+        self.0
+            .office
+            .act(|gateway, ledger| gateway.accept_with_voucher(ledger, network, &session, &spent, at))?;
+        self.0.office.flush()?;
+        Ok(match self.taken(&session)? {
+            Answer::Enabled(enabled) => Ok(enabled),
+            Answer::Denied(denial) => Err(denial.into()),
+            Answer::Quote(_) => Err(Denial::LedgerRefused.into()),
+        })
+    }
+
+    fn account(
+        &self,
+        asked: &Incoming,
+        accounting: Accounting,
+    ) -> Result<Result<Received, Denied>, ChargingError> {
+        let evse = match self.asking(asked) {
+            Ok(evse) => evse,
+            Err(denied) => return Ok(Err(denied)),
+        };
+        let at = now();
+        let evidence =
+            serde_json::to_vec(&accounting).map_err(|error| ChargingError::unexpected("evidence", error))?;
+        let session = accounting.session.clone();
+        // What the meter signed counts, and nothing else that the station says.
+        let key: MeterPublicKey = {
+            let stations = lock(&self.0.stations);
+            let station = stations.get(&evse).ok_or(Denial::UnknownStation)?;
+            station
+                .claims
+                .meter_key
+                .parse()
+                .map_err(|error| ChargingError::unexpected("the meter's key", error))?
+        };
+        let metered = match MeteredSession::read(&accounting.readings, &key) {
+            Ok(metered) => metered,
+            Err(fault) => {
+                let reason = format!("the meter's readings do not hold: {fault}");
+                return Ok(Err(Denied { denial: Denial::LedgerRefused, reason }));
+            }
+        };
+        let consumption = Consumption {
+            start: metered.start(),
+            end: metered.end(),
+            clock: accounting.clock,
+            periods: metering::periods(&metered),
+            energy: metered.energy(),
+            readings: metering::digest(&accounting.readings),
+        };
+        self.0.office.act(|gateway, ledger| {
+            if let Err(error) = gateway.keep_evidence(&session, &evidence, at)? {
+                tracing::warn!(%session, %error, "operator.evidence");
+            }
+            gateway.consumed(ledger, &session, consumption)
+        })?;
+        self.0.office.flush()?;
+        Ok(Ok(Received { at }))
+    }
+
+    fn taken(&self, session: &SessionId) -> Result<Answer, OfficeError> {
+        self.0.office.answer(session).ok_or_else(|| OfficeError::NoAnswer(session.clone()))
+    }
+
+    fn status_list(&self) -> Result<String, ChargingError> {
+        let at = now();
+        let lasts = DurationMs::from_millis(u64::try_from(STATUS_FOR.as_millis()).unwrap_or(u64::MAX));
+        let new = NewStatusList {
+            issuer: self.0.did.to_string(),
+            uri: lock(&self.0.status_uri).clone(),
+            issued_at: at,
+            expires_at: at.checked_add(lasts).unwrap_or(UnixMillis::EPOCH),
+            ttl: Some(STATUS_FOR),
+        };
+        Ok(lock(&self.0.status).list.sign(&new, &self.0.issuing)?)
+    }
+
+    /// Whose stations these are.
+    #[must_use]
+    pub fn party(&self) -> PartyId {
+        self.0.office.party()
+    }
+}
+
+async fn status(State(operator): State<Operator>) -> Response {
+    match operator.status_list() {
+        Ok(list) => ([("content-type", "application/statuslist+jwt")], list).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "operator.status");
+            (StatusCode::INTERNAL_SERVER_ERROR, Json("the status list cannot be made")).into_response()
+        }
+    }
+}

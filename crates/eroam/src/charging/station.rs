@@ -1,0 +1,466 @@
+//! A charging station among agents: it proves itself, has the driver proved, and charges.
+//!
+//! ```text
+//! invitation (QR code) ─► connection ─► shows its credential ─► request ─► quote from the operator
+//!   ─► asks for the contract's proof, bound to quote and voucher ─► verified on the ledger's newest list
+//!   ─► operator reserves the voucher ─► power ─► signed readings ─► driver: finished, operator: accounting
+//! ```
+//! One driver at a time; whoever connects meanwhile waits.
+//!
+//! Source: paper B, sections 4.5, 4.6 and 5.2.
+
+use super::ChargingError;
+use super::catalogue::Catalogue;
+use super::prices::Prices;
+use super::provider::{tier_of, zones_of};
+use super::proving::{self, STEP_WITHIN};
+use crate::agent::{Agent, new_id};
+use crate::clock::{in_time, now};
+use eroam_domain::cdr::{SessionId, session_digest};
+use eroam_domain::charge::Denial;
+use eroam_domain::codec::Digest;
+use eroam_domain::ids::PartyId;
+use eroam_domain::quantity::WattHours;
+use eroam_domain::time::{LocalClock, UnixMillis};
+use eroam_domain::visit::{
+    Accounting, ChargeLimits, Denied, Enabled, EndReason, Finished, QuoteRequest, ReserveRequest,
+    ShownContract, Started, StationClaims, VisitQuote, VisitRequest,
+};
+use eroam_domain::voucher::{PROOF_NONCE_BYTES, SpentVoucher, proof_nonce};
+use eroam_ledger::registry::DidRecord;
+use eroam_ledger::state::StateKey;
+use eroam_ssi::anoncreds::{
+    Freshness, FreshnessPolicy, Nonce, ObjectId, Presentation, ProofRequest, StatusList, verifier,
+};
+use eroam_ssi::didcomm::OsRng;
+use eroam_ssi::protocol::charging::{
+    CONTRACT, ContractDemand, PROTOCOL, Said, Visit, attributes, contract_request,
+};
+use eroam_ssi::protocol::did_exchange::{Connection, Responder};
+use eroam_ssi::protocol::out_of_band::Invitation;
+use eroam_ssi::protocol::present_proof::{ANONCREDS_PROOF, ANONCREDS_REQUEST};
+use eroam_ssi::protocol::questions::{STATION, StationRegistration};
+use eroam_ssi::sd_jwt::{HeldSdJwt, SigningKey, TrustedIssuer};
+use eroam_station::metering::PriceSoFar;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The format of a request for a station's credential.
+pub const SD_JWT_REQUEST: &str = "eroam/sd-jwt-request@v1.0";
+/// The format of a station's credential.
+pub const SD_JWT: &str = "dc+sd-jwt";
+/// A status list that was looked up so long ago still does.
+pub const LIST_AGE: Duration = Duration::from_secs(60);
+/// So long an invitation is good: it is printed on the post.
+const INVITED_FOR: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// So long a visit may take from request to end.
+const VISIT_WITHIN: Duration = Duration::from_secs(7 * 86_400);
+
+/// What a wallet wants to see of a station.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StationDemand {
+    /// The question's number.
+    pub nonce: String,
+    /// The type of credential.
+    pub vct: String,
+}
+
+/// What was charged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charged {
+    /// Why it ended.
+    pub reason: EndReason,
+    /// From when.
+    pub start: UnixMillis,
+    /// Until when.
+    pub end: UnixMillis,
+    /// Delivered.
+    pub energy: WattHours,
+    /// Lines of OCMF.
+    pub readings: String,
+}
+
+/// What is behind the agent: relay, meter and vehicle.
+pub trait Post: Send {
+    /// Charges until a limit, or until nobody wants more. `is_stopped` says whether the driver has had enough.
+    ///
+    /// # Errors
+    /// A sentence for the log; the driver is told that the station has a fault.
+    fn charge(
+        &mut self,
+        session: &SessionId,
+        limits: ChargeLimits,
+        enabled: &Enabled,
+        prices: &dyn PriceSoFar,
+        is_stopped: &mut dyn FnMut() -> bool,
+    ) -> Result<Charged, String>;
+}
+
+/// Who a contract has to be of, and how it is proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Zones and tier shown, not revoked.
+    Default,
+    /// As paper B: also the last day compared.
+    Paper,
+}
+
+impl Mode {
+    /// What a driver is asked today.
+    #[must_use]
+    pub fn demand(self) -> ContractDemand {
+        match self {
+            Self::Default => ContractDemand::Default,
+            Self::Paper => ContractDemand::NotExpired(LocalClock::UTC.at(now()).date),
+        }
+    }
+}
+
+/// A station.
+pub struct Station {
+    agent: Agent,
+    claims: StationClaims,
+    credential: HeldSdJwt,
+    operator: Connection,
+    catalogue: Catalogue,
+    mode: Mode,
+    invitation: Invitation,
+    invited: Responder,
+    next: AtomicU64,
+    post: Mutex<Box<dyn Post>>,
+    /// Whose definitions these are, as the ledger says.
+    issuers: Mutex<HashMap<ObjectId, PartyId>>,
+    stopped: AtomicBool,
+}
+
+/// What was asked, against which list, and what was shown.
+struct Proof {
+    request: ProofRequest,
+    list: Arc<StatusList>,
+    shown: Presentation,
+}
+
+/// How a visit went, for whoever counts.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// Charged and accounted for.
+    Charged {
+        /// The session.
+        session: SessionId,
+        /// How much.
+        energy: WattHours,
+    },
+    /// The driver was denied, in these words.
+    Denied(String),
+}
+
+impl Station {
+    /// Starts one: it connects with its operator and registers.
+    ///
+    /// # Errors
+    /// [`ChargingError`].
+    pub fn start(
+        claims: StationClaims,
+        operator: &Invitation,
+        operator_key: &TrustedIssuer,
+        catalogue: Catalogue,
+        mode: Mode,
+        post: Box<dyn Post>,
+        listen: SocketAddr,
+    ) -> Result<Self, ChargingError> {
+        let label = claims.evse.to_string();
+        let agent = Agent::start(&label, listen)?.speaking(PROTOCOL).speaking(STATION);
+        let operator = agent.connect(operator, STEP_WITHIN)?;
+        let key = SigningKey::generate(&mut OsRng);
+        let registration = StationRegistration { claims: claims.clone(), key: key.verifying_key().to_jwk() };
+        let given = proving::question(&agent, &operator, &registration)?;
+        let credential =
+            HeldSdJwt::receive(&given.sd_jwt, operator_key, key, now()).map_err(ChargingError::SdJwt)?;
+        let (invitation, invited) = agent.invite(in_time(INVITED_FOR))?;
+        Ok(Self {
+            agent,
+            claims,
+            credential,
+            operator,
+            catalogue,
+            mode,
+            invitation,
+            invited,
+            next: AtomicU64::new(1),
+            post: Mutex::new(post),
+            issuers: Mutex::default(),
+            stopped: AtomicBool::new(false),
+        })
+    }
+
+    /// What is on its post: whoever scans it can connect.
+    #[must_use]
+    pub const fn invitation(&self) -> &Invitation {
+        &self.invitation
+    }
+
+    /// The invitation as a URL, for a QR code.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.invitation.to_url(self.agent.endpoint())
+    }
+
+    /// What its credential says.
+    #[must_use]
+    pub const fn claims(&self) -> &StationClaims {
+        &self.claims
+    }
+
+    /// Ends [`Station::serve`].
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+    }
+
+    /// Serves drivers until it is stopped; tells how each visit went.
+    pub fn serve(&self, mut told: impl FnMut(Result<Outcome, ChargingError>)) {
+        while !self.stopped.load(Ordering::Acquire) {
+            let accepted = self.agent.accept(&self.invitation, &self.invited, Duration::from_millis(200));
+            if let Ok(connection) = accepted {
+                told(self.visit(&connection));
+            }
+        }
+    }
+
+    /// One driver.
+    ///
+    /// # Errors
+    /// [`ChargingError`]; the driver has been told as far as possible.
+    pub fn visit(&self, connection: &Connection) -> Result<Outcome, ChargingError> {
+        self.prove_ourselves(connection)?;
+        let came = self.agent.receive("request to charge", STEP_WITHIN, |incoming| {
+            incoming.channel() == connection.channel()
+                && incoming.message().kind().to_string() == format!("{PROTOCOL}/request")
+        })?;
+        let handled = Visit::asked(&came, now(), in_time(VISIT_WITHIN));
+        let (visit, request) = self.agent.drive(connection, &came, handled)?;
+        match self.charge(connection, &visit, &request) {
+            Ok(outcome) => Ok(outcome),
+            Err((visit, error)) => {
+                let denied = match &error {
+                    ChargingError::Denied(denied) => denied.clone(),
+                    ChargingError::Verify(_) => Denial::ProofRejected.into(),
+                    _ => Denied {
+                        denial: Denial::LedgerRefused,
+                        reason: "the station cannot go on at the moment, try another one".to_owned(),
+                    },
+                };
+                let reason = denied.reason.clone();
+                if let Ok((_, message)) = visit.say(&Said::Denied(denied), new_id(), now()) {
+                    let _ = self.agent.send(connection, &message);
+                }
+                match error {
+                    ChargingError::Denied(_) | ChargingError::Verify(_) => Ok(Outcome::Denied(reason)),
+                    error => Err(error),
+                }
+            }
+        }
+    }
+
+    /// Shows the station's credential to a driver who asks for it.
+    fn prove_ourselves(&self, connection: &Connection) -> Result<(), ChargingError> {
+        let asked = proving::asked_proof(&self.agent, connection, SD_JWT_REQUEST)?;
+        let demand: StationDemand = serde_json::from_slice(&asked.request)
+            .map_err(|error| ChargingError::unexpected("a request for the station's credential", error))?;
+        // Made for whoever has the key of this connection, so that nobody can pass it on as an own one.
+        let audience = connection.channel().theirs.to_multikey();
+        let shown = self.credential.present(&BTreeSet::new(), &audience, &demand.nonce, now());
+        let shown = shown.map_err(|error| ChargingError::unexpected("the station's credential", error))?;
+        asked.show(&self.agent, connection, SD_JWT, shown.into_bytes())
+    }
+
+    /// Whose contracts a definition is for, as the ledger says.
+    fn issuer(&self, definition: &ObjectId, request: &VisitRequest) -> Result<PartyId, ChargingError> {
+        if let Some(known) = self.issuers.lock().unwrap_or_else(PoisonError::into_inner).get(definition) {
+            return Ok(*known);
+        }
+        let did = request.definition.did;
+        let record: DidRecord = self.catalogue.entry(&StateKey::Did(did), &did.to_string())?;
+        let mut issuers = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
+        issuers.insert(definition.clone(), record.member);
+        Ok(record.member)
+    }
+
+    fn charge(
+        &self,
+        connection: &Connection,
+        visit: &Visit,
+        request: &VisitRequest,
+    ) -> Result<Outcome, (Visit, ChargingError)> {
+        let mut visit = visit.clone();
+        let done = self.go(connection, &mut visit, request);
+        done.map_err(|error| (visit, error))
+    }
+
+    fn say(&self, connection: &Connection, visit: &mut Visit, said: &Said) -> Result<(), ChargingError> {
+        let (next, message) = visit.say(said, new_id(), now())?;
+        self.agent.send(connection, &message)?;
+        *visit = next;
+        Ok(())
+    }
+
+    fn go(
+        &self,
+        connection: &Connection,
+        visit: &mut Visit,
+        request: &VisitRequest,
+    ) -> Result<Outcome, ChargingError> {
+        let definition = ObjectId::new(request.definition.to_string())?;
+        let registry = ObjectId::new(request.registry.to_string())?;
+        if self.issuer(&definition, request)? != request.emsp {
+            return Err(Denial::ProofRejected.into());
+        }
+        let session = self.new_session()?;
+        let quote = proving::question(
+            &self.agent,
+            &self.operator,
+            &QuoteRequest {
+                session: session.clone(),
+                evse: self.claims.evse.clone(),
+                emsp: request.emsp,
+                voucher: request.voucher,
+                limits: request.limits,
+                at: now(),
+                clock: LocalClock::UTC,
+            },
+        )?;
+        let prices = Prices::of(&self.catalogue, &quote)?;
+        let random = random_digest();
+        let ours = connection.channel().ours.to_multikey();
+        let digest = session_digest(self.claims.operator, &session);
+        let nonce = proof_nonce(&random.0, digest, &ours, quote.digest(), request.voucher);
+        self.say(connection, visit, &Said::Quote(VisitQuote { quote: quote.clone(), random }))?;
+        let contract = (&definition, &registry);
+        let proof = match self.proof(connection, contract, nonce, LIST_AGE)? {
+            Some(proof) => proof,
+            // The driver's list is newer: ours is looked up again, once.
+            None => self.proof(connection, contract, nonce, Duration::ZERO)?.ok_or(Denial::StaleProof)?,
+        };
+        let spent = self.accepted(connection, visit)?;
+        let shown = self.verify(request.emsp, contract, &proof)?;
+        let reserve = ReserveRequest { session: session.clone(), shown, spent };
+        let enabled = proving::question(&self.agent, &self.operator, &reserve)?;
+        let started = Started { at: now(), energy_max: enabled.energy_max, amount_max: enabled.amount_max };
+        self.say(connection, visit, &Said::Started(started))?;
+        let charged = {
+            let mut post = self.post.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut is_stopped = || self.is_stopped_by(connection, visit);
+            post.charge(&session, request.limits, &enabled, &prices, &mut is_stopped)
+        };
+        let charged = charged.map_err(|error| ChargingError::unexpected("the charge", error))?;
+        let energy = charged.energy;
+        let finished = Finished {
+            reason: charged.reason,
+            start: charged.start,
+            end: charged.end,
+            energy,
+            readings: charged.readings.clone(),
+        };
+        // Whether the driver still listens or not: what was delivered is accounted for.
+        let told = self.say(connection, visit, &Said::Finished(finished));
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap_or_default();
+        let accounting = Accounting {
+            session: session.clone(),
+            clock: LocalClock::UTC,
+            readings: charged.readings,
+            proof_request: text(proof.request.to_json()),
+            presentation: text(proof.shown.to_json()),
+        };
+        proving::question(&self.agent, &self.operator, &accounting)?;
+        if let Err(error) = told {
+            tracing::info!(%session, %error, "station.driver_gone");
+        }
+        Ok(Outcome::Charged { session, energy })
+    }
+
+    /// Asks for the contract's proof; `None` when the driver says that its list is newer than ours.
+    fn proof(
+        &self,
+        connection: &Connection,
+        (definition, registry): (&ObjectId, &ObjectId),
+        nonce: [u8; PROOF_NONCE_BYTES],
+        age: Duration,
+    ) -> Result<Option<Proof>, ChargingError> {
+        let list = self.catalogue.newest_list(registry, age)?;
+        let nonce = Nonce::from_bytes(nonce)?;
+        let request = contract_request(definition, self.mode.demand(), list.timestamp(), nonce)?;
+        let awaited = proving::ask_proof(&self.agent, connection, ANONCREDS_REQUEST, request.to_json())?;
+        match awaited.shown(&self.agent, connection, ANONCREDS_PROOF) {
+            Ok(shown) => Ok(Some(Proof { request, list, shown: Presentation::from_json(&shown)? })),
+            Err(ChargingError::Abandoned(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Verifies the proof with what the ledger says.
+    fn verify(
+        &self,
+        emsp: PartyId,
+        (definition, registry): (&ObjectId, &ObjectId),
+        proof: &Proof,
+    ) -> Result<ShownContract, ChargingError> {
+        let mut known = self.catalogue.known(definition, None, LIST_AGE)?;
+        known.add_registry(registry.clone(), self.catalogue.registry(registry)?);
+        known.add_status_list(Arc::clone(&proof.list));
+        let newest = Freshness::Exactly(proof.list.timestamp());
+        let policy = FreshnessPolicy::new().with(registry.clone(), newest);
+        let verified = verifier::verify(&proof.shown, &proof.request, &known, &policy)?;
+        let value = |name| verified.value(CONTRACT, name);
+        let tier = value(attributes::TIER).and_then(tier_of).ok_or(Denial::ProofRejected)?;
+        let zones = value(attributes::ZONES).and_then(zones_of).ok_or(Denial::ProofRejected)?;
+        if !zones.allow(&self.claims.zone) {
+            return Err(Denial::ZoneNotAllowed.into());
+        }
+        Ok(ShownContract { emsp, tier, zones })
+    }
+
+    /// Waits for the driver to agree.
+    fn accepted(&self, connection: &Connection, visit: &mut Visit) -> Result<SpentVoucher, ChargingError> {
+        let thread = visit.conversation().thread().clone();
+        let came = self.agent.receive_from(connection, Some(&thread), STEP_WITHIN)?;
+        let (next, said) = self.agent.drive(connection, &came, visit.hear(&came, now()))?;
+        *visit = next;
+        match said {
+            Said::Accept(spent) => Ok(spent),
+            _ => Err(Denial::QuoteRefused.into()),
+        }
+    }
+
+    /// Whether the driver wants it off.
+    fn is_stopped_by(&self, connection: &Connection, visit: &mut Visit) -> bool {
+        let thread = visit.conversation().thread().clone();
+        let Ok(came) = self.agent.receive_from(connection, Some(&thread), Duration::ZERO) else {
+            return false;
+        };
+        match visit.hear(&came, now()) {
+            Ok((next, said)) => {
+                *visit = next;
+                said == Said::Stop
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn new_session(&self) -> Result<SessionId, ChargingError> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        // The EVSE and the time make it unique at the operator, also after a restart.
+        let text = format!("{}-{:x}-{number}", self.claims.evse.normalised(), now().get());
+        SessionId::new(&text).map_err(|error| ChargingError::unexpected("a session's id", error))
+    }
+}
+
+fn random_digest() -> Digest {
+    use eroam_ssi::didcomm::RngCore as _;
+    let mut bytes = [0; 32];
+    OsRng.fill_bytes(&mut bytes);
+    Digest(bytes)
+}

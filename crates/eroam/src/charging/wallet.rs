@@ -1,0 +1,576 @@
+//! A driver's wallet among agents: it enrols, withdraws vouchers, scans a station and charges.
+//!
+//! ```text
+//! enrol(provider) ─► contract's credential, witness          withdraw ─► purse
+//! prepare ─► a proof that waits for its nonce, made while the driver parks
+//! charge(invitation): connect ─► the station proves itself ─► request ─► quote checked ─► consent
+//!                     ─► proof and voucher ─► power ─► stop or end ─► receipt
+//! ```
+//! What is decided is decided in `eroam_wallet`; here is what takes a socket and a clock.
+//!
+//! Source: paper B, sections 4.1, 4.2 and 5.2.
+
+use super::ChargingError;
+use super::catalogue::Catalogue;
+use super::operator::{STATION_VCT, station_issuer_key};
+use super::provider::{Registered, Registration, RegistrationForm, Rejected, contract_digest};
+use super::proving::{self, STEP_WITHIN};
+use super::station::{Mode, SD_JWT, SD_JWT_REQUEST, StationDemand};
+use crate::agent::{Agent, new_id};
+use crate::clock::{in_time, is_younger, now};
+use crate::tails_cache::TailsCache;
+use eroam_domain::codec::{Digest, SignatureBytes};
+use eroam_domain::ids::{ContractId, EroamDid, PartyId};
+use eroam_domain::money::Money;
+use eroam_domain::time::UnixMillis;
+use eroam_domain::visit::{ChargeLimits, Finished, Started, StationClaims};
+use eroam_domain::voucher::{Nullifier, SpentVoucher};
+use eroam_ledger::registry::DidRecord;
+use eroam_ledger::state::StateKey;
+use eroam_ssi::anoncreds::{
+    HeldCredential, LinkSecret, Nonce, ObjectId, Prepared, ProofRequest, Selection, WitnessState, holder,
+    prepared,
+};
+use eroam_ssi::did::VerificationKey;
+use eroam_ssi::didcomm::{OsRng, SigningKey};
+use eroam_ssi::protocol::charging::{PROTOCOL, Said, Visit, contract_request};
+use eroam_ssi::protocol::did_exchange::Connection;
+use eroam_ssi::protocol::out_of_band::Invitation;
+use eroam_ssi::protocol::present_proof::{ANONCREDS_PROOF, ANONCREDS_REQUEST};
+use eroam_ssi::protocol::questions::{CUSTOMER, Withdrawal};
+use eroam_ssi::sd_jwt::{Demand, PresentedSdJwt, TrustedIssuer, VerifiedStatusList, WithoutStatus};
+use eroam_wallet::consent::Consent;
+use eroam_wallet::purse::Purse;
+use eroam_wallet::visit::{ContractKind, Offer, plan};
+use std::collections::{BTreeMap, HashMap};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// So old a status list may be when a proof is prepared.
+const LIST_AGE: Duration = Duration::from_secs(60);
+/// So long an answer to a nonce of ours is good.
+const STATION_PROOF_FOR: Duration = Duration::from_secs(60);
+/// So long a visit may take.
+const VISIT_WITHIN: Duration = Duration::from_secs(7 * 86_400);
+/// How long a charge is waited for at a time.
+const CHARGE_WITHIN: Duration = Duration::from_secs(86_400);
+
+/// A contract in the wallet.
+pub struct Contract {
+    /// Its number.
+    pub id: ContractId,
+    /// What a station is told of it.
+    pub kind: ContractKind,
+    credential: HeldCredential,
+    witness: WitnessState,
+    /// The connection to the provider.
+    provider: Connection,
+    /// The vouchers.
+    pub purse: Purse,
+}
+
+/// What the wallet has of stations' operators.
+#[derive(Default)]
+struct Operators {
+    issuers: HashMap<String, (TrustedIssuer, PartyId)>,
+    lists: HashMap<String, (VerifiedStatusList, UnixMillis)>,
+}
+
+/// What a driver has after a charge.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// The station.
+    pub station: StationClaims,
+    /// The provider.
+    pub emsp: PartyId,
+    /// What was agreed to.
+    pub spent: SpentVoucher,
+    /// Since when power was on.
+    pub started: Started,
+    /// How it ended.
+    pub finished: Finished,
+}
+
+/// How long the steps of a charge took.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timings {
+    /// From scanning to the connection.
+    pub connect: Duration,
+    /// The station's proof.
+    pub station_proof: Duration,
+    /// From scanning to power.
+    pub scan_to_power: Duration,
+}
+
+/// A wallet.
+pub struct Wallet {
+    agent: Agent,
+    catalogue: Arc<Catalogue>,
+    tails: Arc<TailsCache>,
+    mode: Mode,
+    link_secret: LinkSecret,
+    signing: SigningKey,
+    /// The contracts, by number.
+    pub contracts: BTreeMap<ContractId, Contract>,
+    operators: Mutex<Operators>,
+    http: ureq::Agent,
+    prepared: Option<(ContractId, Prepared)>,
+}
+
+impl Wallet {
+    /// A new wallet.
+    ///
+    /// # Errors
+    /// [`ChargingError`].
+    pub fn new(catalogue: Arc<Catalogue>, tails: Arc<TailsCache>, mode: Mode) -> Result<Self, ChargingError> {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let agent = Agent::start("wallet", any)?.speaking(PROTOCOL).speaking(CUSTOMER);
+        let http = ureq::Agent::new_with_config(
+            ureq::Agent::config_builder()
+                .timeout_global(Some(STEP_WITHIN))
+                .max_redirects(0)
+                .http_status_as_error(false)
+                .build(),
+        );
+        Ok(Self {
+            agent,
+            catalogue,
+            tails,
+            mode,
+            link_secret: LinkSecret::random()?,
+            signing: SigningKey::generate(&mut OsRng),
+            contracts: BTreeMap::new(),
+            operators: Mutex::default(),
+            http,
+            prepared: None,
+        })
+    }
+
+    fn text(&self, mut answer: ureq::http::Response<ureq::Body>) -> Result<(u16, String), ChargingError> {
+        let text = answer.body_mut().with_config().limit(1 << 20).read_to_string();
+        let text = text.map_err(|error| ChargingError::unexpected("an answer", error))?;
+        Ok((answer.status().as_u16(), text))
+    }
+
+    /// Enrols with the provider at `url`: fills its form, signs the terms, connects and takes the credential.
+    ///
+    /// # Errors
+    /// [`ChargingError`]; what the provider finds wrong with the fields is in its words.
+    pub fn enrol(
+        &mut self,
+        url: &str,
+        fields: &BTreeMap<String, String>,
+    ) -> Result<ContractId, ChargingError> {
+        let get = |error: ureq::Error| ChargingError::unexpected("the provider's form", error);
+        let (_, text) = self.text(self.http.get(format!("{url}/enrol/form")).call().map_err(get)?)?;
+        let form: RegistrationForm = serde_json::from_str(&text)
+            .map_err(|error| ChargingError::unexpected("the provider's form", error))?;
+        let digest = contract_digest(&form, fields, None);
+        let registration = Registration {
+            fields: fields.clone(),
+            signer: self.signing.verification_key().to_did_key().to_string(),
+            signature: SignatureBytes(self.signing.sign(&digest.0)),
+            attached: None,
+        };
+        let body = serde_json::to_vec(&registration)
+            .map_err(|error| ChargingError::unexpected("the registration", error))?;
+        let sent = self
+            .http
+            .post(format!("{url}{}", form.endpoint))
+            .header("Content-Type", "application/json")
+            .send(&body[..])
+            .map_err(|error| ChargingError::unexpected("the registration", error))?;
+        let (status, text) = self.text(sent)?;
+        if status != 200 {
+            let reasons = serde_json::from_str::<Rejected>(&text).map(|rejected| rejected.reasons);
+            let reasons = reasons.unwrap_or_default().into_iter();
+            let reasons: Vec<String> = reasons.map(|(name, reason)| format!("{name} {reason}")).collect();
+            return Err(ChargingError::unexpected("the registration", reasons.join("; ")));
+        }
+        let registered: Registered = serde_json::from_str(&text)
+            .map_err(|error| ChargingError::unexpected("the provider's answer", error))?;
+        let provider_key = VerificationKey::from_did_key(&registered.signer);
+        let countersigned = provider_key.is_ok_and(|key| key.verifies(&digest.0, &registered.signature.0));
+        if !countersigned {
+            return Err(ChargingError::unexpected("the contract", "the provider did not sign it"));
+        }
+        let invitation = Invitation::from_url(&registered.invitation)?;
+        let connection = self.agent.connect(&invitation, STEP_WITHIN)?;
+        self.take_contract(registered.contract, form.provider, connection)?;
+        Ok(registered.contract)
+    }
+
+    fn take_contract(
+        &mut self,
+        id: ContractId,
+        emsp: PartyId,
+        provider: Connection,
+    ) -> Result<(), ChargingError> {
+        let offered = proving::offered(&self.agent, &provider)?;
+        let cred_def_id = offered.offer.cred_def_id().clone();
+        let definition = self.catalogue.definition(&cred_def_id)?;
+        // Only the provider's own contracts, as the ledger says who it is.
+        let did: EroamDid = definition
+            .issuer_id()
+            .as_str()
+            .parse()
+            .map_err(|error| ChargingError::unexpected("the issuer of the contract", error))?;
+        let record: DidRecord = self.catalogue.entry(&StateKey::Did(did), &did.to_string())?;
+        if record.member != emsp {
+            return Err(ChargingError::unexpected("the issuer of the contract", record.member));
+        }
+        let (request, pending) =
+            holder::request(&offered.offer, &cred_def_id, &definition, &self.link_secret)?;
+        let values = offered.values.clone();
+        let (credential, issued) = offered.request(&self.agent, &provider, &request)?;
+        let registry_id = credential.registry_id().cloned();
+        let registry_id =
+            registry_id.ok_or_else(|| ChargingError::unexpected("the contract", "it cannot be revoked"))?;
+        let registry = self.catalogue.registry(&registry_id)?;
+        let values = eroam_ssi::anoncreds::AttributeValues::new(
+            values.iter().map(|(name, value)| (name.as_str(), value.as_str())),
+        )?;
+        let credential =
+            pending.accept(credential, &self.link_secret, &definition, Some(&registry), &values)?;
+        let index = credential.revocation_index();
+        let index = index.ok_or_else(|| ChargingError::unexpected("the contract", "it has no place"))?;
+        let tails = self.tails.tails(&registry)?;
+        let list = self.catalogue.newest_list(&registry_id, LIST_AGE)?;
+        let witness = WitnessState::create(&registry, index, &list, &tails)?;
+        issued.accept(&self.agent, &provider)?;
+        let parse = |error| ChargingError::unexpected("the contract's objects", error);
+        let kind = ContractKind {
+            emsp,
+            definition: cred_def_id.as_str().parse().map_err(parse)?,
+            registry: registry_id.as_str().parse().map_err(parse)?,
+        };
+        let purse = Purse::new();
+        self.contracts.insert(id, Contract { id, kind, credential, witness, provider, purse });
+        Ok(())
+    }
+
+    fn contract(&mut self, id: &ContractId) -> Result<&mut Contract, ChargingError> {
+        let missing = || ChargingError::unexpected("the contract", id);
+        self.contracts.get_mut(id).ok_or_else(missing)
+    }
+
+    /// Withdraws vouchers, valid from a UTC day on. What was asked for before and did not come is asked for again.
+    ///
+    /// # Errors
+    /// [`ChargingError`], among them the provider's denial.
+    pub fn withdraw(&mut self, id: &ContractId, count: usize, day: i64) -> Result<usize, ChargingError> {
+        let network = self.catalogue.network();
+        let contract = self.contract(id)?;
+        let waiting: Vec<_> = contract.purse.under_way().collect();
+        let keys = if waiting.is_empty() { contract.purse.withdraw(count, &mut OsRng)? } else { waiting };
+        let (provider, emsp) = (contract.provider.clone(), contract.kind.emsp);
+        let given = proving::question(&self.agent, &provider, &Withdrawal { day, keys })?;
+        let catalogue = Arc::clone(&self.catalogue);
+        let contract = self.contract(id)?;
+        for signed in &given {
+            let key = catalogue.voucher_key(emsp, signed.voucher.key)?;
+            contract.purse.deposit(*signed, network, emsp, &key, now())?;
+        }
+        Ok(given.len())
+    }
+
+    /// Withdraws vouchers if none pays `amount` now.
+    ///
+    /// # Errors
+    /// [`ChargingError`].
+    pub fn renew(&mut self, id: &ContractId, amount: Money, count: usize) -> Result<(), ChargingError> {
+        let at = now();
+        let purse = &mut self.contract(id)?.purse;
+        purse.forget_over(at);
+        if purse.choose(at, amount.micros).is_none() {
+            self.withdraw(id, count, at.utc_day())?;
+        }
+        Ok(())
+    }
+
+    /// The request that any station will make of this contract, with whatever nonce.
+    fn expected_request(&self, id: &ContractId, age: Duration) -> Result<ProofRequest, ChargingError> {
+        let missing = || ChargingError::unexpected("the contract", id);
+        let contract = self.contracts.get(id).ok_or_else(missing)?;
+        let registry = ObjectId::new(contract.kind.registry.to_string())?;
+        let newest = self.catalogue.newest_list(&registry, age)?.timestamp();
+        let nonce = Nonce::from_bytes([0; 10])?;
+        Ok(contract_request(contract.credential.cred_def_id(), self.mode.demand(), newest, nonce)?)
+    }
+
+    /// Prepares the next proof of a contract, before a station is known.
+    ///
+    /// # Errors
+    /// [`ChargingError`], among them that the contract was revoked.
+    pub fn prepare(&mut self, id: &ContractId) -> Result<(), ChargingError> {
+        let request = self.expected_request(id, LIST_AGE)?;
+        let made = self.make(id, &request, LIST_AGE)?;
+        self.prepared = Some((*id, made));
+        Ok(())
+    }
+
+    /// Makes a proof for a request, against the newest list that is known since `age`.
+    fn make(
+        &mut self,
+        id: &ContractId,
+        request: &ProofRequest,
+        age: Duration,
+    ) -> Result<Prepared, ChargingError> {
+        let Self { contracts, link_secret, catalogue, tails, .. } = self;
+        let missing = || ChargingError::unexpected("the contract", id);
+        let contract = contracts.get_mut(id).ok_or_else(missing)?;
+        let registry_id = ObjectId::new(contract.kind.registry.to_string())?;
+        let list = catalogue.newest_list(&registry_id, age)?;
+        if list.timestamp() != contract.witness.timestamp() {
+            let registry = catalogue.registry(&registry_id)?;
+            contract.witness.move_to(&list, &registry, &tails.tails(&registry)?)?;
+        }
+        let known = catalogue.known(contract.credential.cred_def_id(), Some(&registry_id), age)?;
+        let selection =
+            Selection::choose(request, [(&contract.credential, Some(&contract.witness))], &known)?;
+        Ok(prepared::prepare(request, &selection, link_secret, &known)?)
+    }
+
+    /// Charges at the station of an invitation, up to `allowed`. `agrees` sees what is disclosed and what it costs.
+    ///
+    /// # Errors
+    /// [`ChargingError`], with a sentence for the driver.
+    pub fn charge(
+        &mut self,
+        id: &ContractId,
+        invitation: &Invitation,
+        limits: ChargeLimits,
+        allowed: Money,
+        agrees: &mut dyn FnMut(&Consent) -> bool,
+        timings: &mut Timings,
+    ) -> Result<Receipt, ChargingError> {
+        let scanned = Instant::now();
+        let connection = self.agent.connect(invitation, STEP_WITHIN)?;
+        timings.connect = scanned.elapsed();
+        let station = self.check_station(&connection)?;
+        timings.station_proof = scanned.elapsed() - timings.connect;
+        let contract = self.contract(id)?;
+        let kind = contract.kind.clone();
+        let planned = plan(station.clone(), &kind, &contract.purse, limits, allowed, now())?;
+        let deadline = in_time(VISIT_WITHIN);
+        let (visit, message) =
+            Visit::ask(connection.channel(), planned.request().clone(), new_id(), deadline)?;
+        self.agent.send(&connection, &message)?;
+        let (visit, said) = self.hear(&connection, &visit, STEP_WITHIN)?;
+        let Said::Quote(offered) = said else { return Err(refused(said)) };
+        let theirs = connection.channel().theirs.to_multikey();
+        let offer = match planned.check(offered, &theirs, now()) {
+            Ok(offer) => offer,
+            Err(error) => {
+                self.withdraw_from(&connection, &visit);
+                return Err(error.into());
+            }
+        };
+        if let Err(error) = self.prove(&connection, id, &offer, agrees) {
+            self.withdraw_from(&connection, &visit);
+            return Err(error);
+        }
+        let spent = offer.agree(&mut self.contract(id)?.purse, now())?;
+        let (visit, message) = visit.say(&Said::Accept(spent), new_id(), now())?;
+        self.agent.send(&connection, &message)?;
+        let (visit, said) = self.hear(&connection, &visit, STEP_WITHIN)?;
+        let Said::Started(started) = said else { return Err(refused(said)) };
+        timings.scan_to_power = scanned.elapsed();
+        let mut visit = visit;
+        let finished = loop {
+            let (next, said) = self.hear(&connection, &visit, CHARGE_WITHIN)?;
+            visit = next;
+            match said {
+                Said::Finished(finished) => break finished,
+                Said::Progress(_) => {}
+                other => return Err(refused(other)),
+            }
+        };
+        Ok(Receipt { station, emsp: kind.emsp, spent, started, finished })
+    }
+
+    /// Has the station prove that its operator vouches for it, and that it was not revoked.
+    fn check_station(&self, connection: &Connection) -> Result<StationClaims, ChargingError> {
+        let nonce = Nonce::random()?.as_decimal().to_owned();
+        let demand = StationDemand { nonce: nonce.clone(), vct: STATION_VCT.to_owned() };
+        let asked = serde_json::to_vec(&demand)
+            .map_err(|error| ChargingError::unexpected("a request for the station's credential", error))?;
+        let awaited = proving::ask_proof(&self.agent, connection, SD_JWT_REQUEST, asked)?;
+        let shown = awaited.shown(&self.agent, connection, SD_JWT)?;
+        let shown = String::from_utf8(shown)
+            .map_err(|error| ChargingError::unexpected("the station's credential", error))?;
+        let presented = PresentedSdJwt::parse(&shown).map_err(ChargingError::Station)?;
+        let (issuer, operator) = self.operator(presented.claimed_issuer())?;
+        let status = presented.claimed_status().map(|status| status.uri.clone());
+        let lists: Vec<_> =
+            status.map(|uri| self.status_list(&uri, &issuer)).transpose()?.into_iter().collect();
+        let audience = connection.channel().ours.to_multikey();
+        let demand = Demand {
+            vct: STATION_VCT,
+            audience: &audience,
+            nonce: &nonce,
+            fresh_for: STATION_PROOF_FOR,
+            status_lists: &lists,
+            without_status: WithoutStatus::Refused,
+        };
+        let verified = presented.verify(&issuer, &demand, now()).map_err(ChargingError::Station)?;
+        let claims = serde_json::Value::Object(verified.claims().clone());
+        let claims: StationClaims = serde_json::from_value(claims)
+            .map_err(|error| ChargingError::unexpected("the station's credential", error))?;
+        if claims.operator != operator {
+            return Err(ChargingError::unexpected("the station's operator", claims.operator));
+        }
+        Ok(claims)
+    }
+
+    /// The key with which an operator's stations are vouched for, as the ledger says.
+    fn operator(&self, did: &str) -> Result<(TrustedIssuer, PartyId), ChargingError> {
+        let known = self.operators.lock().unwrap_or_else(PoisonError::into_inner).issuers.get(did).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let parsed: EroamDid =
+            did.parse().map_err(|error| ChargingError::unexpected("the station's operator", error))?;
+        let record: DidRecord = self.catalogue.entry(&StateKey::Did(parsed), did)?;
+        let issuer = station_issuer_key(&record.document.services)
+            .and_then(|key| TrustedIssuer::new(did, key))
+            .ok_or_else(|| {
+                ChargingError::unexpected("the station's operator", "it vouches for no stations")
+            })?;
+        let found = (issuer, record.member);
+        let mut operators = self.operators.lock().unwrap_or_else(PoisonError::into_inner);
+        operators.issuers.insert(did.to_owned(), found.clone());
+        Ok(found)
+    }
+
+    /// An operator's list of revoked stations.
+    fn status_list(&self, uri: &str, issuer: &TrustedIssuer) -> Result<VerifiedStatusList, ChargingError> {
+        {
+            let operators = self.operators.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some((list, at)) = operators.lists.get(uri)
+                && is_younger(*at, LIST_AGE)
+            {
+                return Ok(list.clone());
+            }
+        }
+        let sent = self.http.get(uri).call();
+        let sent = sent.map_err(|error| ChargingError::unexpected("the list of revoked stations", error))?;
+        let (status, text) = self.text(sent)?;
+        if status != 200 {
+            return Err(ChargingError::unexpected("the list of revoked stations", status));
+        }
+        let list = VerifiedStatusList::verify(&text, issuer, uri, UnixMillis::EPOCH, now())?;
+        let mut operators = self.operators.lock().unwrap_or_else(PoisonError::into_inner);
+        operators.lists.insert(uri.to_owned(), (list.clone(), now()));
+        Ok(list)
+    }
+
+    /// Answers the station's request for a proof, once the driver agrees.
+    fn prove(
+        &mut self,
+        connection: &Connection,
+        id: &ContractId,
+        offer: &Offer,
+        agrees: &mut dyn FnMut(&Consent) -> bool,
+    ) -> Result<(), ChargingError> {
+        let mut again = false;
+        loop {
+            let asked = proving::asked_proof(&self.agent, connection, ANONCREDS_REQUEST)?;
+            let request = ProofRequest::from_json(&asked.request)?;
+            // What everybody asks of this contract, bound to this offer: anything else is a trap.
+            let expected = self.expected_request(id, LIST_AGE)?.with_nonce(Nonce::from_bytes(offer.nonce())?);
+            if *request.nonce() != *expected.nonce() || !is_the_same_but_for_lists(&request, &expected) {
+                asked.decline(&self.agent, connection, "this is not what a station may ask")?;
+                return Err(ChargingError::unexpected("the station's request", "it asks for something else"));
+            }
+            if !again {
+                let missing = || ChargingError::unexpected("the contract", id);
+                let contract = self.contracts.get(id).ok_or_else(missing)?;
+                if !agrees(&Consent::of(offer, &request, &contract.credential)) {
+                    asked.decline(&self.agent, connection, "the driver does not agree")?;
+                    return Err(eroam_domain::charge::Denial::QuoteRefused.into());
+                }
+            }
+            let ready = self.prepared.take().filter(|(of, ready)| of == id && ready.fits(&request));
+            let ready = match ready {
+                Some((_, ready)) => Some(ready),
+                None => self.answer_to(id, &request)?,
+            };
+            match ready {
+                Some(ready) => {
+                    let shown = ready.answer(&request)?;
+                    return asked.show(&self.agent, connection, ANONCREDS_PROOF, shown.to_json());
+                }
+                None if !again => {
+                    asked.decline(&self.agent, connection, "the provider has a newer list")?;
+                    again = true;
+                }
+                None => {
+                    asked.decline(&self.agent, connection, "the provider has a newer list")?;
+                    return Err(eroam_domain::charge::Denial::StaleProof.into());
+                }
+            }
+        }
+    }
+
+    /// Makes a proof for a request now; `None` when the station asks for an older list than the newest.
+    fn answer_to(
+        &mut self,
+        id: &ContractId,
+        request: &ProofRequest,
+    ) -> Result<Option<Prepared>, ChargingError> {
+        for age in [LIST_AGE, Duration::ZERO] {
+            let newest = self.expected_request(id, age)?;
+            if newest.non_revoked() == request.non_revoked() {
+                return Ok(Some(self.make(id, request, LIST_AGE)?));
+            }
+        }
+        Ok(None)
+    }
+
+    fn hear(
+        &self,
+        connection: &Connection,
+        visit: &Visit,
+        within: Duration,
+    ) -> Result<(Visit, Said), ChargingError> {
+        let thread = visit.conversation().thread().clone();
+        let came = self.agent.receive_from(connection, Some(&thread), within)?;
+        Ok(self.agent.drive(connection, &came, visit.hear(&came, now()))?)
+    }
+
+    fn withdraw_from(&self, connection: &Connection, visit: &Visit) {
+        if let Ok((_, message)) = visit.say(&Said::Withdrawn, new_id(), now()) {
+            let _ = self.agent.send(connection, &message);
+        }
+    }
+
+    /// The ledger's proof of what became of a voucher, as `eroam verify` reads it.
+    ///
+    /// # Errors
+    /// [`ChargingError`].
+    pub fn voucher_proof(&self, emsp: PartyId, nullifier: Nullifier) -> Result<String, ChargingError> {
+        Ok(self.catalogue.proof(&StateKey::Voucher(emsp, nullifier), &nullifier.to_string())?)
+    }
+
+    /// The network that this wallet is of.
+    #[must_use]
+    pub fn network(&self) -> Digest {
+        self.catalogue.network()
+    }
+}
+
+/// Whether two requests ask for the same, apart from which list it is proved against.
+fn is_the_same_but_for_lists(one: &ProofRequest, other: &ProofRequest) -> bool {
+    one.attributes() == other.attributes()
+        && one.predicates() == other.predicates()
+        && one.non_revoked().is_some() == other.non_revoked().is_some()
+}
+
+fn refused(said: Said) -> ChargingError {
+    match said {
+        Said::Denied(denied) => ChargingError::Denied(denied),
+        other => ChargingError::unexpected("the station's answer", other.name()),
+    }
+}

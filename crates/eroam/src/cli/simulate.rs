@@ -1,0 +1,81 @@
+//! `eroam simulate`: paper B's experiment.
+
+use clap::ValueEnum;
+use eroam::charging::station::Mode;
+use eroam::consortium::Seed;
+use eroam::simulate::{self, Setup};
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What drivers prove.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ModeArg {
+    /// Zones and tier shown, not revoked; stations show a signed credential
+    Default,
+    /// As the paper has it: the last day is compared, too
+    Paper,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct SimulateArgs {
+    /// Drivers, each with a wallet
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    drivers: u32,
+    /// Home utilities
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=99))]
+    emsps: u32,
+    /// Operators
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=99))]
+    cpos: u32,
+    /// Stations
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    stations: u32,
+    /// Charging events
+    #[arg(long, value_name = "N", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    events: u32,
+    /// Keys, ids, vehicles and the order of events follow from it
+    #[arg(long, default_value_t = super::SEED)]
+    seed: u64,
+    /// What drivers prove
+    #[arg(long, value_enum, default_value_t = ModeArg::Default)]
+    mode: ModeArg,
+    /// Keep the organisations' records here: a new directory; in memory otherwise
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Take the issuers' keys from definition.json, secret.json and key_correctness.json in this directory instead of
+    /// making them: for trying things out
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
+    issuer_keys: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
+    let many = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
+    let setup = Setup {
+        drivers: many(args.drivers),
+        emsps: many(args.emsps),
+        cpos: many(args.cpos),
+        stations: many(args.stations),
+        events: many(args.events),
+        seed: Seed(args.seed),
+        mode: match args.mode {
+            ModeArg::Default => Mode::Default,
+            ModeArg::Paper => Mode::Paper,
+        },
+        issuer_keys: args.issuer_keys.clone(),
+        data: args.data.clone(),
+    };
+    let talks = std::io::stderr().is_terminal();
+    let mut say = |text: &str| {
+        if talks {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    };
+    let simulated = simulate::run(&setup, &mut say)?;
+    let text = if args.json { serde_json::to_string_pretty(&simulated)? } else { simulated.to_string() };
+    super::print_line(&text)?;
+    Ok(if simulated.failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

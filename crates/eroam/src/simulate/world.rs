@@ -1,0 +1,618 @@
+//! Everybody who takes part: made from a seed, started, and stopped at the end.
+
+use super::Setup;
+use crate::charging::ChargingError;
+use crate::charging::catalogue::Catalogue;
+use crate::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace};
+use crate::charging::offices::{Directory, Office, OfficeError};
+use crate::charging::operator::{Operator, station_issuer_service};
+use crate::charging::post::SimulatedPost;
+use crate::charging::provider::{CONTRACT_ATTRIBUTES, CONTRACT_SCHEMA, Provider};
+use crate::charging::station::{Outcome, Station};
+use crate::charging::wallet::{Receipt, Timings, Wallet};
+use crate::clock::now;
+use crate::consortium::Seed;
+use crate::consortium::founders::{self, currency};
+use crate::ledger::{Ledger, LedgerSetup, OpenLedgerError};
+use crate::registry::{self, Publisher, REGISTRY_LANE};
+use crate::server::{STOP_WITHIN, ServeError, Server};
+use crate::tails_cache::TailsCache;
+use ed25519_dalek::SigningKey;
+use eroam_chain::client::Client;
+use eroam_domain::agreement::{Limits, PriceRule, RoamingAgreement, Shares, Terms, VatTreatment, WINDOW_MAX};
+use eroam_domain::cdr::GridZone;
+use eroam_domain::codec::{ShortText, to_bytes};
+use eroam_domain::ids::{ContractId, EvseId, PartyId};
+use eroam_domain::money::{Money, Rounding, RoundingMode};
+use eroam_domain::quantity::{BasisPoints, DurationMs, WattHours, Watts};
+use eroam_domain::tariff::{
+    Dimension, PriceComponent, Restrictions, Tariff, TariffElement, TariffId, TariffParts, VatRate,
+};
+use eroam_domain::time::{PeriodKind, UnixMillis};
+use eroam_domain::visit::{ChargeLimits, StationClaims};
+use eroam_gateway::gateway::{Evse, Gateway, Secrets};
+use eroam_gateway::ports::{SeededEntropy, Store as _, StoreError};
+use eroam_gateway::rules::{HomeRules, Rules};
+use eroam_gateway::vouchers::VoucherRules;
+use eroam_ledger::agreement::{AgreementTx, agreement_id, terms_digest};
+use eroam_ledger::genesis::{BlockTime, Consensus, Genesis, GenesisMember, Parameters};
+use eroam_ledger::membership::Roles;
+use eroam_ledger::port::LedgerPort as _;
+use eroam_ledger::query;
+use eroam_ledger::registry::{DidDocument, DidService};
+use eroam_ledger::reject::RejectCode;
+use eroam_ledger::tariff::TariffTx;
+use eroam_ledger::tx::{PublicKey, Tx};
+use eroam_light::trust::Trust;
+use eroam_ssi::didcomm;
+use eroam_ssi::sd_jwt::{SigningKey as StationIssuerKey, TrustedIssuer};
+use eroam_store::{OpenError, OrgStore, StoreUrl};
+use eroam_wire::ocmf::MeterKey;
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// The lane of transactions that people make.
+const OFFICE_LANE: u16 = 1;
+/// The tariff of every station.
+const TARIFF: &str = "AC";
+/// What a voucher pays.
+const VOUCHER_MICROS: i64 = 40_000_000;
+/// So many vouchers a wallet withdraws at a time.
+const WITHDRAWN_AT_ONCE: usize = 16;
+/// So long a station may take to say how it went.
+const TOLD_WITHIN: Duration = Duration::from_secs(40);
+/// Bytes of tails files that all wallets together keep.
+const TAILS_BYTES_MAX: u64 = 256 << 20;
+
+/// Why the experiment cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum SimulateError {
+    #[error("the ledger cannot be opened")]
+    Ledger(#[from] OpenLedgerError),
+    #[error("the records of {who} cannot be opened")]
+    Store {
+        who: PartyId,
+        #[source]
+        source: OpenError,
+    },
+    #[error("the records cannot be read")]
+    Records(#[from] StoreError),
+    #[error("nothing can be served")]
+    Serve(#[from] ServeError),
+    #[error("a directory or a file")]
+    Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Charging(#[from] ChargingError),
+    #[error("an organisation")]
+    Office(#[from] OfficeError),
+    #[error("{party}: the ledger refuses the founding: {code}")]
+    Refused { party: PartyId, code: RejectCode },
+    #[error("{0}")]
+    Setup(String),
+}
+
+fn setup_error(error: impl ToString) -> SimulateError {
+    SimulateError::Setup(error.to_string())
+}
+
+/// A station with its thread.
+struct Standing {
+    station: Arc<Station>,
+    told: Receiver<Result<Outcome, String>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// A driver.
+struct Driver {
+    wallet: Wallet,
+    contract: ContractId,
+}
+
+/// Everybody. What is first is stopped first.
+pub(super) struct World {
+    drivers: Vec<Driver>,
+    stations: Vec<Standing>,
+    providers: Vec<Provider>,
+    operators: Vec<Operator>,
+    _servers: Vec<Server>,
+    _ledger: Ledger,
+    _directory: tempfile::TempDir,
+}
+
+fn any_port() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
+}
+
+const COUNTRIES: [&str; 8] = ["PT", "ES", "DE", "NO", "FR", "IT", "AT", "NL"];
+
+fn party(kind: char, index: usize) -> Result<PartyId, SimulateError> {
+    let country = COUNTRIES.get(index % COUNTRIES.len()).copied().unwrap_or("PT");
+    PartyId::new(country, &format!("{kind}{:02}", index + 1)).map_err(setup_error)
+}
+
+fn tariff(party: PartyId, index: usize) -> Result<Tariff, SimulateError> {
+    let price = 320_000 + 20_000 * i64::try_from(index % 5).unwrap_or(0);
+    let component = |dimension, price_micros| PriceComponent {
+        dimension,
+        price_micros,
+        vat: VatRate::from_ppm(200_000),
+        step_size: 1,
+    };
+    let components = vec![component(Dimension::Energy, price), component(Dimension::Flat, 350_000)];
+    Tariff::new(TariffParts {
+        party,
+        id: TariffId::new(TARIFF).map_err(setup_error)?,
+        currency: currency(),
+        elements: vec![TariffElement { components, restrictions: Restrictions::NONE }],
+        min_price: None,
+        max_price: None,
+        valid_from: None,
+        valid_until: None,
+    })
+    .map_err(setup_error)
+}
+
+fn terms(emsp: PartyId, cpo: PartyId, resolver: PartyId) -> Result<RoamingAgreement, SimulateError> {
+    let days = |days: u64| DurationMs::from_millis(days * 86_400_000);
+    Ok(RoamingAgreement {
+        emsp,
+        cpo,
+        price_rule: PriceRule::Static { factor: BasisPoints::new(9_700) },
+        shares: Shares::OPERATOR_ONLY,
+        limits: Limits {
+            energy_max: WattHours::from_wh(200_000).ok_or_else(|| setup_error("an amount of energy"))?,
+            duration_max: WINDOW_MAX,
+            power_max: Watts::new(400_000),
+            amount_max: 200_000_000,
+        },
+        credit_limit: Money::new(2_000_000_000_000, currency()),
+        period: PeriodKind::Month,
+        currency: currency(),
+        rounding: Rounding::new(100, RoundingMode::HalfUp).ok_or_else(|| setup_error("a rounding"))?,
+        vat: VatTreatment::ReverseCharge,
+        resolver,
+        contest_window: days(14),
+        resolve_window: days(14),
+        record_window: days(30),
+        terms: Terms::Clear,
+    })
+}
+
+/// Submits transactions of people at the beginning of time, as a network is founded.
+fn found(client: &Client, offices: &[Office], txs: Vec<(PartyId, Tx)>) -> Result<(), SimulateError> {
+    let mut client = client.clone();
+    let mut sequences: BTreeMap<PartyId, u64> = BTreeMap::new();
+    let mut envelopes = Vec::new();
+    for (party, tx) in txs {
+        let office = offices.iter().find(|office| office.party() == party);
+        let office = office.ok_or_else(|| setup_error("an organisation that is not there"))?;
+        let sequence = match sequences.get(&party) {
+            Some(next) => *next,
+            None => query::next_sequence(&client, party, OFFICE_LANE).map_err(setup_error)?,
+        };
+        sequences.insert(party, sequence + 1);
+        let network = client.network();
+        envelopes.push(
+            office.with(|gateway, _| gateway.sign(network, OFFICE_LANE, sequence, UnixMillis::EPOCH, tx)),
+        );
+    }
+    let senders: Vec<PartyId> = envelopes.iter().map(|e| e.envelope().member).collect();
+    let receipts = client.submit(UnixMillis::EPOCH, envelopes).map_err(setup_error)?;
+    for (party, receipt) in senders.into_iter().zip(receipts) {
+        if let Some(code) = receipt.items.iter().find_map(|item| item.outcome.rejection()) {
+            return Err(SimulateError::Refused { party, code });
+        }
+    }
+    Ok(())
+}
+
+/// Keys of an issuer that were made before.
+struct GivenKey {
+    definition: Vec<u8>,
+    secret: Vec<u8>,
+    correctness: Vec<u8>,
+}
+
+impl GivenKey {
+    fn read(directory: &Path) -> Result<Self, SimulateError> {
+        let file = |name: &str| std::fs::read(directory.join(name));
+        Ok(Self {
+            definition: file("definition.json")?,
+            secret: file("secret.json")?,
+            correctness: file("key_correctness.json")?,
+        })
+    }
+}
+
+impl World {
+    pub(super) fn build(setup: &Setup, say: &mut dyn FnMut(&str)) -> Result<Self, SimulateError> {
+        let seed = setup.seed;
+        if [setup.drivers, setup.emsps, setup.cpos, setup.stations].contains(&0) {
+            return Err(setup_error("there must be a driver, a home utility, an operator and a station"));
+        }
+        if setup.emsps > 99 || setup.cpos > 99 {
+            return Err(setup_error("at most 99 home utilities and 99 operators"));
+        }
+        let directory = tempfile::tempdir()?;
+        let emsps = (0..setup.emsps).map(|i| party('E', i)).collect::<Result<Vec<_>, _>>()?;
+        let cpos = (0..setup.cpos).map(|i| party('O', i)).collect::<Result<Vec<_>, _>>()?;
+        let treasury = PartyId::new("PT", "TRS").map_err(setup_error)?;
+        let ledger = ledger(seed, &emsps, &cpos, treasury)?;
+        let client = ledger.client().clone();
+        let trust = Trust::from_genesis(client.genesis()).map_err(setup_error)?;
+        let tails_directory = directory.path().join("tails");
+        let router = registry::router(client.clone(), &tails_directory, None)?;
+        let resolver = Server::start("registry", any_port(), router, STOP_WITHIN)?;
+        let resolver_url = format!("http://{}", resolver.address());
+        let mut servers = vec![resolver];
+
+        let organisations = Arc::new(Directory::default());
+        let everybody: Vec<PartyId> = emsps.iter().chain(&cpos).copied().chain([treasury]).collect();
+        let offices = everybody
+            .iter()
+            .map(|party| office(setup, *party, &client, &organisations))
+            .collect::<Result<Vec<_>, _>>()?;
+        let (mut first, mut then) = (Vec::new(), Vec::new());
+        for (index, cpo) in cpos.iter().enumerate() {
+            let tariff = tariff(*cpo, index)?;
+            first.push((*cpo, Tx::Tariff(TariffTx::PublishTariff { version: 1, tariff })));
+            for emsp in &emsps {
+                let terms = terms(*emsp, *cpo, treasury)?;
+                let effective_from = UnixMillis::EPOCH;
+                let (id, digest) =
+                    (agreement_id(&terms, effective_from), terms_digest(&terms, effective_from));
+                first.push((*emsp, Tx::Agreement(AgreementTx::Propose { terms, effective_from })));
+                let accept = AgreementTx::Accept { id, version: 1, terms: digest };
+                then.push((*cpo, Tx::Agreement(accept)));
+            }
+        }
+        found(&client, &offices, first)?;
+        found(&client, &offices, then)?;
+
+        let given = setup.issuer_keys.as_deref().map(GivenKey::read).transpose()?;
+        let tails_place = TailsPlace { directory: &tails_directory, url: &resolver_url };
+        let (mut providers, mut provider_urls) = (Vec::new(), Vec::new());
+        for (index, emsp) in emsps.iter().enumerate() {
+            let office = find(&offices, *emsp)?;
+            if given.is_none() {
+                say(&format!("{emsp} makes its key for contracts: two safe primes, up to half a minute"));
+            }
+            let customers = setup.drivers.div_ceil(setup.emsps);
+            let provider = provider(setup, &office, index, customers, given.as_ref(), tails_place)?;
+            let router = provider.router().merge(office.router());
+            let server = Server::start("provider", any_port(), router, STOP_WITHIN)?;
+            let url = format!("http://{}", server.address());
+            organisations.put(*emsp, url.clone());
+            provider_urls.push(url);
+            servers.push(server);
+            providers.push(provider);
+        }
+
+        let mut operators = Vec::new();
+        for cpo in &cpos {
+            let office = find(&offices, *cpo)?;
+            let (operator, server) = operator(seed, &office)?;
+            organisations.put(*cpo, format!("http://{}", server.address()));
+            servers.push(server);
+            operators.push(operator);
+        }
+
+        say("stations register");
+        let mut stations = Vec::new();
+        for index in 0..setup.stations {
+            let operator = operators.get(index % operators.len());
+            let operator = operator.ok_or_else(|| setup_error("no operator"))?;
+            let catalogue = Catalogue::new(&resolver_url, trust.clone());
+            stations.push(station(setup, operator, index, catalogue)?);
+        }
+
+        say("drivers enrol");
+        let tails = TailsCache::open(directory.path().join("wallets"), TAILS_BYTES_MAX);
+        let tails = Arc::new(tails.map_err(ChargingError::from)?);
+        // A device has its own; the drivers of one process share what is public, which is proved for each.
+        let catalogue = Arc::new(Catalogue::new(&resolver_url, trust));
+        let mut drivers = Vec::new();
+        for index in 0..setup.drivers {
+            let url = provider_urls.get(index % provider_urls.len());
+            let url = url.ok_or_else(|| setup_error("no provider"))?;
+            let mut wallet = Wallet::new(Arc::clone(&catalogue), Arc::clone(&tails), setup.mode)?;
+            let contract = wallet.enrol(url, &fields(index))?;
+            wallet.withdraw(&contract, WITHDRAWN_AT_ONCE, now().utc_day())?;
+            drivers.push(Driver { wallet, contract });
+            if index % 100 == 99 {
+                say(&format!("{} drivers", index + 1));
+            }
+        }
+        Ok(Self {
+            drivers,
+            stations,
+            providers,
+            operators,
+            _servers: servers,
+            _ledger: ledger,
+            _directory: directory,
+        })
+    }
+
+    /// A driver charges at a station.
+    pub(super) fn charge(
+        &mut self,
+        driver: usize,
+        station: usize,
+        limits: ChargeLimits,
+        allowed: Money,
+        timings: &mut Timings,
+    ) -> Result<Receipt, String> {
+        let standing = self.stations.get(station).ok_or("no such station")?;
+        let invitation = standing.station.invitation().clone();
+        let Driver { wallet, contract } = self.drivers.get_mut(driver).ok_or("no such driver")?;
+        let contract = *contract;
+        let words = |error: ChargingError| in_words(&error);
+        wallet.renew(&contract, allowed, WITHDRAWN_AT_ONCE).map_err(words)?;
+        // While the driver parks.
+        wallet.prepare(&contract).map_err(words)?;
+        wallet.charge(&contract, &invitation, limits, allowed, &mut |_| true, timings).map_err(words)
+    }
+
+    /// How the station saw the last visit.
+    pub(super) fn outcome(&self, station: usize) -> Option<Result<Outcome, String>> {
+        self.stations.get(station)?.told.recv_timeout(TOLD_WITHIN).ok()
+    }
+
+    /// How many credentials each station has.
+    pub(super) const fn credentials_per_station(&self) -> usize {
+        1
+    }
+
+    /// Lets everybody finish; gives how many records the operators have booked and how many charges are on bills.
+    pub(super) fn finish(&mut self) -> Result<(u64, u64), SimulateError> {
+        for operator in &self.operators {
+            operator.office().resume()?;
+        }
+        let (mut records, mut bills) = (0u64, 0u64);
+        for operator in &self.operators {
+            operator.office().with(|gateway, _| {
+                gateway.store_mut().each_wholesale(&mut |_, _, _| {
+                    records += 1;
+                    Ok(())
+                })
+            })?;
+        }
+        for provider in &self.providers {
+            provider.office().with(|gateway, _| {
+                gateway.store_mut().each_bill_line(&mut |_| {
+                    bills += 1;
+                    Ok(())
+                })
+            })?;
+        }
+        Ok((records, bills))
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stations.iter().for_each(|standing| standing.station.stop());
+        for standing in &mut self.stations {
+            if let Some(thread) = standing.thread.take() {
+                let _ = thread.join();
+            }
+        }
+        self.providers.iter().for_each(Provider::stop);
+        self.operators.iter().for_each(Operator::stop);
+    }
+}
+
+/// An error with its causes, in a line.
+fn in_words(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+fn find(offices: &[Office], party: PartyId) -> Result<Office, SimulateError> {
+    let office = offices.iter().find(|office| office.party() == party);
+    office.cloned().ok_or_else(|| setup_error("an organisation that is not there"))
+}
+
+fn ledger(
+    seed: Seed,
+    emsps: &[PartyId],
+    cpos: &[PartyId],
+    treasury: PartyId,
+) -> Result<Ledger, SimulateError> {
+    let setup = LedgerSetup::default();
+    let with_roles =
+        |parties: &[PartyId], roles: Roles| parties.iter().map(|party| (*party, roles)).collect::<Vec<_>>();
+    let mut members = with_roles(emsps, Roles::EMSP);
+    members.extend(with_roles(cpos, Roles::CPO));
+    members.push((treasury, Roles::TREASURER.with(Roles::RESOLVER)));
+    let consensus = setup.consensus(seed, &[treasury]);
+    let genesis = Genesis {
+        name: ShortText::new("eroam simulation").map_err(setup_error)?,
+        parameters: Parameters { treasurers_required: 1, close_grace: founders::CLOSE_GRACE },
+        members: members
+            .into_iter()
+            .map(|(party, roles)| {
+                let name = ShortText::new(&party.to_string()).map_err(setup_error)?;
+                let key = PublicKey::of(&seed.signing_key(party));
+                Ok(GenesisMember { party, name, roles, key })
+            })
+            .collect::<Result<Vec<_>, SimulateError>>()?,
+        // Hours are left out of the clock here, of which validators' clocks know nothing.
+        consensus: Consensus { time: BlockTime::Stated, ..consensus },
+        imported: None,
+    };
+    Ok(Ledger::open(seed, &genesis, &setup)?)
+}
+
+fn office(
+    setup: &Setup,
+    party: PartyId,
+    client: &Client,
+    directory: &Arc<Directory>,
+) -> Result<Office, SimulateError> {
+    let seed = setup.seed;
+    let url = setup.data.as_deref().map_or_else(StoreUrl::memory, StoreUrl::directory);
+    let store = OrgStore::open(&url, party, &client.network())
+        .map_err(|source| SimulateError::Store { who: party, source })?;
+    let bytes = to_bytes(&party);
+    let secret = |context: &str| SigningKey::from_bytes(&seed.derive(context, &[&bytes]).0);
+    let secrets = Secrets {
+        signing: seed.signing_key(party),
+        key: 0,
+        salt: seed.derive("salt", &[&bytes]),
+        voucher: Some(secret("voucher key")),
+    };
+    let entropy = Box::new(SeededEntropy(seed.derive("entropy", &[&bytes])));
+    let name = party.to_string();
+    let mut gateway = Gateway::new(party, &name, secrets, founders::policy(), store, entropy);
+    let mut rules = Rules { home: HomeRules::new([0, 1, 2, 3]), ..Rules::default() };
+    // What the founders of the demonstration charge their customers.
+    let retail = founders::founders().first().map(founders::Founder::retail);
+    let retail = retail.ok_or_else(|| setup_error("no retail rules"))?;
+    rules.home.update(UnixMillis::EPOCH, retail).map_err(setup_error)?;
+    let cap = Money::new(VOUCHER_MICROS, currency());
+    rules.vouchers = Some(VoucherRules { cap, valid_days: 30, daily_limit: 256 * VOUCHER_MICROS });
+    *gateway.rules_mut() = rules;
+    Ok(Office::new(gateway, seed.signing_key(party), client.clone(), Arc::clone(directory)))
+}
+
+fn provider(
+    setup: &Setup,
+    office: &Office,
+    index: usize,
+    customers: usize,
+    given: Option<&GivenKey>,
+    tails: TailsPlace<'_>,
+) -> Result<Provider, SimulateError> {
+    let (seed, party) = (setup.seed, office.party());
+    let publisher = publisher(seed, office)?;
+    let first = seed.did_key(party);
+    let did = publisher.did_of(&first);
+    let document = DidDocument { keys: vec![PublicKey::of(&first)], services: Vec::new() };
+    publisher.publish_did(did, document, &first).map_err(ChargingError::from)?;
+    let from = now();
+    let until = from.checked_add(DurationMs::from_millis(390 * 86_400_000)).unwrap_or(from);
+    let day = UnixMillis::new(from.utc_day() * 86_400_000).unwrap_or(from);
+    let key = office.with(|gateway, _| gateway.publish_voucher_key(day, until));
+    office.submit(OFFICE_LANE, key.ok_or_else(|| setup_error("no voucher key"))?)?;
+    let kinds = Kinds {
+        schema: CONTRACT_SCHEMA,
+        attributes: &CONTRACT_ATTRIBUTES,
+        // Room for all customers, and index 0 is never used.
+        registry: u32::try_from(customers + 2).unwrap_or(u32::MAX).max(64),
+    };
+    let key = given.map_or(IssuerKey::New, |given| IssuerKey::Given {
+        definition: &given.definition,
+        secret: &given.secret,
+        correctness: &given.correctness,
+    });
+    let issuer = Issuer::publish(publisher, did, kinds, key, tails)?;
+    let form = Provider::form(party, &format!("Home utility {}", index + 1));
+    let signing = didcomm::SigningKey::from_seed(&first.to_bytes());
+    Ok(Provider::start(office.clone(), issuer, form, signing, 3_650, any_port())?)
+}
+
+fn publisher(seed: Seed, office: &Office) -> Result<Publisher, SimulateError> {
+    let party = office.party();
+    let publisher = Publisher::new(office.client().clone(), party, seed.signing_key(party), REGISTRY_LANE);
+    Ok(publisher.map_err(ChargingError::from)?)
+}
+
+fn operator(seed: Seed, office: &Office) -> Result<(Operator, Server), SimulateError> {
+    let party = office.party();
+    let publisher = publisher(seed, office)?;
+    let first = seed.did_key(party);
+    let did = publisher.did_of(&first);
+    let issuing = StationIssuerKey::from_scalar(&seed.derive("station issuer", &[&to_bytes(&party)]).0)
+        .map_err(ChargingError::from)?;
+    let service = station_issuer_service(&issuing.verifying_key());
+    let service: DidService = service.ok_or_else(|| setup_error("the key of stations' credentials"))?;
+    let document = DidDocument { keys: vec![PublicKey::of(&first)], services: vec![service] };
+    publisher.publish_did(did, document, &first).map_err(ChargingError::from)?;
+    let operator = Operator::start(office.clone(), &party.to_string(), did, issuing, any_port())?;
+    let router = operator.router().merge(office.router());
+    let server = Server::start("operator", any_port(), router, STOP_WITHIN)?;
+    operator.served_at(&format!("http://{}", server.address()));
+    Ok((operator, server))
+}
+
+fn station(
+    setup: &Setup,
+    operator: &Operator,
+    index: usize,
+    catalogue: Catalogue,
+) -> Result<Standing, SimulateError> {
+    let (seed, party) = (setup.seed, operator.party());
+    let text = format!("{}*{}*E{:05}", party.country(), party.id(), index + 1);
+    let evse: EvseId = text.parse().map_err(setup_error)?;
+    let zone: GridZone = format!("{}-1", party.country()).parse().map_err(setup_error)?;
+    let place = ShortText::new(&format!("Station {}", index + 1)).map_err(setup_error)?;
+    let power = Watts::new(11_000);
+    let id = TariffId::new(TARIFF).map_err(setup_error)?;
+    let known = Evse { id: evse.clone(), place: place.clone(), zone: zone.clone(), tariff: id, power };
+    operator.office().with(|gateway, _| gateway.put_station(known));
+    let key = seed.derive("meter key", &[evse.normalised().as_bytes()]);
+    let key = MeterKey::from_bytes(&key.0).map_err(setup_error)?;
+    let post = SimulatedPost::new(evse.clone(), key, seed.0 ^ u64::try_from(index).unwrap_or(0));
+    let claims = StationClaims {
+        operator: party,
+        evse,
+        zone,
+        place: place.to_string(),
+        power,
+        meter_key: post.meter_key().to_string(),
+        meter_certified: false,
+    };
+    let publisher = publisher(seed, operator.office())?;
+    let did = publisher.did_of(&seed.did_key(party));
+    let issuing = StationIssuerKey::from_scalar(&seed.derive("station issuer", &[&to_bytes(&party)]).0)
+        .map_err(ChargingError::from)?;
+    let trusted = TrustedIssuer::new(did.to_string(), issuing.verifying_key());
+    let trusted = trusted.ok_or_else(|| setup_error("the operator's DID"))?;
+    let station = Station::start(
+        claims,
+        operator.invitation(),
+        &trusted,
+        catalogue,
+        setup.mode,
+        Box::new(post),
+        any_port(),
+    )?;
+    let station = Arc::new(station);
+    let (tell, told) = channel();
+    let serving = Arc::clone(&station);
+    let thread = std::thread::Builder::new().name("station".to_owned()).spawn(move || {
+        serving.serve(|outcome| {
+            let _ = tell.send(outcome.map_err(|error| in_words(&error)));
+        });
+    })?;
+    Ok(Standing { station, told, thread: Some(thread) })
+}
+
+/// What a driver enters.
+fn fields(index: usize) -> BTreeMap<String, String> {
+    let tiers = ["standard", "gold", "platinum", "diamond"];
+    let tier = tiers.get(index % tiers.len()).copied().unwrap_or("standard");
+    [
+        ("name", format!("Driver {}", index + 1)),
+        ("email", format!("driver{}@example.org", index + 1)),
+        // The example of the registry of ISO 13616.
+        ("iban", "GB29NWBK60161331926819".to_owned()),
+        ("tier", tier.to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into()
+}
