@@ -120,6 +120,10 @@ pub enum Denial {
     HomeUnreachable,
     #[error("the expected cost is above the limit of your contract")]
     AmountLimit,
+    #[error("the amount that you allow does not pay for the beginning of a charge: allow more")]
+    LimitTooLow,
+    #[error("your daily limit is used up: charge again tomorrow, or call your provider")]
+    DailyLimit,
     #[error("the price of this session cannot be computed, so it cannot be offered")]
     NoPrice,
     #[error("your provider's credit with this operator is used up")]
@@ -128,8 +132,16 @@ pub enum Denial {
     LedgerRefused,
     #[error("the station is not known to its operator")]
     UnknownStation,
+    #[error("somebody else is charging here: wait until that is over, or take another station")]
+    StationBusy,
+    #[error("the station has a fault: take another one")]
+    StationFault,
+    #[error("the station's meter signed no readings that hold: nothing can be billed for this charge")]
+    ReadingsRefused,
     #[error("the proof of your contract does not hold: update your wallet, or call your provider")]
     ProofRejected,
+    #[error("the proof is of another provider's contract than the one that was named: let your wallet choose again")]
+    OtherProvider,
     #[error("your wallet's proof is older than your provider's newest list: let it prove again")]
     StaleProof,
     #[error("the voucher is none of your provider's, or was changed: renew your vouchers")]

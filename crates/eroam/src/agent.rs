@@ -257,15 +257,45 @@ impl Agent {
         invited: &Responder,
         within: Duration,
     ) -> Result<Connection, AgentError> {
+        let request = self.knocked(invitation, invited, within)?;
+        self.let_in(invited, &request, within)
+    }
+
+    /// Waits until somebody who was invited asks to connect. Whoever expects many lets each in from a thread of its own, so
+    /// that nobody waits for one who asks and then is silent.
+    ///
+    /// # Errors
+    /// [`AgentError`].
+    pub fn knocked(
+        &self,
+        invitation: &Invitation,
+        invited: &Responder,
+        within: Duration,
+    ) -> Result<Incoming, AgentError> {
         let Responder::Invited { key, .. } = invited else {
             return Err(Illegal::OutOfOrder { state: invited.name(), event: "accept" }.into());
         };
-        let request = self.receive("request to connect", within, |incoming| {
+        self.receive("request to connect", within, |incoming| {
             incoming.channel().ours == *key
                 && incoming.message().kind().name() == "request"
                 && incoming.message().parent_thread() == Some(invitation.id())
-        })?;
-        let (requested, _) = self.answering(&request, invited.handle(&request, now(), did::resolve))?;
+        })
+    }
+
+    /// Answers a request to connect, under a new identity of ours, and waits until the connection is made.
+    ///
+    /// # Errors
+    /// [`AgentError`].
+    pub fn let_in(
+        &self,
+        invited: &Responder,
+        request: &Incoming,
+        within: Duration,
+    ) -> Result<Connection, AgentError> {
+        let Responder::Invited { key, .. } = invited else {
+            return Err(Illegal::OutOfOrder { state: invited.name(), event: "accept" }.into());
+        };
+        let (requested, _) = self.answering(request, invited.handle(request, now(), did::resolve))?;
         let ours = self.new_identity()?;
         let (responded, effects) = requested.respond(ours, &*self.key(key)?, new_id(), now())?;
         self.handshake(&effects)?;
@@ -278,6 +308,16 @@ impl Agent {
             Responder::Completed(connection) => Ok(self.known(*connection)),
             other => Err(AgentError::Abandoned(other.name().to_owned())),
         }
+    }
+
+    /// Takes no more mail: whoever sends learns at once that nobody is there, and whoever waits here waits no longer.
+    pub fn close(&self) {
+        self.shared.close(true);
+    }
+
+    /// Takes mail again.
+    pub fn open(&self) {
+        self.shared.close(false);
     }
 
     /// Answers an invitation, under a new identity of ours, and waits until the connection is made.
@@ -376,6 +416,9 @@ impl Agent {
             }
             if let Some(place) = mail.waiting.iter().position(&wanted) {
                 return Ok(mail.waiting.remove(place));
+            }
+            if self.shared.is_closed() {
+                return Err(AgentError::Stopped);
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {

@@ -12,11 +12,14 @@
 //! Source: paper B.
 
 pub mod catalogue;
+pub mod locations;
 pub mod offices;
 pub mod operator;
+pub mod paper;
 pub mod provider;
 pub mod station;
 pub mod wallet;
+pub mod wallet_file;
 
 pub mod issuer;
 pub mod post;
@@ -35,6 +38,7 @@ use eroam_ssi::sd_jwt::{IssueError, KeyError, SdJwtError, StatusListError};
 use eroam_wallet::purse::{DepositError, PurseError};
 use eroam_wallet::visit::VisitError;
 use offices::OfficeError;
+use wallet_file::WalletFileError;
 
 /// Why an exchange between agents came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -74,6 +78,8 @@ pub enum ChargingError {
     Purse(#[from] PurseError),
     #[error("a voucher is refused")]
     Deposit(#[from] DepositError),
+    #[error(transparent)]
+    File(#[from] WalletFileError),
     #[error("{}", .0.reason)]
     Denied(Denied),
     #[error("the other side ended it: {0:?}")]

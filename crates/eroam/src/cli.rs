@@ -1,13 +1,16 @@
 //! The command line. Part of the program, not of the library: errors end here, with their causes in one line.
 
+mod forecast;
 mod ledger;
 mod registry;
 mod simulate;
+mod study;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use eroam::bench;
 use eroam::bench::credentials::{CredentialsSetup, PREDICATES_MAX, REGISTRY_MIN};
+use eroam::charging::station::Mode;
 use eroam::consortium::{Seed, Setup};
 use eroam::demo;
 use eroam::ledger::{EPOCH_BLOCKS, LedgerSetup};
@@ -54,6 +57,12 @@ enum Command {
     Verify(ledger::VerifyArgs),
     /// Paper B's experiment: drivers with wallets charge at stations, every agent with its own keys, over HTTP
     Simulate(simulate::SimulateArgs),
+    /// Learn a grid's load, forecast it, and see how good that was
+    #[command(subcommand)]
+    Forecast(forecast::ForecastCommand),
+    /// The figures of paper A, on real data
+    #[command(subcommand)]
+    Study(study::StudyCommand),
     /// Measure
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -142,6 +151,21 @@ enum BenchCommand {
     Failover(BenchFailoverArgs),
     /// Issue, show and verify credentials and seal messages, beside the library of the cryptography alone
     Credentials(BenchCredentialsArgs),
+    /// Charging events by wallet, in both modes of `simulate`
+    Event(BenchEventArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct BenchEventArgs {
+    /// Charging events in each mode
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    events: u32,
+    /// Every key and id follows from it
+    #[arg(long, default_value_t = SEED)]
+    seed: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -247,7 +271,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(BenchCommand::Idle(args)) => bench_idle(&args),
         Command::Bench(BenchCommand::Failover(args)) => bench_failover(&args),
         Command::Bench(BenchCommand::Credentials(args)) => bench_credentials(&args),
+        Command::Bench(BenchCommand::Event(args)) => bench_event(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Forecast(command) => forecast::run(command),
+        Command::Study(command) => study::run(command),
         Command::Completions { shell } => {
             // Into memory first: the generator panics where it cannot write.
             let mut script = Vec::new();
@@ -419,6 +446,26 @@ fn bench_failover(args: &BenchFailoverArgs) -> anyhow::Result<ExitCode> {
             result.gap_ms_max,
             gaps.join(", ")
         ))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn bench_event(args: &BenchEventArgs) -> anyhow::Result<ExitCode> {
+    let mut both = serde_json::Map::new();
+    for (prefix, mode) in [("paper", Mode::Paper), ("default", Mode::Default)] {
+        let setup = simulate::setup_of(args.events, Seed(args.seed), mode);
+        let result = eroam::simulate::run(&setup, &mut |what| eprintln!("{what}"))?;
+        if !args.json {
+            print_line(&format!("{result}\n"))?;
+        }
+        if let serde_json::Value::Object(members) = serde_json::to_value(&result)? {
+            // The paper's own values are the same in both.
+            let ours = members.into_iter().filter(|(name, _)| name != "paper" && name != "mode");
+            both.extend(ours.map(|(name, value)| (format!("{prefix}_{name}"), value)));
+        }
+    }
+    if args.json {
+        print_line(&serde_json::to_string(&both)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -28,7 +28,8 @@ pub fn read_load_file(path: &Path, options: &ReadOptions) -> Result<Reading, Loa
     let open = |source| LoadFileError::Open { file: file(), source };
     let mut reader = BufReader::new(File::open(path).map_err(open)?);
     let compressed = reader.fill_buf().map_err(open)?.starts_with(&GZIP);
-    let input: Box<dyn Read> = if compressed { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
+    let input: Box<dyn Read> =
+        if compressed { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
     read_series(input, options).map_err(|source| LoadFileError::Read { file: file(), source })
 }
 

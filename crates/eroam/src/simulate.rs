@@ -11,7 +11,8 @@
 //!
 //! Source: paper B, section 5 and table 1.
 
-mod world;
+mod served;
+pub mod world;
 
 use crate::agent::traffic;
 use crate::bench::network::process_cpu_time;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use world::World;
 
+pub use served::{Listing, Served, ServedParty, ServedStation};
 pub use world::SimulateError;
 
 /// The values of paper B's table 1, on a laptop with four cores.
@@ -76,6 +78,8 @@ pub struct Setup {
     pub issuer_keys: Option<PathBuf>,
     /// Where to keep the organisations' records; in memory otherwise.
     pub data: Option<PathBuf>,
+    /// For drivers of other processes ([`Served`]): nobody enrols here, and stations charge in real time.
+    pub served: bool,
 }
 
 /// What was measured.

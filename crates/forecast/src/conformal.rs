@@ -2,8 +2,8 @@
 //!
 //! Source: split-conformal prediction (Vovk, Gammerman, Shafer 2005; Lei et al. 2018): the band is as wide as the
 //! `ceil((n + 1) * 0.9)`-th smallest of `n` errors on hours that the model had not learned when it predicted them. It
-//! covers nine of ten hours as long as errors keep their distribution; the trailing weeks are taken because they do
-//! not keep it for ever.
+//! covers nine of ten hours as long as errors keep their distribution; the trailing weeks are taken, and the last of
+//! them counted several times (Barber, Candès, Ramdas, Tibshirani 2023), because they do not keep it for ever.
 
 /// Parts of ten that a band is to cover.
 const COVERED_TENTHS: usize = 9;

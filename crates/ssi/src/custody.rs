@@ -9,7 +9,8 @@
 //! ```
 //! A [`Vault`] keeps the key, so that a save costs no Argon2id; each save has a nonce of its own, and 24 random bytes
 //! never repeat. Cost and version are bounded before anything is computed, since whoever can write the file can write
-//! those. Which role the secrets have is in the header: an issuer's file does not open as a wallet.
+//! those. What version 1 wrote is read; version 2 has one more shelf for holders, and what is saved is of version 2. Which
+//! role the secrets have is in the header: an issuer's file does not open as a wallet.
 //!
 //! Bytes in, bytes out: this compiles for browsers. [`file`](mod@file) is for machines that have files.
 //!
@@ -34,5 +35,7 @@ pub use error::{ContentError, VaultError};
 pub use issuer_secrets::IssuerSecrets;
 pub use passphrase::Passphrase;
 pub use shelf::{ENTRIES_MAX, LABEL_BYTES_MAX};
-pub use vault::{HEADER_BYTES, HolderVault, IssuerVault, Role, Secrets, VAULT_BYTES_MAX, VERSION, Vault};
+pub use vault::{
+    HEADER_BYTES, HolderVault, IssuerVault, Role, Secrets, VAULT_BYTES_MAX, VERSION, VERSION_OLDEST, Vault,
+};
 pub use wallet::Wallet;

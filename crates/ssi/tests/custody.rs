@@ -79,6 +79,8 @@ fn a_wallet_comes_back_whole_and_presents() {
     wallet.put_credential("membership", &world.membership).unwrap();
     wallet.put_witness("licence", &world.registry.witness(INDEX)).unwrap();
     wallet.put_sd_jwt("station", &sd_jwt).unwrap();
+    wallet.put_note("settings", Zeroizing::new(b"{}".to_vec())).unwrap();
+    wallet.put_note("receipt/1", Zeroizing::new(Vec::new())).unwrap();
     let vault = HolderVault::create(&right(), cheap(), &mut OsRng).unwrap();
     let bytes = vault.seal(&wallet, &mut OsRng).unwrap();
 
@@ -98,6 +100,9 @@ fn a_wallet_comes_back_whole_and_presents() {
 
     assert!(wallet.credential("other").unwrap().is_none() && !wallet.remove_credential("other"));
     assert!(wallet.remove_credential("licence") && wallet.witness("licence").unwrap().is_none());
+    assert_eq!(wallet.notes().collect::<Vec<_>>(), ["receipt/1", "settings"]);
+    assert_eq!((wallet.note("settings"), wallet.note("other")), (Some(b"{}".as_slice()), None));
+    assert!(wallet.remove_note("receipt/1") && !wallet.remove_note("receipt/1"));
     assert!(wallet.remove_sd_jwt("station") && wallet.remove_signing_key("a"));
     let (_, wallet) = HolderVault::open(&vault.seal(&wallet, &mut OsRng).unwrap(), &right()).unwrap();
     assert_eq!(
@@ -174,6 +179,7 @@ fn no_region_of_the_file_can_be_changed() {
         ("magic", 0, 1, "Magic"),
         ("magic's end", 7, 0x80, "Magic"),
         ("version", 8, 2, "Version"),
+        ("version, to an older one", 8, 3, "Sealed"),
         ("role", 9, 3, "Role"),
         ("role of nobody", 9, 0x80, "Role"),
         ("memory, a little", 10, 8, "Sealed"),
@@ -253,7 +259,7 @@ fn a_vault_of_the_other_role_does_not_open_not_even_when_its_header_is_changed()
 
 #[test]
 fn a_version_from_the_future_is_named() {
-    for version in [0, 2, 255] {
+    for version in [0, VERSION + 1, 255] {
         let mut bytes = sealed();
         bytes[8] = version;
         assert!(matches!(open_error(&bytes), VaultError::Version { found } if found == version));
@@ -275,7 +281,7 @@ fn saves_share_the_salt_and_nothing_else() {
     HolderVault::open(&again.seal(&wallet, &mut OsRng).unwrap(), &right()).unwrap();
 }
 
-/// Made by version 1. If this fails, wallets on people's disks no longer open: raise the version and read both.
+/// Made by version 1. If this fails, wallets on people's disks no longer open.
 const VERSION_1: &str = concat!(
     "ZXJvYW0AAHYBAQAgAAABAAAAAQAAAM59quJV7bJkOVfMhhIeIB/MMXaVPU+fq3Dty9QhRUtY0DBeK4Xxg3h+6MlBhPSdq4wu",
     "Y5X2Tzo/f8e4EVdzX4VSqpFz23epC8sT6PxZeJOXdJayxKfo1Ctj43TQAS6mdumjwuWxmvc6Kq1YefD17Iqs2QG3EUbxaCmG",
@@ -289,6 +295,26 @@ fn a_vault_of_version_1_opens_and_says_the_same() {
     assert_eq!(vault.cost(), cheap());
     let key = wallet.signing_key("did:peer:1").unwrap().unwrap();
     assert_eq!(*key.to_seed(), [7; 32]);
+    assert_eq!(wallet.notes().count(), 0);
+    // Saved, it is of the newest version, with a shelf more, under the same key.
+    let again = vault.seal(&wallet, &mut OsRng).unwrap();
+    assert_eq!((again.len(), again[8], &again[9..38]), (bytes.len() + 4, VERSION, &bytes[9..38]));
+    HolderVault::open(&again, &right()).unwrap();
+}
+
+/// Made by version 2. If this fails, wallets on people's disks no longer open: raise the version and read all.
+const VERSION_2: &str = concat!(
+    "ZXJvYW0AAHYCAQAgAAABAAAAAQAAACM/hzUF1KbRdxkt9WfFV3NuCoBQ3PxcYHCZanW9vr35viOl3NXKg1Nlj/MYJEdd2+xXv5W+",
+    "W1D6QzgiHHeMkdH0SjmRwIabF+1XE9tzL4xVsQdeFln7nhazlBo8D563FHRv019nXyJVWe7GGi8eEgrjUlhPNEhWqPW1rQg4qk96",
+    "vYzgyJvgvKRaykbTQXxsWoYtN+ao6r7ihf4Z",
+);
+
+#[test]
+fn a_vault_of_version_2_opens_and_says_the_same() {
+    let bytes = base64::engine::general_purpose::STANDARD.decode(VERSION_2).unwrap();
+    let (vault, wallet) = HolderVault::open(&bytes, &right()).unwrap();
+    assert_eq!(*wallet.signing_key("did:peer:1").unwrap().unwrap().to_seed(), [7; 32]);
+    assert_eq!(wallet.note("purse"), Some(b"vouchers".as_slice()));
     let again = vault.seal(&wallet, &mut OsRng).unwrap();
     assert_eq!((again.len(), &again[..38]), (bytes.len(), &bytes[..38]));
 }

@@ -299,6 +299,8 @@ fn no_secret_is_printed_by_anything_that_has_one_or_fails_to_read_one() {
     wallet.put_credential("licence", &world.licence).unwrap();
     wallet.put_witness("licence", &witness).unwrap();
     wallet.put_sd_jwt("station", &held).unwrap();
+    secrets.extend(spellings(b"a purse of vouchers"));
+    wallet.put_note("purse", Zeroizing::new(b"a purse of vouchers".to_vec())).unwrap();
     let mut issuers = IssuerSecrets::new();
     issuers.put_definition(&world.driver.cred_def_id, &world.driver.secret).unwrap();
     issuers.put_registry(&world.registry.id, &world.registry.secret).unwrap();

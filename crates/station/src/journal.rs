@@ -17,6 +17,7 @@ use crate::process::Event;
 use eroam_domain::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Something that happened in the current session.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,6 +174,56 @@ impl Journal for MemoryJournal {
             self.outbox.pop_front();
         }
         Ok(due)
+    }
+}
+
+/// A journal that several have in hand: the charging point writes sessions, and whoever sends messages empties the outbox
+/// meanwhile.
+#[derive(Debug, Default)]
+pub struct SharedJournal<J>(Arc<Mutex<J>>);
+
+impl<J> SharedJournal<J> {
+    /// Shares a journal.
+    #[must_use]
+    pub fn new(journal: J) -> Self {
+        Self(Arc::new(Mutex::new(journal)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, J> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<J> Clone for SharedJournal<J> {
+    /// Another hand on the same journal.
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<J: Journal> Journal for SharedJournal<J> {
+    fn append(&mut self, entry: &Entry) -> Result<(), JournalError> {
+        self.lock().append(entry)
+    }
+
+    fn entries(&mut self) -> Result<Vec<Entry>, JournalError> {
+        self.lock().entries()
+    }
+
+    fn finish(&mut self, message: Option<&str>, next: &[Entry]) -> Result<Option<u64>, JournalError> {
+        self.lock().finish(message, next)
+    }
+
+    fn last_page(&mut self) -> Result<u64, JournalError> {
+        self.lock().last_page()
+    }
+
+    fn waiting(&mut self, limit: u32) -> Result<Vec<Queued>, JournalError> {
+        self.lock().waiting(limit)
+    }
+
+    fn acknowledge(&mut self, number: u64) -> Result<bool, JournalError> {
+        self.lock().acknowledge(number)
     }
 }
 

@@ -9,7 +9,7 @@ use eroam_station::charge_point::{ChargePoint, ChargePointError, Notice};
 use eroam_station::hardware::simulated::{Bench, Injection, Vehicle};
 use eroam_station::journal::{Entry, Journal, JournalError, MemoryJournal, Queued};
 use eroam_station::metering::{SoFar, periods};
-use eroam_station::process::{Ended, Fault, Limits, Settings, State, StoppedBy};
+use eroam_station::process::{Ended, Fault, Limits, Settings, State, StoppedBy, handle};
 use eroam_wire::ocmf::{MeterKey, MeterPublicKey, MeteredSession, RecordWriter};
 use proptest::prelude::*;
 use std::sync::{Arc, Mutex};
@@ -154,6 +154,14 @@ impl Stand {
     fn metered(&self) -> MeteredSession {
         MeteredSession::read(&self.point.readings(), &public()).unwrap()
     }
+}
+
+/// The state that follows from a journal.
+fn folded(disk: &Disk) -> State {
+    disk.memory().entries().unwrap().into_iter().fold(State::Idle, |state, entry| match entry {
+        Entry::Event { at, event } => handle(&Settings::standard(), &state, &event, at).unwrap().0,
+        Entry::Signed { .. } => state,
+    })
 }
 
 #[test]
@@ -367,13 +375,7 @@ proptest! {
         for poll in 0..polls {
             stand.bench.inject(Injection::Pause(poll == pause));
             stand.poll();
-            let folded = stand.disk.memory().entries().unwrap().into_iter().fold(State::Idle, |state, entry| match entry {
-                Entry::Event { at, event } => {
-                    eroam_station::process::handle(&Settings::standard(), &state, &event, at).unwrap().0
-                }
-                Entry::Signed { .. } => state,
-            });
-            prop_assert_eq!(&folded, stand.point.state());
+            prop_assert_eq!(&folded(&stand.disk), stand.point.state());
             if stand.point.state().ended().is_some() {
                 break;
             }
@@ -389,6 +391,11 @@ fn nothing_flows_that_cannot_be_written_down() {
     stand.bench.advance(at(stand.second));
     assert!(matches!(stand.point.poll(at(stand.second), &price), Err(ChargePointError::Journal(_))));
     assert!(!stand.bench.is_on());
+    // Once the journal works again, the charging point stands where the journal says.
+    stand.disk.fail_after(None);
+    assert_eq!(&folded(&stand.disk), stand.point.state());
+    let ended = stand.finish();
+    assert_eq!((ended.reason, &folded(&stand.disk)), (EndReason::Full, stand.point.state()));
 }
 
 #[test]

@@ -8,11 +8,18 @@ const EVERY_KIND: [DependencyKind; 3] =
     [DependencyKind::Normal, DependencyKind::Development, DependencyKind::Build];
 
 /// A crate and the crates of this workspace that it may use. `testkit` may use any.
-const EDGES: [(&str, &[&str]); 11] = [
-    ("eroam", &["chain", "domain", "gateway", "ledger", "light", "ssi", "station", "store", "wire"]),
+const EDGES: [(&str, &[&str]); 12] = [
+    (
+        "eroam",
+        &[
+            "chain", "domain", "forecast", "gateway", "ledger", "light", "ssi", "station", "store", "wallet",
+            "wire",
+        ],
+    ),
     ("chain", &["domain", "ledger", "light"]),
     ("light", &["domain", "ledger"]),
     ("station", &["domain", "light", "ssi", "wire"]),
+    ("wallet", &["domain", "ssi"]),
     ("store", &["domain", "gateway"]),
     ("gateway", &["domain", "ledger", "wire"]),
     ("ssi", &["domain"]),

@@ -243,6 +243,11 @@ impl Purse {
         Ok(SpentVoucher { voucher, acceptance, signature })
     }
 
+    /// Forgets a voucher of which is known that it was spent elsewhere; says whether it was there.
+    pub fn forget(&mut self, nullifier: Nullifier) -> bool {
+        self.kept.remove(&nullifier).is_some()
+    }
+
     /// Forgets what is over; gives how many vouchers that were.
     pub fn forget_over(&mut self, now: UnixMillis) -> usize {
         let before = self.kept.len();
@@ -436,6 +441,14 @@ mod tests {
         let other = swapped.replace(&holders[0], &OneTimeKey([1; 32]).to_string());
         assert!(matches!(Purse::import_secret(other.as_bytes()), Err(PurseError::Malformed(_))));
         assert!(matches!(Purse::import_secret(b"[{"), Err(PurseError::Malformed(_))));
+    }
+
+    #[test]
+    fn a_voucher_that_was_spent_elsewhere_is_forgotten() {
+        let (mut purse, nullifiers) = filled(&[(20, 100), (30, 100)]);
+        assert!(purse.forget(nullifiers[0]) && !purse.forget(nullifiers[0]));
+        assert_eq!(purse.spend(nullifiers[0], acceptance(20, 100)), Err(PurseError::NotThere(nullifiers[0])));
+        assert_eq!(purse.vouchers().count(), 1);
     }
 
     #[test]

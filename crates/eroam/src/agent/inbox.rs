@@ -14,6 +14,7 @@ use eroam_ssi::didcomm::{MEDIA_TYPE, MEDIA_TYPE_OLD, Replay, ReplayWindow, unpac
 use eroam_ssi::protocol::Incoming;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,12 +42,19 @@ pub(super) struct Shared {
     mail: Mutex<Mail>,
     /// Told of when there is more mail.
     came: Condvar,
+    closed: AtomicBool,
 }
 
 impl Default for Shared {
     fn default() -> Self {
         let seen = ReplayWindow::new(REPLAY_SPAN, REPLAY_IDS_MAX, REPLAY_CHANNELS_MAX);
-        Self { keys: Mutex::default(), seen: Mutex::new(seen), mail: Mutex::default(), came: Condvar::new() }
+        Self {
+            keys: Mutex::default(),
+            seen: Mutex::new(seen),
+            mail: Mutex::default(),
+            came: Condvar::new(),
+            closed: AtomicBool::new(false),
+        }
     }
 }
 
@@ -64,6 +72,19 @@ impl Shared {
     /// There is something for somebody who waits.
     pub(super) fn notify(&self) {
         self.came.notify_all();
+    }
+
+    /// Takes no more mail, or takes it again.
+    pub(super) fn close(&self, closed: bool) {
+        // Under the lock, so that nobody begins to wait between the change and the notice.
+        let mail = self.mail();
+        self.closed.store(closed, Ordering::Release);
+        drop(mail);
+        self.notify();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 }
 
@@ -88,6 +109,9 @@ impl Inbox {
 
 /// Takes an envelope. Refusals say what is wrong with it and nothing about our keys.
 async fn deliver(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Body) -> (StatusCode, String) {
+    if shared.is_closed() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "nobody is there: try again later".to_owned());
+    }
     let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media = media.split(';').next().unwrap_or_default().trim();
     if ![MEDIA_TYPE, MEDIA_TYPE_OLD].contains(&media) {

@@ -14,7 +14,11 @@
 //! Source: paper B, sections 4.7 and 5.2.
 
 use super::ChargingError;
+use super::catalogue::Catalogue;
+use super::issuer::Issuer;
+use super::locations::Location;
 use super::offices::{Answer, Office, OfficeError};
+use super::paper;
 use crate::agent::{Agent, new_id};
 use crate::clock::{in_time, now};
 use axum::Json;
@@ -28,7 +32,7 @@ use eroam_domain::charge::Denial;
 use eroam_domain::codec::ShortText;
 use eroam_domain::ids::{EroamDid, EvseId, PartyId};
 use eroam_domain::quantity::DurationMs;
-use eroam_domain::time::UnixMillis;
+use eroam_domain::time::{LocalClock, UnixMillis};
 use eroam_domain::visit::{
     Accounting, Denied, Enabled, QuoteRequest, ReserveRequest, ShownContract, StationClaims,
 };
@@ -62,7 +66,7 @@ const AT_A_TIME: usize = 4;
 /// So many stations can have credentials.
 const STATIONS_MAX: u32 = 8_192;
 /// So long a station's credential is good.
-const CREDENTIAL_FOR: DurationMs = DurationMs::from_millis(365 * 86_400_000);
+const CREDENTIAL_FOR: DurationMs = DurationMs::from_millis(3 * 365 * 86_400_000);
 /// So long a wallet may keep the status list.
 const STATUS_FOR: Duration = Duration::from_secs(3_600);
 /// So long an invitation for stations is good: a station is set up at any time.
@@ -77,8 +81,12 @@ pub struct RegisteredStation {
     pub key: VerifyingKey,
     /// Its place in the status list.
     pub index: u32,
+    /// What is on its post, as a URL.
+    pub invitation: String,
     /// Why it was revoked.
     pub revoked: Option<String>,
+    /// The last page of its meter that was accounted for.
+    pub last_page: Option<u64>,
 }
 
 struct Status {
@@ -92,6 +100,8 @@ struct Inner {
     did: EroamDid,
     /// Signs stations' credentials.
     issuing: SigningKey,
+    /// Paper B's credentials for stations, and where the ledger is looked up to check them.
+    paper: Option<(Issuer, Catalogue)>,
     /// Where the status list is.
     status_uri: Mutex<String>,
     status: Mutex<Status>,
@@ -100,6 +110,7 @@ struct Inner {
     /// Which station a connection is.
     stations_by_channel: Mutex<HashMap<Channel, EvseId>>,
     invitation: Invitation,
+    invited: Responder,
     stopped: AtomicBool,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -131,7 +142,8 @@ pub fn station_issuer_key(services: &[DidService]) -> Option<VerifyingKey> {
 }
 
 impl Operator {
-    /// Starts one. `did` is the organisation's, in whose document `issuing` is announced.
+    /// Starts one. `did` is the organisation's, in whose document `issuing` is announced. With `paper`, stations also get
+    /// paper B's credential, and show it when they account for a charge.
     ///
     /// # Errors
     /// [`ChargingError`].
@@ -140,6 +152,7 @@ impl Operator {
         name: &str,
         did: EroamDid,
         issuing: SigningKey,
+        paper: Option<(Issuer, Catalogue)>,
         listen: SocketAddr,
     ) -> Result<Self, ChargingError> {
         let agent = Agent::start(name, listen)?.speaking(STATION);
@@ -149,22 +162,35 @@ impl Operator {
             agent,
             did,
             issuing,
+            paper,
             status_uri: Mutex::default(),
             status: Mutex::new(Status { list: StatusList::new(STATIONS_MAX)?, next: 0 }),
             stations: Mutex::default(),
             connections: Mutex::default(),
             stations_by_channel: Mutex::default(),
             invitation,
+            invited,
             stopped: AtomicBool::new(false),
             threads: Mutex::default(),
         }));
-        let accepting = operator.clone();
-        operator.spawn("operator invites", move || accepting.accept(&invited))?;
-        for _ in 0..AT_A_TIME {
-            let serving = operator.clone();
-            operator.spawn("operator", move || serving.serve())?;
-        }
+        operator.resume()?;
         Ok(operator)
+    }
+
+    /// Answers stations, from the start and again after [`Operator::stop`].
+    ///
+    /// # Errors
+    /// [`ChargingError`] if there are no threads.
+    pub fn resume(&self) -> Result<(), ChargingError> {
+        self.0.stopped.store(false, Ordering::Release);
+        self.0.agent.open();
+        let accepting = self.clone();
+        self.spawn("operator invites", move || accepting.accept())?;
+        for _ in 0..AT_A_TIME {
+            let serving = self.clone();
+            self.spawn("operator", move || serving.serve())?;
+        }
+        Ok(())
     }
 
     fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), ChargingError> {
@@ -192,9 +218,23 @@ impl Operator {
         lock(&self.0.stations).values().cloned().collect()
     }
 
-    /// The status list, for wallets.
+    /// The status list and the listing of stations, for wallets.
     pub fn router(&self) -> Router {
-        Router::new().route("/stations/status", get(status)).with_state(self.clone())
+        Router::new()
+            .route("/stations/status", get(status))
+            .route("/stations/locations", get(locations))
+            .with_state(self.clone())
+    }
+
+    /// The stations that drivers may use, as everybody may see them.
+    #[must_use]
+    pub fn locations(&self) -> Vec<Location> {
+        let stations = self.stations();
+        let in_use = stations.iter().filter(|station| station.revoked.is_none());
+        let tariff = |evse: &EvseId| {
+            self.0.office.with(|gateway, _| gateway.station(evse).map(|known| known.tariff.clone()))
+        };
+        in_use.map(|station| Location::of(station, tariff(&station.claims.evse))).collect()
     }
 
     /// Says at which URL that is served. Credentials that are issued from then on name it.
@@ -214,9 +254,10 @@ impl Operator {
         Ok(())
     }
 
-    /// Ends its threads.
+    /// Ends its threads. Stations hear at once that nobody is there, and keep what they have to account for.
     pub fn stop(&self) {
         self.0.stopped.store(true, Ordering::Release);
+        self.0.agent.close();
         let threads = std::mem::take(&mut *lock(&self.0.threads));
         for thread in threads {
             let _ = thread.join();
@@ -228,9 +269,10 @@ impl Operator {
     }
 
     /// Lets stations connect, one after another.
-    fn accept(&self, invited: &Responder) {
+    fn accept(&self) {
         while !self.is_stopped() {
-            let accepted = self.0.agent.accept(&self.0.invitation, invited, Duration::from_millis(500));
+            let Inner { agent, invitation, invited, .. } = &*self.0;
+            let accepted = agent.accept(invitation, invited, Duration::from_millis(500));
             if let Ok(connection) = accepted {
                 lock(&self.0.connections).insert(connection.channel(), connection);
             }
@@ -254,7 +296,13 @@ impl Operator {
             } else if questions::is_question::<Accounting>(&asked) {
                 self.answer(&asked, |question| self.account(&asked, question))
             } else {
-                self.answer(&asked, |question| self.register(&asked, question))
+                let claims = Mutex::new(None);
+                let registered = self.answer(&asked, |question: StationRegistration| {
+                    *lock(&claims) = Some(question.claims.clone());
+                    self.register(&asked, question)
+                });
+                let claims = claims.into_inner().unwrap_or_else(PoisonError::into_inner);
+                registered.and_then(|()| self.issue_paper(&asked, claims))
             };
             if let Err(error) = answered {
                 tracing::warn!(%error, cause = ?std::error::Error::source(&error).map(ToString::to_string), "operator.answer");
@@ -288,7 +336,7 @@ impl Operator {
         asked: &Incoming,
         registration: StationRegistration,
     ) -> Result<Result<StationCredential, Denied>, ChargingError> {
-        let StationRegistration { claims, key } = registration;
+        let StationRegistration { claims, key, invitation } = registration;
         let party = self.0.office.party();
         let known = self.0.office.with(|gateway, _| gateway.station(&claims.evse).cloned());
         let Some(known) = known.filter(|_| claims.operator == party) else {
@@ -341,8 +389,28 @@ impl Operator {
         let sd_jwt = issued.sign(&self.0.issuing, &mut OsRng)?;
         lock(&self.0.stations_by_channel).insert(asked.channel(), claims.evse.clone());
         let evse = claims.evse.clone();
-        stations.insert(evse, RegisteredStation { claims, key, index, revoked: None });
+        let last_page = stations.get(&evse).and_then(|before| before.last_page);
+        stations.insert(evse, RegisteredStation { claims, key, index, invitation, revoked: None, last_page });
         Ok(Ok(StationCredential { sd_jwt }))
+    }
+
+    /// Issues paper B's credential to a station that has just registered.
+    fn issue_paper(&self, asked: &Incoming, claims: Option<StationClaims>) -> Result<(), ChargingError> {
+        let (Some((issuer, _)), Some(claims)) = (&self.0.paper, claims) else { return Ok(()) };
+        if self.asking(asked).is_err() {
+            return Ok(());
+        }
+        let connection = self.connection(asked)?;
+        let at = now();
+        let until = LocalClock::UTC.at(at.checked_add(CREDENTIAL_FOR).unwrap_or(at)).date;
+        // As it was registered, not as it described itself.
+        let known = lock(&self.0.stations).get(&claims.evse).map(|station| station.claims.clone());
+        paper::issue_station(&self.0.agent, &connection, issuer, &known.unwrap_or(claims), until)
+    }
+
+    fn connection(&self, asked: &Incoming) -> Result<Connection, ChargingError> {
+        let connection = lock(&self.0.connections).get(&asked.channel()).cloned();
+        connection.ok_or_else(|| ChargingError::unexpected("a question", "of a stranger"))
     }
 
     /// The station that asks, if it is one of ours that was not revoked.
@@ -424,7 +492,22 @@ impl Operator {
             Ok(evse) => evse,
             Err(denied) => return Ok(Err(denied)),
         };
+        // A station accounts for its own sessions, and for each once: whoever sends again is told that it came.
+        let known = self.0.office.with(|gateway, _| gateway.session(&accounting.session));
+        let known = known.map_err(OfficeError::from)?;
+        let Some(known) = known.filter(|known| known.evse == evse) else {
+            return Ok(Err(Denial::UnknownStation.into()));
+        };
+        if let Some((_, catalogue)) = &self.0.paper {
+            let shown = paper::ask_station(&self.0.agent, &self.connection(asked)?, catalogue)?;
+            if shown.evse != evse {
+                return Ok(Err(Denial::UnknownStation.into()));
+            }
+        }
         let at = now();
+        if known.consumption.is_some() {
+            return Ok(Ok(Received { at }));
+        }
         let evidence =
             serde_json::to_vec(&accounting).map_err(|error| ChargingError::unexpected("evidence", error))?;
         let session = accounting.session.clone();
@@ -441,10 +524,22 @@ impl Operator {
         let metered = match MeteredSession::read(&accounting.readings, &key) {
             Ok(metered) => metered,
             Err(fault) => {
+                // For a dispute, which somebody is going to have about power that nobody pays for.
+                self.keep_evidence(&session, &evidence, at)?;
                 let reason = format!("the meter's readings do not hold: {fault}");
-                return Ok(Err(Denied { denial: Denial::LedgerRefused, reason }));
+                return Ok(Err(Denied { denial: Denial::ReadingsRefused, reason }));
             }
         };
+        // Signed readings name no session: pages that were accounted for before are somebody else's charge.
+        let (first, last) = metered.pages();
+        {
+            let stations = lock(&self.0.stations);
+            let station = stations.get(&evse).ok_or(Denial::UnknownStation)?;
+            if station.last_page.is_some_and(|before| first <= before) {
+                let reason = format!("the meter's pages from {first} on were accounted for before");
+                return Ok(Err(Denied { denial: Denial::ReadingsRefused, reason }));
+            }
+        }
         let consumption = Consumption {
             start: metered.start(),
             end: metered.end(),
@@ -453,14 +548,28 @@ impl Operator {
             energy: metered.energy(),
             readings: metering::digest(&accounting.readings),
         };
-        self.0.office.act(|gateway, ledger| {
-            if let Err(error) = gateway.keep_evidence(&session, &evidence, at)? {
-                tracing::warn!(%session, %error, "operator.evidence");
-            }
-            gateway.consumed(ledger, &session, consumption)
-        })?;
+        self.keep_evidence(&session, &evidence, at)?;
+        self.0.office.act(|gateway, ledger| gateway.consumed(ledger, &session, consumption))?;
+        // Only now: what failed before is sent again.
+        if let Some(station) = lock(&self.0.stations).get_mut(&evse) {
+            station.last_page = Some(last);
+        }
         self.0.office.flush()?;
         Ok(Ok(Received { at }))
+    }
+
+    fn keep_evidence(
+        &self,
+        session: &SessionId,
+        evidence: &[u8],
+        at: UnixMillis,
+    ) -> Result<(), OfficeError> {
+        self.0.office.act(|gateway, _| {
+            if let Err(error) = gateway.keep_evidence(session, evidence, at)? {
+                tracing::warn!(%session, %error, "operator.evidence");
+            }
+            Ok(Vec::new())
+        })
     }
 
     fn taken(&self, session: &SessionId) -> Result<Answer, OfficeError> {
@@ -484,6 +593,13 @@ impl Operator {
     #[must_use]
     pub fn party(&self) -> PartyId {
         self.0.office.party()
+    }
+}
+
+async fn locations(State(operator): State<Operator>) -> Response {
+    match tokio::task::spawn_blocking(move || operator.locations()).await {
+        Ok(listed) => Json(listed).into_response(),
+        Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
 }
 

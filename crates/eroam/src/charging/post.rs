@@ -1,41 +1,142 @@
 //! A simulated charging point behind a station's agent: the station's own code on a simulated bench, in which time
-//! passes as fast as it can be computed.
+//! passes as fast as it can be computed, or as it does for people who watch ([`Pace`]).
 
-use super::station::{Charged, Post};
+use super::station::{Account, Charged, Post};
 use crate::clock::{leave_out, now};
 use eroam_domain::cdr::SessionId;
 use eroam_domain::ids::EvseId;
-use eroam_domain::quantity::{DurationMs, WattHours};
-use eroam_domain::time::LocalClock;
-use eroam_domain::visit::{ChargeLimits, Enabled};
+use eroam_domain::quantity::{DurationMs, MilliAmperes, WattHours, Watts};
+use eroam_domain::time::{LocalClock, UnixMillis};
+use eroam_domain::visit::{ChargeLimits, Enabled, Progress};
 use eroam_station::charge_point::{ChargePoint, ChargePointError, Notice};
 use eroam_station::hardware::simulated::{Bench, Injection, Vehicle};
-use eroam_station::journal::MemoryJournal;
+use eroam_station::journal::{Journal, MemoryJournal, SharedJournal};
 use eroam_station::metering::PriceSoFar;
-use eroam_station::process::{Limits, Settings, StoppedBy};
+use eroam_station::process::{Fault, Limits, Settings, State, StoppedBy};
 use eroam_wire::ocmf::{MeterKey, MeterPublicKey, RecordWriter};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// So often the hardware is looked at, in simulated time.
 const SAMPLE_EVERY: DurationMs = DurationMs::from_millis(10_000);
 /// A charge that lasts longer has gone wrong.
 const SAMPLES_MAX: u32 = 100_000;
 
+/// So often it is looked at where people watch.
+const WATCHED_EVERY: Duration = Duration::from_secs(1);
+
+/// How time passes at a simulated charging point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// Hours at once: they are left out of the process's clock. Nobody could follow, so nobody is told how far it is.
+    AtOnce,
+    /// As on the clock of the wall: nothing is left out, since whoever charges has a clock of its own. So that nobody waits
+    /// for hours, it is a fast charger with a vehicle that takes what it gives.
+    RealTime,
+}
+
+impl Pace {
+    /// What the charging point gives at most.
+    #[must_use]
+    pub const fn power(self) -> Watts {
+        match self {
+            Self::AtOnce => Watts::new(11_000),
+            Self::RealTime => Watts::new(150_000),
+        }
+    }
+
+    /// `charge` is how full the battery is, in ten-thousandths.
+    const fn vehicle(self, charge: u64) -> Vehicle {
+        let compact = Vehicle::compact(charge);
+        match self {
+            Self::AtOnce => compact,
+            // Three phases of 217 A at 230 V.
+            Self::RealTime => Vehicle { current_max: MilliAmperes::new(217_000), ..compact },
+        }
+    }
+
+    const fn settings(self) -> Settings {
+        let standard = Settings::standard();
+        match self {
+            Self::AtOnce => standard,
+            Self::RealTime => {
+                let power_max = Watts::new(180_000);
+                Settings { current_max: MilliAmperes::new(250_000), power_max, ..standard }
+            }
+        }
+    }
+
+    /// The next time that it is looked at.
+    fn next(self, at: UnixMillis) -> UnixMillis {
+        match self {
+            Self::AtOnce => at.checked_add(SAMPLE_EVERY).unwrap_or(at),
+            Self::RealTime => {
+                std::thread::sleep(WATCHED_EVERY);
+                now()
+            }
+        }
+    }
+}
+
 /// A charging point with a vehicle that comes for each session.
 pub struct SimulatedPost {
     evse: EvseId,
     key: MeterKey,
     seed: u64,
+    pace: Pace,
     sessions: u64,
     /// What the meter counted in earlier sessions.
     register: WattHours,
-    journal: MemoryJournal,
+    journal: SharedJournal<MemoryJournal>,
+    mishaps: Mishaps,
+    fault: Option<Fault>,
+}
+
+/// What happens in the middle of a simulated charge.
+pub enum Mishap {
+    /// The meter shows less than it did.
+    MeterBackwards,
+    /// Station and vehicle are without power for so long; the station begins again with what its journal holds.
+    PowerCut(DurationMs),
+    /// Something else goes on meanwhile.
+    Meanwhile(Box<dyn FnOnce() + Send>),
+}
+
+/// What is going to happen in the middle of charges, in this order: one at a time, from the tenth sample of each charge
+/// on. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Mishaps(Arc<Mutex<VecDeque<Mishap>>>);
+
+/// Nothing happens to a charge before this sample.
+const MISHAPS_FROM: u32 = 10;
+
+impl Mishaps {
+    /// This happens, too.
+    pub fn add(&self, mishap: Mishap) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push_back(mishap);
+    }
+
+    fn next(&self, sample: u32) -> Option<Mishap> {
+        if sample < MISHAPS_FROM {
+            return None;
+        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
 }
 
 impl SimulatedPost {
     /// A point whose meter signs with `key`. Vehicles and noise follow from `seed`.
     #[must_use]
-    pub fn new(evse: EvseId, key: MeterKey, seed: u64) -> Self {
-        Self { evse, key, seed, sessions: 0, register: WattHours::ZERO, journal: MemoryJournal::default() }
+    pub fn new(evse: EvseId, key: MeterKey, seed: u64, pace: Pace) -> Self {
+        let (journal, mishaps) = (SharedJournal::default(), Mishaps::default());
+        Self { evse, key, seed, pace, sessions: 0, register: WattHours::ZERO, journal, mishaps, fault: None }
+    }
+
+    /// What is going to happen to it.
+    #[must_use]
+    pub fn mishaps(&self) -> Mishaps {
+        self.mishaps.clone()
     }
 
     /// The meter's public key, for the station's credential.
@@ -50,20 +151,24 @@ impl SimulatedPost {
         limits: ChargeLimits,
         enabled: &Enabled,
         prices: &dyn PriceSoFar,
-        is_stopped: &mut dyn FnMut() -> bool,
-    ) -> Result<Charged, ChargePointError> {
+        watch: &mut dyn FnMut(Option<Progress>) -> bool,
+        account: Account<'_>,
+    ) -> Result<Charged, PostError> {
         self.sessions += 1;
         let seed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(self.sessions);
         // Between a fifth and four fifths full.
-        let vehicle = Vehicle::compact(2_000 + seed % 6_001);
+        let vehicle = self.pace.vehicle(2_000 + seed % 6_001);
         let bench = Bench::new(vehicle, self.register, seed);
         let serial = format!("SIM-{}", self.evse.normalised());
-        let writer = RecordWriter::new(self.key.clone(), Bench::meter(&serial), self.evse.clone())?;
+        let writer = RecordWriter::new(self.key.clone(), Bench::meter(&serial), self.evse.clone());
+        let writer = writer.map_err(ChargePointError::from)?;
         let start = now();
         bench.advance(start);
-        let journal = std::mem::take(&mut self.journal);
-        let (mut point, _) =
-            ChargePoint::open(Settings::standard(), bench.hardware(), writer, journal, start)?;
+        let open = |at| {
+            let (settings, journal) = (self.pace.settings(), self.journal.clone());
+            ChargePoint::open(settings, bench.hardware(), writer.clone(), journal, at)
+        };
+        let (mut point, _) = open(start)?;
         point.offer(session.clone(), start.checked_add(SAMPLE_EVERY).unwrap_or(start), start)?;
         let wanted = limits.energy_max.map_or(enabled.energy_max, |max| max.min(enabled.energy_max));
         let limits = Limits {
@@ -75,9 +180,32 @@ impl SimulatedPost {
         point.enable(limits, LocalClock::UTC, start)?;
         bench.inject(Injection::Plug);
         let mut at = start;
-        for _ in 0..SAMPLES_MAX {
-            let mut notices = point.poll(at, prices)?;
-            if is_stopped() {
+        for sample in 0..SAMPLES_MAX {
+            let mut notices = Vec::new();
+            match self.mishaps.next(sample) {
+                None => {}
+                Some(Mishap::MeterBackwards) => {
+                    bench.inject(Injection::MeterBackwards(bench.delivered()));
+                }
+                Some(Mishap::PowerCut(lasts)) => {
+                    bench.inject(Injection::PowerCut);
+                    at = at.checked_add(lasts).unwrap_or(at);
+                    bench.advance(at);
+                    bench.inject(Injection::PowerBack);
+                    let (again, said) = open(at)?;
+                    point = again;
+                    notices.extend(said);
+                }
+                Some(Mishap::Meanwhile(happens)) => happens(),
+            }
+            if point.state().ended().is_none() {
+                notices.extend(point.poll(at, prices)?);
+            }
+            let progress = notices.iter().find_map(|notice| match notice {
+                Notice::Progress(progress) => Some(*progress),
+                Notice::Ended(_) => None,
+            });
+            if watch(progress.filter(|_| self.pace == Pace::RealTime)) && point.state().ended().is_none() {
                 notices.extend(point.stop(StoppedBy::Driver, at)?);
             }
             let ended = notices.into_iter().find_map(|notice| match notice {
@@ -86,20 +214,37 @@ impl SimulatedPost {
             });
             if let Some(ended) = ended {
                 let readings = point.readings();
-                // Accounted for by the caller, who waits for the answer.
-                point.settle(None, at)?;
+                // From here on the charging point is free, and the message is safe.
+                let message = ended.pages.map(|_| account(&readings)).transpose()?;
+                point.settle(message.as_deref(), at)?;
                 bench.inject(Injection::Unplug);
                 self.register = bench.delivered();
-                self.journal = point.journal().clone();
-                leave_out(at.since(start).unwrap_or(DurationMs::ZERO));
+                self.fault = match point.state() {
+                    State::Faulted { fault, .. } => Some(*fault),
+                    _ => None,
+                };
+                if self.pace == Pace::AtOnce {
+                    leave_out(at.since(start).unwrap_or(DurationMs::ZERO));
+                }
                 let eroam_station::process::Ended { reason, start, end, energy, .. } = ended;
                 return Ok(Charged { reason, start, end, energy, readings });
             }
-            at = at.checked_add(SAMPLE_EVERY).unwrap_or(at);
+            at = self.pace.next(at);
             bench.advance(at);
         }
-        Err(ChargePointError::Pages)
+        Err(PostError::NoEnd)
     }
+}
+
+/// Why a simulated charge comes to nothing.
+#[derive(Debug, thiserror::Error)]
+enum PostError {
+    #[error(transparent)]
+    Point(#[from] ChargePointError),
+    #[error("the account cannot be written")]
+    Account(#[from] serde_json::Error),
+    #[error("the charge does not end")]
+    NoEnd,
 }
 
 impl Post for SimulatedPost {
@@ -109,8 +254,17 @@ impl Post for SimulatedPost {
         limits: ChargeLimits,
         enabled: &Enabled,
         prices: &dyn PriceSoFar,
-        is_stopped: &mut dyn FnMut() -> bool,
+        watch: &mut dyn FnMut(Option<Progress>) -> bool,
+        account: Account<'_>,
     ) -> Result<Charged, String> {
-        self.run(session, limits, enabled, prices, is_stopped).map_err(|error| error.to_string())
+        self.run(session, limits, enabled, prices, watch, account).map_err(|error| error.to_string())
+    }
+
+    fn fault(&self) -> Option<String> {
+        self.fault.map(|fault| fault.to_string())
+    }
+
+    fn outbox(&self) -> Box<dyn Journal + Send> {
+        Box::new(self.journal.clone())
     }
 }

@@ -7,7 +7,14 @@
 //!      <--------------------------- invitation   of one use (figure 25)
 //!   connects, takes the credential (figure 26)
 //!   withdraws vouchers over the connection, again and again
+//!
+//!   later, from whatever address:
+//!   GET /enrol/again  ------------------------>  an invitation for every customer
+//!   connects, rejoins {contract, signature} -->  known by the key that signed the contract
 //! ```
+//! A wallet is no server: between two runs it has no address, and it may come back on another device. So it makes a new
+//! connection each time, and both sides sign, with the keys that signed the contract, that this connection is theirs.
+//!
 //! The schema of the form is ours: the paper shows pictures of it. The contract's text is signed by both sides with
 //! Ed25519 over its SHA-256; one that was signed elsewhere has its hash in `attached`.
 //!
@@ -30,7 +37,7 @@ use eroam_domain::ids::{ContractId, PartyId};
 use eroam_domain::quantity::DurationMs;
 use eroam_domain::quantity::WattHours;
 use eroam_domain::retail::{PaymentOption, Tier};
-use eroam_domain::time::{LocalClock, UnixMillis};
+use eroam_domain::time::{CivilMonth, LocalClock, UnixMillis};
 use eroam_domain::visit::Denied;
 use eroam_domain::voucher::OneTimeKey;
 use eroam_gateway::ports::Store as _;
@@ -40,10 +47,14 @@ use eroam_ssi::anoncreds::RevocationIndex;
 use eroam_ssi::did::VerificationKey;
 use eroam_ssi::didcomm::{Channel, SigningKey};
 use eroam_ssi::protocol::charging::{attributes, day_number};
-use eroam_ssi::protocol::did_exchange::Connection;
-use eroam_ssi::protocol::questions::{self, CUSTOMER, Withdrawal};
+use eroam_ssi::protocol::did_exchange::{Connection, Responder};
+use eroam_ssi::protocol::Incoming;
+use eroam_ssi::protocol::out_of_band::Invitation;
+use eroam_ssi::protocol::questions::{
+    self, BillSoFar, BilledCharge, CUSTOMER, Question, Rejoin, Rejoined, Rejoining, Withdrawal, rejoin_digest,
+};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -69,6 +80,12 @@ const REGISTRATION_BYTES_MAX: usize = 64 * 1024;
 const FIELD_BYTES_MAX: usize = 256;
 /// So long an invitation can be answered.
 const INVITED_FOR: Duration = Duration::from_secs(600);
+/// So long the invitation for every customer is good: as long as the program runs.
+const RETURNING_FOR: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// So many that connected and have not said who they are yet are remembered; the oldest are forgotten.
+const STRANGERS_MAX: usize = 1_024;
+/// So many charges are told of a month at most: what fits a message.
+const BILLED_MAX: usize = 1_000;
 
 /// What a field takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,6 +194,8 @@ pub struct Customer {
     pub credential: Option<u32>,
     /// Why it was revoked.
     pub revoked: Option<String>,
+    /// The key that signed the contract, as `did:key`.
+    pub signer: String,
 }
 
 struct Inner {
@@ -189,6 +208,10 @@ struct Inner {
     valid_days: u32,
     customers: Mutex<BTreeMap<ContractId, Customer>>,
     connections: Mutex<HashMap<Channel, (ContractId, Connection)>>,
+    /// Who connected with [`Inner::returning`] and has not said whose wallet it is.
+    strangers: Mutex<VecDeque<Connection>>,
+    /// With which every customer's wallet comes back.
+    returning: Invitation,
     next: AtomicU64,
     stopped: AtomicBool,
     issuing: Mutex<Vec<JoinHandle<()>>>,
@@ -244,6 +267,7 @@ impl Provider {
         listen: SocketAddr,
     ) -> Result<Self, ChargingError> {
         let agent = Agent::start(&form.name, listen)?.speaking(CUSTOMER);
+        let (returning, invited) = agent.invite(in_time(RETURNING_FOR))?;
         let provider = Self(Arc::new(Inner {
             office,
             agent,
@@ -253,15 +277,36 @@ impl Provider {
             valid_days,
             customers: Mutex::default(),
             connections: Mutex::default(),
+            strangers: Mutex::default(),
+            returning,
             next: AtomicU64::new(1),
             stopped: AtomicBool::new(false),
             issuing: Mutex::default(),
         }));
-        let serving = provider.clone();
-        let thread = std::thread::Builder::new().name("provider".to_owned()).spawn(move || serving.serve());
-        let thread = thread.map_err(|error| ChargingError::unexpected("a thread", error))?;
-        lock(&provider.0.issuing).push(thread);
+        let (serving, accepting) = (provider.clone(), provider.clone());
+        provider.spawn("provider", move || serving.serve())?;
+        provider.spawn("provider accepts", move || accepting.accept(&invited))?;
         Ok(provider)
+    }
+
+    fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), ChargingError> {
+        let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
+        let thread = thread.map_err(|error| ChargingError::unexpected("a thread", error))?;
+        lock(&self.0.issuing).push(thread);
+        Ok(())
+    }
+
+    /// Lets wallets come back, one after another.
+    fn accept(&self, invited: &Responder) {
+        while !self.0.stopped.load(Ordering::Acquire) {
+            let accepted = self.0.agent.accept(&self.0.returning, invited, Duration::from_millis(500));
+            let Ok(connection) = accepted else { continue };
+            let mut strangers = lock(&self.0.strangers);
+            if strangers.len() >= STRANGERS_MAX {
+                strangers.pop_front();
+            }
+            strangers.push_back(connection);
+        }
     }
 
     /// The issuer of contracts.
@@ -290,8 +335,14 @@ impl Provider {
                 get(|State(provider): State<Self>| async move { Json(provider.0.form.clone()) }),
             )
             .route("/enrol", post(enrol))
+            .route("/enrol/again", get(|State(provider): State<Self>| async move { provider.door() }))
             .layer(DefaultBodyLimit::max(REGISTRATION_BYTES_MAX))
             .with_state(self.clone())
+    }
+
+    /// The invitation with which every customer's wallet comes back, as a URL.
+    fn door(&self) -> String {
+        self.0.returning.to_url(self.0.agent.endpoint())
     }
 
     /// Revokes a contract: its credential, and the vouchers that its wallet has.
@@ -376,7 +427,13 @@ impl Provider {
         ];
         let values: Vec<_> = CONTRACT_ATTRIBUTES.into_iter().zip(values).collect();
         let customer =
-            Customer { contract, fields: registration.fields.clone(), credential: None, revoked: None };
+            Customer {
+                contract,
+                fields: registration.fields.clone(),
+                credential: None,
+                revoked: None,
+                signer: registration.signer.clone(),
+            };
         lock(&self.0.customers).insert(contract, customer);
         let (provider, url) = (self.clone(), invitation.to_url(self.0.agent.endpoint()));
         let issuing = std::thread::Builder::new().name("provider issues".to_owned()).spawn(move || {
@@ -473,25 +530,100 @@ impl Provider {
     /// Answers customers until it is stopped.
     fn serve(&self) {
         while !self.0.stopped.load(Ordering::Acquire) {
-            let asked = self.0.agent.receive(
-                "question",
-                Duration::from_millis(200),
-                questions::is_question::<Withdrawal>,
-            );
+            let asked = self.0.agent.receive("question", Duration::from_millis(200), |incoming| {
+                questions::is_question::<Withdrawal>(incoming)
+                    || questions::is_question::<BillSoFar>(incoming)
+                    || (questions::is_question::<Rejoin>(incoming) && self.is_stranger(incoming))
+            });
             let Ok(asked) = asked else { continue };
-            let known = lock(&self.0.connections).get(&asked.channel()).cloned();
-            let Some((contract, connection)) = known else { continue };
-            let answered = questions::read_question::<Withdrawal>(&asked, now())
-                .map_err(ChargingError::from)
-                .and_then(|withdrawal| {
-                    let given = self.vouchers(&contract, &withdrawal.keys, withdrawal.day)?;
-                    let answer = questions::answer::<Withdrawal>(&asked, &given, new_id())?;
-                    Ok(self.0.agent.send(&connection, &answer)?)
-                });
+            let answered = if questions::is_question::<Rejoin>(&asked) {
+                self.rejoin(&asked)
+            } else if questions::is_question::<BillSoFar>(&asked) {
+                self.answer::<BillSoFar>(&asked, |contract, BillSoFar { month }| self.bill(contract, month))
+            } else {
+                self.answer::<Withdrawal>(&asked, |contract, Withdrawal { day, keys }| {
+                    self.vouchers(contract, &keys, day)
+                })
+            };
             if let Err(error) = answered {
-                tracing::warn!(error = %chain(&error), "provider.vouchers");
+                tracing::warn!(error = %chain(&error), "provider.answer");
             }
         }
+    }
+
+    /// Answers a customer's question; whoever is not known as one is not answered.
+    fn answer<Q: Question>(
+        &self,
+        asked: &Incoming,
+        make: impl FnOnce(&ContractId, Q) -> Result<Result<Q::Answer, Denied>, ChargingError>,
+    ) -> Result<(), ChargingError> {
+        let known = lock(&self.0.connections).get(&asked.channel()).cloned();
+        let Some((contract, connection)) = known else { return Ok(()) };
+        let question = questions::read_question::<Q>(asked, now())?;
+        let given = make(&contract, question)?;
+        let answer = questions::answer::<Q>(asked, &given, new_id())?;
+        Ok(self.0.agent.send(&connection, &answer)?)
+    }
+
+    /// Whether somebody connected to say who it is. The message may be here before the connection is finished.
+    fn is_stranger(&self, incoming: &Incoming) -> bool {
+        lock(&self.0.strangers).iter().any(|stranger| stranger.channel() == incoming.channel())
+    }
+
+    /// Lets a stranger be the customer whose contract's key signed this very connection.
+    fn rejoin(&self, asked: &Incoming) -> Result<(), ChargingError> {
+        let channel = asked.channel();
+        let connection = {
+            let mut strangers = lock(&self.0.strangers);
+            let place = strangers.iter().position(|stranger| stranger.channel() == channel);
+            place.and_then(|place| strangers.remove(place))
+        };
+        let Some(connection) = connection else { return Ok(()) };
+        let Rejoin { contract, signature } = questions::read_question::<Rejoin>(asked, now())?;
+        let digest = |who| rejoin_digest(who, &contract, &channel.theirs, &channel.ours);
+        let signer = lock(&self.0.customers).get(&contract).map(|customer| customer.signer.clone());
+        let key = signer.and_then(|signer| VerificationKey::from_did_key(&signer).ok());
+        let given = if key.is_some_and(|key| key.verifies(&digest(Rejoining::Customer).0, &signature.0)) {
+            let mut connections = lock(&self.0.connections);
+            // A contract has one wallet, and that one has gone from where it was.
+            connections.retain(|_, (of, _)| *of != contract);
+            connections.insert(channel, (contract, connection.clone()));
+            let signed = self.0.signing.sign(&digest(Rejoining::Provider).0);
+            Ok(Rejoined { signature: SignatureBytes(signed) })
+        } else {
+            Err(Denial::UnknownContract.into())
+        };
+        let answer = questions::answer::<Rejoin>(asked, &given, new_id())?;
+        Ok(self.0.agent.send(&connection, &answer)?)
+    }
+
+    /// What is on a customer's bill of a month so far.
+    fn bill(
+        &self,
+        contract: &ContractId,
+        month: CivilMonth,
+    ) -> Result<Result<Vec<BilledCharge>, Denied>, ChargingError> {
+        let mut billed = Vec::new();
+        let read = self.0.office.with(|gateway, _| {
+            gateway.store_mut().each_bill_line(&mut |line| {
+                if line.contract == *contract && line.month == month && billed.len() < BILLED_MAX {
+                    billed.push(BilledCharge {
+                        operator: line.operator,
+                        cdr: line.cdr,
+                        evse: line.evse,
+                        place: line.place,
+                        start: line.start,
+                        end: line.end,
+                        energy: line.energy,
+                        currency: line.retail.currency,
+                        price: line.retail.total,
+                    });
+                }
+                Ok(())
+            })
+        });
+        read.map_err(|error| ChargingError::unexpected("the customer's bill", error))?;
+        Ok(Ok(billed))
     }
 
     fn vouchers(
@@ -510,7 +642,7 @@ impl Provider {
         Ok(issued.map_err(|refusal| {
             let denial = match &refusal {
                 VoucherRefusal::Contract(denial) => *denial,
-                VoucherRefusal::DailyLimit { .. } => Denial::AmountLimit,
+                VoucherRefusal::DailyLimit { .. } => Denial::DailyLimit,
                 _ => Denial::VoucherNotValid,
             };
             Denied { denial, reason: refusal.to_string() }

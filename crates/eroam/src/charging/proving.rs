@@ -166,8 +166,20 @@ pub fn question<Q: Question>(
     let thread = new_id();
     let message = questions::ask(question, thread.clone(), in_time(STEP_WITHIN))?;
     agent.send(connection, &message)?;
-    let came = agent.receive_from(connection, Some(&thread), STEP_WITHIN)?;
-    let answer = agent.drive(connection, &came, questions::read_answer::<Q>(&came, &thread))?;
+    answer_to::<Q>(agent, connection, &thread)
+}
+
+/// Waits for the answer to a question that was asked as `thread`.
+///
+/// # Errors
+/// [`ChargingError`]; [`ChargingError::Denied`] for a denial.
+pub fn answer_to<Q: Question>(
+    agent: &Agent,
+    connection: &Connection,
+    thread: &MessageId,
+) -> Result<Q::Answer, ChargingError> {
+    let came = agent.receive_from(connection, Some(thread), STEP_WITHIN)?;
+    let answer = agent.drive(connection, &came, questions::read_answer::<Q>(&came, thread))?;
     Ok(answer?)
 }
 

@@ -5,17 +5,21 @@
 //!   ─► asks for the contract's proof, bound to quote and voucher ─► verified on the ledger's newest list
 //!   ─► operator reserves the voucher ─► power ─► signed readings ─► driver: finished, operator: accounting
 //! ```
-//! One driver at a time; whoever connects meanwhile waits.
+//! One vehicle at a time: whoever asks while power is on hears so. Up to the reservation each driver has a thread, so that
+//! one who scans and goes away keeps nobody waiting. What the operator has to account for is in the outbox before the
+//! driver hears that it is over, and stays there until the operator has it.
 //!
 //! Source: paper B, sections 4.5, 4.6 and 5.2.
 
 use super::ChargingError;
 use super::catalogue::Catalogue;
+use super::paper::StationHolder;
 use super::prices::Prices;
 use super::provider::{tier_of, zones_of};
 use super::proving::{self, STEP_WITHIN};
 use crate::agent::{Agent, new_id};
 use crate::clock::{in_time, now};
+use crate::tails_cache::TailsCache;
 use eroam_domain::cdr::{SessionId, session_digest};
 use eroam_domain::charge::Denial;
 use eroam_domain::codec::Digest;
@@ -23,8 +27,8 @@ use eroam_domain::ids::PartyId;
 use eroam_domain::quantity::WattHours;
 use eroam_domain::time::{LocalClock, UnixMillis};
 use eroam_domain::visit::{
-    Accounting, ChargeLimits, Denied, Enabled, EndReason, Finished, QuoteRequest, ReserveRequest,
-    ShownContract, Started, StationClaims, VisitQuote, VisitRequest,
+    Accounting, ChargeLimits, Denied, Enabled, EndReason, Finished, Progress, QuoteRequest,
+    ReserveRequest, ShownContract, Started, StationClaims, VisitQuote, VisitRequest,
 };
 use eroam_domain::voucher::{PROOF_NONCE_BYTES, SpentVoucher, proof_nonce};
 use eroam_ledger::registry::DidRecord;
@@ -39,14 +43,15 @@ use eroam_ssi::protocol::charging::{
 use eroam_ssi::protocol::did_exchange::{Connection, Responder};
 use eroam_ssi::protocol::out_of_band::Invitation;
 use eroam_ssi::protocol::present_proof::{ANONCREDS_PROOF, ANONCREDS_REQUEST};
-use eroam_ssi::protocol::questions::{STATION, StationRegistration};
+use eroam_ssi::protocol::questions::{self, STATION, StationRegistration};
 use eroam_ssi::sd_jwt::{HeldSdJwt, SigningKey, TrustedIssuer};
+use eroam_station::journal::{Journal, JournalError};
 use eroam_station::metering::PriceSoFar;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 /// The format of a request for a station's credential.
@@ -59,6 +64,12 @@ pub const LIST_AGE: Duration = Duration::from_secs(60);
 const INVITED_FOR: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// So long a visit may take from request to end.
 const VISIT_WITHIN: Duration = Duration::from_secs(7 * 86_400);
+/// So many drivers are talked to at a time; more wait.
+const VISITS_MAX: usize = 16;
+/// So often it is looked whether the station is stopped.
+const LOOKS_EVERY: Duration = Duration::from_millis(200);
+/// After so long an operator that was away is tried again.
+const ACCOUNTS_AGAIN_AFTER: Duration = Duration::from_secs(30);
 
 /// What a wallet wants to see of a station.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +98,9 @@ pub struct Charged {
 
 /// What is behind the agent: relay, meter and vehicle.
 pub trait Post: Send {
-    /// Charges until a limit, or until nobody wants more. `is_stopped` says whether the driver has had enough.
+    /// Charges until a limit, or until nobody wants more. `watch` says whether the driver has had enough, and hears how far
+    /// it is where that takes a time. `account` makes the operator's message from the meter's readings; when this returns,
+    /// the message is in the [outbox](Self::outbox).
     ///
     /// # Errors
     /// A sentence for the log; the driver is told that the station has a fault.
@@ -97,9 +110,19 @@ pub trait Post: Send {
         limits: ChargeLimits,
         enabled: &Enabled,
         prices: &dyn PriceSoFar,
-        is_stopped: &mut dyn FnMut() -> bool,
+        watch: &mut dyn FnMut(Option<Progress>) -> bool,
+        account: Account<'_>,
     ) -> Result<Charged, String>;
+
+    /// What is wrong with it: until somebody has looked, nobody charges.
+    fn fault(&self) -> Option<String>;
+
+    /// Where messages for the operator wait.
+    fn outbox(&self) -> Box<dyn Journal + Send>;
 }
+
+/// Makes the message that accounts for a charge from the meter's readings.
+pub type Account<'a> = &'a dyn Fn(&str) -> Result<String, serde_json::Error>;
 
 /// Who a contract has to be of, and how it is proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,11 +144,18 @@ impl Mode {
     }
 }
 
+/// What a station has for paper B's way.
+struct Paper {
+    holder: StationHolder,
+    tails: Arc<TailsCache>,
+}
+
 /// A station.
 pub struct Station {
     agent: Agent,
     claims: StationClaims,
     credential: HeldSdJwt,
+    paper: Option<Paper>,
     operator: Connection,
     catalogue: Catalogue,
     mode: Mode,
@@ -133,9 +163,23 @@ pub struct Station {
     invited: Responder,
     next: AtomicU64,
     post: Mutex<Box<dyn Post>>,
+    /// One sends at a time, oldest first.
+    outbox: Mutex<Box<dyn Journal + Send>>,
+    work: Mutex<Work>,
+    /// Told of when there is less or other work, and of the end.
+    work_changed: Condvar,
     /// Whose definitions these are, as the ledger says.
     issuers: Mutex<HashMap<ObjectId, PartyId>>,
     stopped: AtomicBool,
+}
+
+/// What is under way.
+#[derive(Default)]
+struct Work {
+    /// Drivers who are talked to.
+    visits: usize,
+    /// Whether something may wait in the outbox that nobody is sending.
+    accounts_wait: bool,
 }
 
 /// What was asked, against which list, and what was shown.
@@ -148,7 +192,7 @@ struct Proof {
 /// How a visit went, for whoever counts.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// Charged and accounted for.
+    /// Charged; the operator has the account, or it waits in the outbox.
     Charged {
         /// The session.
         session: SessionId,
@@ -160,15 +204,17 @@ pub enum Outcome {
 }
 
 impl Station {
-    /// Starts one: it connects with its operator and registers.
+    /// Starts one: it connects with its operator and registers. `tails` are kept for paper B's credential.
     ///
     /// # Errors
     /// [`ChargingError`].
+    #[allow(clippy::too_many_arguments, reason = "what a station is made of")]
     pub fn start(
         claims: StationClaims,
         operator: &Invitation,
         operator_key: &TrustedIssuer,
         catalogue: Catalogue,
+        tails: Arc<TailsCache>,
         mode: Mode,
         post: Box<dyn Post>,
         listen: SocketAddr,
@@ -177,22 +223,38 @@ impl Station {
         let agent = Agent::start(&label, listen)?.speaking(PROTOCOL).speaking(STATION);
         let operator = agent.connect(operator, STEP_WITHIN)?;
         let key = SigningKey::generate(&mut OsRng);
-        let registration = StationRegistration { claims: claims.clone(), key: key.verifying_key().to_jwk() };
+        let (invitation, invited) = agent.invite(in_time(INVITED_FOR))?;
+        let registration = StationRegistration {
+            claims: claims.clone(),
+            key: key.verifying_key().to_jwk(),
+            invitation: invitation.to_url(agent.endpoint()),
+        };
         let given = proving::question(&agent, &operator, &registration)?;
         let credential =
             HeldSdJwt::receive(&given.sd_jwt, operator_key, key, now()).map_err(ChargingError::SdJwt)?;
-        let (invitation, invited) = agent.invite(in_time(INVITED_FOR))?;
+        let paper = match mode {
+            Mode::Default => None,
+            Mode::Paper => {
+                let holder = StationHolder::take(&agent, &operator, &catalogue, &tails)?;
+                Some(Paper { holder, tails })
+            }
+        };
         Ok(Self {
             agent,
             claims,
             credential,
+            paper,
             operator,
             catalogue,
             mode,
             invitation,
             invited,
             next: AtomicU64::new(1),
+            outbox: Mutex::new(post.outbox()),
             post: Mutex::new(post),
+            // From before it was switched off, perhaps.
+            work: Mutex::new(Work { visits: 0, accounts_wait: true }),
+            work_changed: Condvar::new(),
             issuers: Mutex::default(),
             stopped: AtomicBool::new(false),
         })
@@ -216,19 +278,105 @@ impl Station {
         &self.claims
     }
 
-    /// Ends [`Station::serve`].
+    /// Ends [`Station::serve`]. Drivers who have no power yet are left alone.
     pub fn stop(&self) {
-        self.stopped.store(true, Ordering::Release);
+        {
+            let _work = self.work();
+            self.stopped.store(true, Ordering::Release);
+        }
+        self.work_changed.notify_all();
+        self.agent.close();
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    fn work(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Serves drivers until it is stopped; tells how each visit went.
-    pub fn serve(&self, mut told: impl FnMut(Result<Outcome, ChargingError>)) {
-        while !self.stopped.load(Ordering::Acquire) {
-            let accepted = self.agent.accept(&self.invitation, &self.invited, Duration::from_millis(200));
-            if let Ok(connection) = accepted {
-                told(self.visit(&connection));
+    pub fn serve(&self, told: impl FnMut(Result<Outcome, ChargingError>) + Send) {
+        let told = Mutex::new(told);
+        std::thread::scope(|scope| {
+            scope.spawn(|| self.account_again());
+            while !self.is_stopped() {
+                let full = |work: &mut Work| work.visits >= VISITS_MAX && !self.is_stopped();
+                drop(self.work_changed.wait_while(self.work(), full));
+                let knocked = self.agent.knocked(&self.invitation, &self.invited, LOOKS_EVERY);
+                let Ok(request) = knocked else { continue };
+                self.work().visits += 1;
+                let told = &told;
+                scope.spawn(move || {
+                    let connected = self.agent.let_in(&self.invited, &request, STEP_WITHIN);
+                    // One who did not connect was no visit.
+                    if let Ok(connection) = connected {
+                        let outcome = self.visit(&connection);
+                        told.lock().unwrap_or_else(PoisonError::into_inner)(outcome);
+                    }
+                    self.work().visits -= 1;
+                    self.work_changed.notify_all();
+                });
+            }
+        });
+    }
+
+    /// Sends the operator what it did not take, again and again.
+    fn account_again(&self) {
+        loop {
+            let idle = |work: &mut Work| !work.accounts_wait && !self.is_stopped();
+            let mut work =
+                self.work_changed.wait_while(self.work(), idle).unwrap_or_else(PoisonError::into_inner);
+            if self.is_stopped() {
+                return;
+            }
+            work.accounts_wait = false;
+            drop(work);
+            if self.account_for_all().is_err() {
+                let goes_on = |_: &mut Work| !self.is_stopped();
+                let waited = self.work_changed.wait_timeout_while(self.work(), ACCOUNTS_AGAIN_AFTER, goes_on);
+                waited.unwrap_or_else(PoisonError::into_inner).0.accounts_wait = true;
             }
         }
+    }
+
+    /// Sends the operator everything that waits in the outbox, in its order; gives how much that was. What the operator
+    /// refuses for good is not sent again: it has it, and the reason is in both logs.
+    ///
+    /// # Errors
+    /// [`ChargingError`]; what was not sent goes on waiting.
+    pub fn account_for_all(&self) -> Result<usize, ChargingError> {
+        let broken = |error: JournalError| ChargingError::unexpected("the station's outbox", error);
+        let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sent = 0;
+        while let Some(queued) = outbox.waiting(1).map_err(broken)?.pop() {
+            let accounting: Accounting = serde_json::from_str(&queued.message)
+                .map_err(|error| ChargingError::unexpected("a message of the station's outbox", error))?;
+            match self.account(&accounting) {
+                Ok(()) => {}
+                Err(ChargingError::Denied(denied)) if denied.denial == Denial::ReadingsRefused => {
+                    tracing::error!(session = %accounting.session, reason = denied.reason, "station.account.refused");
+                }
+                Err(error) => {
+                    tracing::warn!(session = %accounting.session, %error, "station.account.waits");
+                    return Err(error);
+                }
+            }
+            outbox.acknowledge(queued.number).map_err(broken)?;
+            sent += 1;
+        }
+        Ok(sent)
+    }
+
+    /// The post, if nobody is charging and nothing is wrong with it.
+    fn free_post(&self) -> Result<MutexGuard<'_, Box<dyn Post>>, Denial> {
+        let post = match self.post.try_lock() {
+            Ok(post) => post,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(Denial::StationBusy),
+        };
+        if post.fault().is_some() { Err(Denial::StationFault) } else { Ok(post) }
     }
 
     /// One driver.
@@ -238,9 +386,13 @@ impl Station {
     pub fn visit(&self, connection: &Connection) -> Result<Outcome, ChargingError> {
         self.prove_ourselves(connection)?;
         let came = self.agent.receive("request to charge", STEP_WITHIN, |incoming| {
+            let kind = incoming.message().kind();
             incoming.channel() == connection.channel()
-                && incoming.message().kind().to_string() == format!("{PROTOCOL}/request")
+                && (kind.to_string() == format!("{PROTOCOL}/request") || kind.is_problem_report())
         })?;
+        if came.message().kind().is_problem_report() {
+            return Ok(Outcome::Denied("the driver only wanted to see whose station this is".to_owned()));
+        }
         let handled = Visit::asked(&came, now(), in_time(VISIT_WITHIN));
         let (visit, request) = self.agent.drive(connection, &came, handled)?;
         match self.charge(connection, &visit, &request) {
@@ -268,6 +420,9 @@ impl Station {
 
     /// Shows the station's credential to a driver who asks for it.
     fn prove_ourselves(&self, connection: &Connection) -> Result<(), ChargingError> {
+        if let Some(Paper { holder, tails }) = &self.paper {
+            return holder.show(&self.agent, connection, &self.catalogue, tails);
+        }
         let asked = proving::asked_proof(&self.agent, connection, SD_JWT_REQUEST)?;
         let demand: StationDemand = serde_json::from_slice(&asked.request)
             .map_err(|error| ChargingError::unexpected("a request for the station's credential", error))?;
@@ -319,6 +474,7 @@ impl Station {
         if self.issuer(&definition, request)? != request.emsp {
             return Err(Denial::ProofRejected.into());
         }
+        drop(self.free_post()?);
         let session = self.new_session()?;
         let quote = proving::question(
             &self.agent,
@@ -347,39 +503,67 @@ impl Station {
         };
         let spent = self.accepted(connection, visit)?;
         let shown = self.verify(request.emsp, contract, &proof)?;
+        // From here on it is this driver's, until the vehicle is off.
+        let mut post = self.free_post()?;
         let reserve = ReserveRequest { session: session.clone(), shown, spent };
         let enabled = proving::question(&self.agent, &self.operator, &reserve)?;
         let started = Started { at: now(), energy_max: enabled.energy_max, amount_max: enabled.amount_max };
         self.say(connection, visit, &Said::Started(started))?;
-        let charged = {
-            let mut post = self.post.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut is_stopped = || self.is_stopped_by(connection, visit);
-            post.charge(&session, request.limits, &enabled, &prices, &mut is_stopped)
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap_or_default();
+        let (proof_request, presentation) = (text(proof.request.to_json()), text(proof.shown.to_json()));
+        let account = |readings: &str| {
+            serde_json::to_string(&Accounting {
+                session: session.clone(),
+                clock: LocalClock::UTC,
+                readings: readings.to_owned(),
+                proof_request: proof_request.clone(),
+                presentation: presentation.clone(),
+            })
         };
-        let charged = charged.map_err(|error| ChargingError::unexpected("the charge", error))?;
-        let energy = charged.energy;
-        let finished = Finished {
-            reason: charged.reason,
-            start: charged.start,
-            end: charged.end,
-            energy,
-            readings: charged.readings.clone(),
+        let charged = {
+            let mut listens = true;
+            let mut watch = |progress: Option<Progress>| {
+                // A driver whose wallet is gone is not called again and again: each call may take its time.
+                if let Some(progress) = progress.filter(|_| listens) {
+                    listens = self.say(connection, visit, &Said::Progress(progress)).is_ok();
+                }
+                self.is_stopped_by(connection, visit)
+            };
+            post.charge(&session, request.limits, &enabled, &prices, &mut watch, &account)
+        };
+        drop(post);
+        let (finished, charged) = match charged {
+            Ok(Charged { reason, start, end, energy, readings }) => {
+                (Finished { reason, start, end, energy, readings }, Ok(energy))
+            }
+            Err(why) => {
+                let (start, end, energy) = (started.at, now(), WattHours::ZERO);
+                let readings = String::new();
+                (Finished { reason: EndReason::Fault, start, end, energy, readings }, Err(why))
+            }
         };
         // Whether the driver still listens or not: what was delivered is accounted for.
-        let told = self.say(connection, visit, &Said::Finished(finished));
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap_or_default();
-        let accounting = Accounting {
-            session: session.clone(),
-            clock: LocalClock::UTC,
-            readings: charged.readings,
-            proof_request: text(proof.request.to_json()),
-            presentation: text(proof.shown.to_json()),
-        };
-        proving::question(&self.agent, &self.operator, &accounting)?;
-        if let Err(error) = told {
+        if let Err(error) = self.say(connection, visit, &Said::Finished(finished)) {
             tracing::info!(%session, %error, "station.driver_gone");
         }
+        let energy = charged.map_err(|error| ChargingError::unexpected("the charge", error))?;
+        if self.account_for_all().is_err() {
+            self.work().accounts_wait = true;
+            self.work_changed.notify_all();
+        }
         Ok(Outcome::Charged { session, energy })
+    }
+
+    /// Sends the operator an accounting message, and waits until it is kept there.
+    fn account(&self, accounting: &Accounting) -> Result<(), ChargingError> {
+        let thread = new_id();
+        let message = questions::ask(accounting, thread.clone(), in_time(STEP_WITHIN))?;
+        self.agent.send(&self.operator, &message)?;
+        if let Some(Paper { holder, tails }) = &self.paper {
+            holder.show(&self.agent, &self.operator, &self.catalogue, tails)?;
+        }
+        proving::answer_to::<Accounting>(&self.agent, &self.operator, &thread)?;
+        Ok(())
     }
 
     /// Asks for the contract's proof; `None` when the driver says that its list is newer than ours.

@@ -6,27 +6,32 @@
 //! charge(invitation): connect ─► the station proves itself ─► request ─► quote checked ─► consent
 //!                     ─► proof and voucher ─► power ─► stop or end ─► receipt
 //! ```
-//! What is decided is decided in `eroam_wallet`; here is what takes a socket and a clock.
+//! What is decided is decided in `eroam_wallet`; here is what takes a socket and a clock. A wallet that has a file
+//! ([`Wallet::open`]) saves it after every change that matters, and before anybody else could know of it: the keys of
+//! vouchers before these are asked for, a voucher as spent before a station sees it.
 //!
 //! Source: paper B, sections 4.1, 4.2 and 5.2.
 
 use super::ChargingError;
-use super::catalogue::Catalogue;
+use super::catalogue::{Catalogue, CatalogueError};
 use super::operator::{STATION_VCT, station_issuer_key};
+use super::paper;
 use super::provider::{Registered, Registration, RegistrationForm, Rejected, contract_digest};
 use super::proving::{self, STEP_WITHIN};
 use super::station::{Mode, SD_JWT, SD_JWT_REQUEST, StationDemand};
-use crate::agent::{Agent, new_id};
+use super::wallet_file::{ChargeStage, KeptCharge, KeptContract, WalletFile};
+use crate::agent::{Agent, AgentError, new_id};
 use crate::clock::{in_time, is_younger, now};
 use crate::tails_cache::TailsCache;
 use eroam_domain::codec::{Digest, SignatureBytes};
 use eroam_domain::ids::{ContractId, EroamDid, PartyId};
 use eroam_domain::money::Money;
-use eroam_domain::time::UnixMillis;
-use eroam_domain::visit::{ChargeLimits, Finished, Started, StationClaims};
+use eroam_domain::time::{CivilMonth, UnixMillis};
+use eroam_domain::visit::{ChargeLimits, Finished, Progress, Started, StationClaims};
 use eroam_domain::voucher::{Nullifier, SpentVoucher};
 use eroam_ledger::registry::DidRecord;
 use eroam_ledger::state::StateKey;
+use eroam_ledger::voucher::VoucherState;
 use eroam_ssi::anoncreds::{
     HeldCredential, LinkSecret, Nonce, ObjectId, Prepared, ProofRequest, Selection, WitnessState, holder,
     prepared,
@@ -37,7 +42,10 @@ use eroam_ssi::protocol::charging::{PROTOCOL, Said, Visit, contract_request};
 use eroam_ssi::protocol::did_exchange::Connection;
 use eroam_ssi::protocol::out_of_band::Invitation;
 use eroam_ssi::protocol::present_proof::{ANONCREDS_PROOF, ANONCREDS_REQUEST};
-use eroam_ssi::protocol::questions::{CUSTOMER, Withdrawal};
+use eroam_ssi::protocol::problem_report;
+use eroam_ssi::protocol::questions::{
+    BillSoFar, BilledCharge, CUSTOMER, Rejoin, Rejoined, Rejoining, STATION, Withdrawal, rejoin_digest,
+};
 use eroam_ssi::sd_jwt::{Demand, PresentedSdJwt, TrustedIssuer, VerifiedStatusList, WithoutStatus};
 use eroam_wallet::consent::Consent;
 use eroam_wallet::purse::Purse;
@@ -55,6 +63,31 @@ const STATION_PROOF_FOR: Duration = Duration::from_secs(60);
 const VISIT_WITHIN: Duration = Duration::from_secs(7 * 86_400);
 /// How long a charge is waited for at a time.
 const CHARGE_WITHIN: Duration = Duration::from_secs(86_400);
+/// So often a charge is looked up from, to see whether the driver wants it off.
+const LOOKS_UP_EVERY: Duration = Duration::from_millis(200);
+
+/// The driver during a charge. Whoever only agrees or not is a closure.
+pub trait Attendant {
+    /// Sees what is disclosed and what it costs, and says whether it may be.
+    fn agrees(&mut self, consent: &Consent) -> bool;
+
+    /// Power is on.
+    fn started(&mut self, _: &Started) {}
+
+    /// So far it is.
+    fn progress(&mut self, _: &Progress) {}
+
+    /// Whether it shall stop now. It is asked again and again.
+    fn wants_stop(&mut self) -> bool {
+        false
+    }
+}
+
+impl<F: FnMut(&Consent) -> bool> Attendant for F {
+    fn agrees(&mut self, consent: &Consent) -> bool {
+        self(consent)
+    }
+}
 
 /// A contract in the wallet.
 pub struct Contract {
@@ -64,8 +97,10 @@ pub struct Contract {
     pub kind: ContractKind,
     credential: HeldCredential,
     witness: WitnessState,
-    /// The connection to the provider.
-    provider: Connection,
+    /// The connection to the provider, once there is one in this run.
+    provider: Option<Connection>,
+    provider_url: String,
+    provider_key: String,
     /// The vouchers.
     pub purse: Purse,
 }
@@ -80,6 +115,8 @@ struct Operators {
 /// What a driver has after a charge.
 #[derive(Clone, Debug)]
 pub struct Receipt {
+    /// Its number in the wallet's file; 0 without one.
+    pub number: u32,
     /// The station.
     pub station: StationClaims,
     /// The provider.
@@ -103,8 +140,18 @@ pub struct Timings {
     pub scan_to_power: Duration,
 }
 
+impl Contract {
+    fn kept(&self) -> KeptContract {
+        let ContractKind { emsp, definition, registry } = self.kind.clone();
+        let (provider_url, provider_key) = (self.provider_url.clone(), self.provider_key.clone());
+        KeptContract { emsp, definition, registry, provider_url, provider_key }
+    }
+}
+
 /// A wallet.
 pub struct Wallet {
+    /// Where it is kept; `None` for one that is forgotten with the process.
+    file: Option<WalletFile>,
     agent: Agent,
     catalogue: Arc<Catalogue>,
     tails: Arc<TailsCache>,
@@ -119,13 +166,69 @@ pub struct Wallet {
 }
 
 impl Wallet {
-    /// A new wallet.
+    /// A new wallet that is forgotten with the process.
     ///
     /// # Errors
     /// [`ChargingError`].
     pub fn new(catalogue: Arc<Catalogue>, tails: Arc<TailsCache>, mode: Mode) -> Result<Self, ChargingError> {
+        let keys = (LinkSecret::random()?, SigningKey::generate(&mut OsRng));
+        Self::of_keys(keys, catalogue, tails, mode)
+    }
+
+    /// The wallet of a file, which is saved from now on.
+    ///
+    /// # Errors
+    /// [`ChargingError::File`] and others.
+    pub fn open(file: WalletFile, tails: Arc<TailsCache>, mode: Mode) -> Result<Self, ChargingError> {
+        let network = file.network()?;
+        let catalogue = Arc::new(Catalogue::new(&network.resolver, network.trust()?));
+        let mut wallet = Self::of_keys(file.keys()?, catalogue, tails, mode)?;
+        for id in file.contracts()? {
+            let kept = file.contract(&id)?;
+            let (credential, witness) = file.credential(&id)?;
+            let contract = Contract {
+                id,
+                kind: kept.kind(),
+                credential,
+                witness,
+                provider: None,
+                provider_url: kept.provider_url,
+                provider_key: kept.provider_key,
+                purse: file.purse(&id)?,
+            };
+            wallet.contracts.insert(id, contract);
+        }
+        wallet.file = Some(file);
+        Ok(wallet)
+    }
+
+    /// Makes everything durable.
+    fn save(&mut self) -> Result<(), ChargingError> {
+        let Self { file, contracts, .. } = self;
+        let Some(file) = file else { return Ok(()) };
+        for contract in contracts.values() {
+            let Contract { id, credential, witness, purse, .. } = contract;
+            file.put_contract(id, &contract.kept(), credential, witness, purse)?;
+        }
+        Ok(file.save()?)
+    }
+
+    /// Makes durable how far a charge is, with everything else.
+    fn keep(&mut self, charge: &KeptCharge) -> Result<(), ChargingError> {
+        if let Some(file) = &mut self.file {
+            file.put_charge(charge)?;
+        }
+        self.save()
+    }
+
+    fn of_keys(
+        (link_secret, signing): (LinkSecret, SigningKey),
+        catalogue: Arc<Catalogue>,
+        tails: Arc<TailsCache>,
+        mode: Mode,
+    ) -> Result<Self, ChargingError> {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let agent = Agent::start("wallet", any)?.speaking(PROTOCOL).speaking(CUSTOMER);
+        let agent = Agent::start("wallet", any)?.speaking(PROTOCOL).speaking(CUSTOMER).speaking(STATION);
         let http = ureq::Agent::new_with_config(
             ureq::Agent::config_builder()
                 .timeout_global(Some(STEP_WITHIN))
@@ -134,12 +237,13 @@ impl Wallet {
                 .build(),
         );
         Ok(Self {
+            file: None,
             agent,
             catalogue,
             tails,
             mode,
-            link_secret: LinkSecret::random()?,
-            signing: SigningKey::generate(&mut OsRng),
+            link_secret,
+            signing,
             contracts: BTreeMap::new(),
             operators: Mutex::default(),
             http,
@@ -153,6 +257,16 @@ impl Wallet {
         Ok((answer.status().as_u16(), text))
     }
 
+    /// What the provider at `url` wants to know, and its terms.
+    ///
+    /// # Errors
+    /// [`ChargingError`].
+    pub fn form(&self, url: &str) -> Result<RegistrationForm, ChargingError> {
+        let get = |error: ureq::Error| ChargingError::unexpected("the provider's form", error);
+        let (_, text) = self.text(self.http.get(format!("{url}/enrol/form")).call().map_err(get)?)?;
+        serde_json::from_str(&text).map_err(|error| ChargingError::unexpected("the provider's form", error))
+    }
+
     /// Enrols with the provider at `url`: fills its form, signs the terms, connects and takes the credential.
     ///
     /// # Errors
@@ -162,10 +276,7 @@ impl Wallet {
         url: &str,
         fields: &BTreeMap<String, String>,
     ) -> Result<ContractId, ChargingError> {
-        let get = |error: ureq::Error| ChargingError::unexpected("the provider's form", error);
-        let (_, text) = self.text(self.http.get(format!("{url}/enrol/form")).call().map_err(get)?)?;
-        let form: RegistrationForm = serde_json::from_str(&text)
-            .map_err(|error| ChargingError::unexpected("the provider's form", error))?;
+        let form = self.form(url)?;
         let digest = contract_digest(&form, fields, None);
         let registration = Registration {
             fields: fields.clone(),
@@ -197,7 +308,9 @@ impl Wallet {
         }
         let invitation = Invitation::from_url(&registered.invitation)?;
         let connection = self.agent.connect(&invitation, STEP_WITHIN)?;
-        self.take_contract(registered.contract, form.provider, connection)?;
+        let provider = (connection, url.to_owned(), registered.signer);
+        self.take_contract(registered.contract, form.provider, provider)?;
+        self.save()?;
         Ok(registered.contract)
     }
 
@@ -205,7 +318,7 @@ impl Wallet {
         &mut self,
         id: ContractId,
         emsp: PartyId,
-        provider: Connection,
+        (provider, provider_url, provider_key): (Connection, String, String),
     ) -> Result<(), ChargingError> {
         let offered = proving::offered(&self.agent, &provider)?;
         let cred_def_id = offered.offer.cred_def_id().clone();
@@ -246,13 +359,88 @@ impl Wallet {
             registry: registry_id.as_str().parse().map_err(parse)?,
         };
         let purse = Purse::new();
-        self.contracts.insert(id, Contract { id, kind, credential, witness, provider, purse });
+        let provider = Some(provider);
+        let contract =
+            Contract { id, kind, credential, witness, provider, provider_url, provider_key, purse };
+        self.contracts.insert(id, contract);
         Ok(())
     }
 
     fn contract(&mut self, id: &ContractId) -> Result<&mut Contract, ChargingError> {
         let missing = || ChargingError::unexpected("the contract", id);
         self.contracts.get_mut(id).ok_or_else(missing)
+    }
+
+    /// The connection to a contract's provider: the one of this run, or a new one that both sides sign.
+    fn provider(&mut self, id: &ContractId) -> Result<Connection, ChargingError> {
+        let contract = self.contract(id)?;
+        if let Some(connection) = &contract.provider {
+            return Ok(connection.clone());
+        }
+        let (url, key) = (contract.provider_url.clone(), contract.provider_key.clone());
+        let wrong = |error: ureq::Error| ChargingError::unexpected("the provider's invitation", error);
+        let (status, text) = self.text(self.http.get(format!("{url}/enrol/again")).call().map_err(wrong)?)?;
+        if status != 200 {
+            return Err(ChargingError::unexpected("the provider's invitation", status));
+        }
+        let connection = self.agent.connect(&Invitation::from_url(text.trim())?, STEP_WITHIN)?;
+        let channel = connection.channel();
+        let digest = |who| rejoin_digest(who, id, &channel.ours, &channel.theirs);
+        let signature = SignatureBytes(self.signing.sign(&digest(Rejoining::Customer).0));
+        let question = Rejoin { contract: *id, signature };
+        let Rejoined { signature } = proving::question(&self.agent, &connection, &question)?;
+        let known = VerificationKey::from_did_key(&key);
+        if !known.is_ok_and(|key| key.verifies(&digest(Rejoining::Provider).0, &signature.0)) {
+            return Err(ChargingError::unexpected("the provider", "it is not the one that signed your contract"));
+        }
+        self.contract(id)?.provider = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// What is on the bill of a month so far.
+    ///
+    /// # Errors
+    /// [`ChargingError`], among them the provider's denial.
+    pub fn bill(&mut self, id: &ContractId, month: CivilMonth) -> Result<Vec<BilledCharge>, ChargingError> {
+        let provider = self.provider(id)?;
+        proving::question(&self.agent, &provider, &BillSoFar { month })
+    }
+
+    /// Forgets the vouchers that the ledger knows already: those that were spent after a backup was made that is in use
+    /// now. Gives how many.
+    ///
+    /// # Errors
+    /// [`ChargingError::Catalogue`]: then none is forgotten.
+    pub fn forget_spent(&mut self) -> Result<usize, ChargingError> {
+        let mut spent = Vec::new();
+        for contract in self.contracts.values() {
+            for signed in contract.purse.vouchers() {
+                let nullifier = signed.voucher.nullifier();
+                let key = StateKey::Voucher(contract.kind.emsp, nullifier);
+                match self.catalogue.entry::<VoucherState>(&key, &nullifier.to_string()) {
+                    Ok(_) => spent.push((contract.id, nullifier)),
+                    Err(CatalogueError::None(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        for (id, nullifier) in &spent {
+            self.contract(id)?.purse.forget(*nullifier);
+        }
+        if let Some(file) = &mut self.file {
+            file.looked_up();
+        }
+        self.save()?;
+        Ok(spent.len())
+    }
+
+    /// Looks spent vouchers up if this wallet was brought back from a backup: shown twice, one would be refused in front of
+    /// the station.
+    fn look_up_if_restored(&mut self) -> Result<(), ChargingError> {
+        if self.file.as_ref().is_some_and(WalletFile::is_restored) {
+            self.forget_spent()?;
+        }
+        Ok(())
     }
 
     /// Withdraws vouchers, valid from a UTC day on. What was asked for before and did not come is asked for again.
@@ -264,7 +452,10 @@ impl Wallet {
         let contract = self.contract(id)?;
         let waiting: Vec<_> = contract.purse.under_way().collect();
         let keys = if waiting.is_empty() { contract.purse.withdraw(count, &mut OsRng)? } else { waiting };
-        let (provider, emsp) = (contract.provider.clone(), contract.kind.emsp);
+        let emsp = contract.kind.emsp;
+        // Whatever becomes of the answer: what the provider signs for can be had.
+        self.save()?;
+        let provider = self.provider(id)?;
         let given = proving::question(&self.agent, &provider, &Withdrawal { day, keys })?;
         let catalogue = Arc::clone(&self.catalogue);
         let contract = self.contract(id)?;
@@ -272,6 +463,7 @@ impl Wallet {
             let key = catalogue.voucher_key(emsp, signed.voucher.key)?;
             contract.purse.deposit(*signed, network, emsp, &key, now())?;
         }
+        self.save()?;
         Ok(given.len())
     }
 
@@ -280,6 +472,7 @@ impl Wallet {
     /// # Errors
     /// [`ChargingError`].
     pub fn renew(&mut self, id: &ContractId, amount: Money, count: usize) -> Result<(), ChargingError> {
+        self.look_up_if_restored()?;
         let at = now();
         let purse = &mut self.contract(id)?.purse;
         purse.forget_over(at);
@@ -332,7 +525,20 @@ impl Wallet {
         Ok(prepared::prepare(request, &selection, link_secret, &known)?)
     }
 
-    /// Charges at the station of an invitation, up to `allowed`. `agrees` sees what is disclosed and what it costs.
+    /// Looks whose station an invitation leads to, and whether it is genuine, and goes away.
+    ///
+    /// # Errors
+    /// [`ChargingError`], with a sentence for the driver.
+    pub fn scan(&self, invitation: &Invitation) -> Result<StationClaims, ChargingError> {
+        let connection = self.agent.connect(invitation, STEP_WITHIN)?;
+        let station = self.check_station(&connection);
+        // Others may be waiting behind us.
+        let farewell = problem_report::farewell(new_id(), "only looking");
+        let _ = self.agent.send(&connection, &farewell);
+        station
+    }
+
+    /// Charges at the station of an invitation, up to `allowed`.
     ///
     /// # Errors
     /// [`ChargingError`], with a sentence for the driver.
@@ -342,7 +548,7 @@ impl Wallet {
         invitation: &Invitation,
         limits: ChargeLimits,
         allowed: Money,
-        agrees: &mut dyn FnMut(&Consent) -> bool,
+        driver: &mut dyn Attendant,
         timings: &mut Timings,
     ) -> Result<Receipt, ChargingError> {
         let scanned = Instant::now();
@@ -367,31 +573,92 @@ impl Wallet {
                 return Err(error.into());
             }
         };
-        if let Err(error) = self.prove(&connection, id, &offer, agrees) {
+        if let Err(error) = self.prove(&connection, id, &offer, driver) {
             self.withdraw_from(&connection, &visit);
             return Err(error);
         }
         let spent = offer.agree(&mut self.contract(id)?.purse, now())?;
-        let (visit, message) = visit.say(&Said::Accept(spent), new_id(), now())?;
-        self.agent.send(&connection, &message)?;
-        let (visit, said) = self.hear(&connection, &visit, STEP_WITHIN)?;
-        let Said::Started(started) = said else { return Err(refused(said)) };
-        timings.scan_to_power = scanned.elapsed();
-        let mut visit = visit;
-        let finished = loop {
-            let (next, said) = self.hear(&connection, &visit, CHARGE_WITHIN)?;
-            visit = next;
-            match said {
-                Said::Finished(finished) => break finished,
-                Said::Progress(_) => {}
-                other => return Err(refused(other)),
+        let mut charge = KeptCharge {
+            number: self.file.as_ref().map_or(0, WalletFile::next_charge),
+            contract: *id,
+            emsp: kind.emsp,
+            station: station.clone(),
+            spent,
+            progress: ChargeStage::Agreed,
+        };
+        // On the disk before the station sees it: whatever happens now, this voucher is not shown again.
+        if let Err(error) = self.keep(&charge) {
+            self.withdraw_from(&connection, &visit);
+            return Err(error);
+        }
+        let begun = self.begin(&connection, &visit, spent);
+        let (visit, started) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                if let ChargingError::Denied(denied) = &error {
+                    charge.progress = ChargeStage::NotStarted { reason: denied.reason.clone() };
+                    self.keep(&charge)?;
+                }
+                return Err(error);
             }
         };
-        Ok(Receipt { station, emsp: kind.emsp, spent, started, finished })
+        timings.scan_to_power = scanned.elapsed();
+        charge.progress = ChargeStage::Started { started };
+        self.keep(&charge)?;
+        driver.started(&started);
+        let finished = self.see_through(&connection, visit, driver)?;
+        charge.progress = ChargeStage::Finished { started, finished: finished.clone() };
+        self.keep(&charge)?;
+        Ok(Receipt { number: charge.number, station, emsp: kind.emsp, spent, started, finished })
+    }
+
+    /// Shows the voucher and waits for power.
+    fn begin(
+        &self,
+        connection: &Connection,
+        visit: &Visit,
+        spent: SpentVoucher,
+    ) -> Result<(Visit, Started), ChargingError> {
+        let (visit, message) = visit.say(&Said::Accept(spent), new_id(), now())?;
+        self.agent.send(connection, &message)?;
+        match self.hear(connection, &visit, STEP_WITHIN)? {
+            (visit, Said::Started(started)) => Ok((visit, started)),
+            (_, said) => Err(refused(said)),
+        }
+    }
+
+    /// Listens until the charge is over, and stops it when the driver wants.
+    fn see_through(
+        &self,
+        connection: &Connection,
+        mut visit: Visit,
+        driver: &mut dyn Attendant,
+    ) -> Result<Finished, ChargingError> {
+        let (until, mut is_stopping) = (Instant::now() + CHARGE_WITHIN, false);
+        loop {
+            if !is_stopping && driver.wants_stop() {
+                let (next, message) = visit.say(&Said::Stop, new_id(), now())?;
+                self.agent.send(connection, &message)?;
+                (visit, is_stopping) = (next, true);
+            }
+            match self.hear(connection, &visit, LOOKS_UP_EVERY) {
+                Ok((_, Said::Finished(finished))) => return Ok(finished),
+                Ok((next, Said::Progress(progress))) => {
+                    visit = next;
+                    driver.progress(&progress);
+                }
+                Ok((_, other)) => return Err(refused(other)),
+                Err(ChargingError::Agent(AgentError::Silence { .. })) if Instant::now() < until => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Has the station prove that its operator vouches for it, and that it was not revoked.
     fn check_station(&self, connection: &Connection) -> Result<StationClaims, ChargingError> {
+        if self.mode == Mode::Paper {
+            return paper::ask_station(&self.agent, connection, &self.catalogue);
+        }
         let nonce = Nonce::random()?.as_decimal().to_owned();
         let demand = StationDemand { nonce: nonce.clone(), vct: STATION_VCT.to_owned() };
         let asked = serde_json::to_vec(&demand)
@@ -472,7 +739,7 @@ impl Wallet {
         connection: &Connection,
         id: &ContractId,
         offer: &Offer,
-        agrees: &mut dyn FnMut(&Consent) -> bool,
+        driver: &mut dyn Attendant,
     ) -> Result<(), ChargingError> {
         let mut again = false;
         loop {
@@ -487,7 +754,7 @@ impl Wallet {
             if !again {
                 let missing = || ChargingError::unexpected("the contract", id);
                 let contract = self.contracts.get(id).ok_or_else(missing)?;
-                if !agrees(&Consent::of(offer, &request, &contract.credential)) {
+                if !driver.agrees(&Consent::of(offer, &request, &contract.credential)) {
                     asked.decline(&self.agent, connection, "the driver does not agree")?;
                     return Err(eroam_domain::charge::Denial::QuoteRefused.into());
                 }

@@ -36,9 +36,9 @@ pub(super) enum ForecastCommand {
 #[derive(Debug, Args)]
 pub(super) struct LoadArgs {
     /// The clock of times without an offset, and of the days and weeks that people live by: UTC, an offset such as
-    /// +01:00, or a zone such as America/New_York
+    /// +01:00, or a zone such as America/New_York. Without it, the file's clock is taken for one that is never changed
     #[arg(long, value_name = "CLOCK")]
-    pub(super) clock: LoadClock,
+    clock: Option<LoadClock>,
     /// The column of times, if its header does not tell
     #[arg(long, value_name = "NAME")]
     time_column: Option<String>,
@@ -110,9 +110,9 @@ pub(super) struct BacktestArgs {
     input: PathBuf,
     #[command(flatten)]
     columns: LoadArgs,
-    /// The year whose quarters are scored; what is before is learned from
+    /// The year whose quarters are scored, without it the last of the file; what is before is learned from
     #[arg(long)]
-    year: i16,
+    year: Option<i16>,
     /// How far ahead: 1h to 24h, several with commas
     #[arg(long, value_name = "HOURS", default_value = "1h,24h", value_delimiter = ',', value_parser = horizon)]
     horizon: Vec<Horizon>,
@@ -128,6 +128,11 @@ pub(super) fn horizon(text: &str) -> Result<Horizon, String> {
 }
 
 impl LoadArgs {
+    /// The clock, which `read` says is a guess where it is not given.
+    pub(super) fn clock(&self) -> LoadClock {
+        self.clock.clone().unwrap_or_else(LoadClock::utc)
+    }
+
     fn options(&self) -> ReadOptions {
         let named = |name: &Option<String>| name.clone().map_or(ColumnChoice::Detect, ColumnChoice::Named);
         let timing = if self.weather_is_forecast { Timing::Forecast } else { Timing::Observed };
@@ -149,7 +154,7 @@ impl LoadArgs {
             }),
             exogenous: exogenous.collect(),
             gap_hours_filled: self.fill_gaps,
-            ..ReadOptions::new(self.clock.clone())
+            ..ReadOptions::new(self.clock())
         }
     }
 }
@@ -157,11 +162,19 @@ impl LoadArgs {
 /// Reads a file, says on standard error what is wrong with it, and gives the exit code that follows.
 pub(super) fn read(path: &Path, columns: &LoadArgs) -> anyhow::Result<(Reading, ExitCode)> {
     let reading = read_load_file(path, &columns.options())?;
+    if columns.clock.is_none() {
+        eprintln!(
+            "note: no --clock is given: times without an offset are taken for UTC, and so are days and weeks"
+        );
+    }
     for finding in reading.findings.iter().take(FINDINGS_SHOWN) {
         eprintln!("warning: {}: {finding}", path.display());
     }
     if let Some(more) = reading.findings.len().checked_sub(FINDINGS_SHOWN).filter(|more| *more > 0) {
-        eprintln!("warning: {}: {more} more findings; `eroam forecast fit --json` has all of them", path.display());
+        eprintln!(
+            "warning: {}: {more} more findings; `eroam forecast fit --json` has all of them",
+            path.display()
+        );
     }
     let code = if reading.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) };
     Ok((reading, code))
@@ -208,7 +221,7 @@ fn learned(reading: &Reading, clock: &LoadClock, until: UtcHour) -> Learner {
 fn fit(args: &FitArgs) -> anyhow::Result<ExitCode> {
     let (reading, code) = read(&args.input, &args.columns)?;
     let series = &reading.series;
-    let learner = learned(&reading, &args.columns.clock, series.end());
+    let learner = learned(&reading, &args.columns.clock(), series.end());
     let champion = |horizon: Horizon| Champion {
         horizon_hours: horizon.hours(),
         expert: learner.champion(horizon).map(|expert| expert.to_string()),
@@ -259,7 +272,7 @@ fn predict(args: &PredictArgs) -> anyhow::Result<ExitCode> {
         Some(hour) => UtcHour::new(hour).with_context(|| format!("{hour} is no hour from 1970 to 9999"))?,
         None => series.end(),
     };
-    let learner = learned(&reading, &args.columns.clock, origin);
+    let learner = learned(&reading, &args.columns.clock(), origin);
     let forecast = forecast(&learner, &SeasonalRule, series, origin, usize::from(args.hours))?;
     if args.json {
         #[derive(Serialize)]
@@ -273,7 +286,8 @@ fn predict(args: &PredictArgs) -> anyhow::Result<ExitCode> {
         for hour in &forecast.hours {
             let start = UtcHour::new(hour.hour).map_or_else(String::new, |hour| hour.to_string());
             let band = hour.band_kw.map_or_else(String::new, |(low, high)| format!("  {low} to {high}"));
-            let why = hour.degraded.as_ref().map_or_else(String::new, |why| format!("  seasonal rule: {why}"));
+            let why =
+                hour.degraded.as_ref().map_or_else(String::new, |why| format!("  seasonal rule: {why}"));
             print_line(&format!("{start}  {} kW{band}{why}", hour.load_kw))?;
         }
         print_line(&format!("digest {}", forecast.digest()))?;
@@ -281,10 +295,20 @@ fn predict(args: &PredictArgs) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
+/// The local year of the last hour of a file.
+pub(super) fn last_year(reading: &Reading, clock: &LoadClock) -> i16 {
+    let end = reading.series.end();
+    let last = end.plus(-1).unwrap_or(end);
+    // Up to 9999.
+    clock.local_clock(last).at(last.start()).date.year() as i16
+}
+
 fn backtest(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
     let (reading, code) = read(&args.input, &args.columns)?;
-    let tests = backtests(&reading, &args.columns.clock, &args.horizon, args.year);
-    let tests = tests.with_context(|| format!("{} is no year to score", args.year))?;
+    let clock = args.columns.clock();
+    let year = args.year.unwrap_or_else(|| last_year(&reading, &clock));
+    let tests = backtests(&reading, &clock, &args.horizon, year);
+    let tests = tests.with_context(|| format!("{year} is no year to score"))?;
     if args.json {
         print_line(&serde_json::to_string(&tests)?)?;
         return Ok(code);
@@ -306,4 +330,33 @@ fn backtest(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: ForecastCommand,
+    }
+
+    #[test]
+    fn a_horizon_is_an_hour_to_a_day() {
+        assert_eq!(horizon("4h"), horizon("4"));
+        assert_eq!(horizon("24h").map(Horizon::hours), Ok(24));
+        for wrong in ["0h", "25h", "h", "1d", "-1"] {
+            assert!(horizon(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_clock_is_wrong_usage() {
+        let parse = |clock| Line::try_parse_from(["forecast", "fit", "--input", "a.csv", "--clock", clock]);
+        assert!(parse("Europe/Berlin").is_ok());
+        let error = parse("Berlin").unwrap_err().to_string();
+        assert!(error.contains("`Berlin` is no clock"), "{error}");
+    }
 }

@@ -52,6 +52,22 @@ pub(super) struct SimulateArgs {
     json: bool,
 }
 
+/// The paper's scenario: four drivers, two home utilities, two operators, four stations.
+pub(super) fn setup_of(events: u32, seed: Seed, mode: Mode) -> Setup {
+    Setup {
+        drivers: 4,
+        emsps: 2,
+        cpos: 2,
+        stations: 4,
+        events: usize::try_from(events).unwrap_or(usize::MAX),
+        seed,
+        mode,
+        issuer_keys: None,
+        data: None,
+        served: false,
+    }
+}
+
 pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
     let many = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
     let setup = Setup {
@@ -67,6 +83,7 @@ pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
         },
         issuer_keys: args.issuer_keys.clone(),
         data: args.data.clone(),
+        served: false,
     };
     let talks = std::io::stderr().is_terminal();
     let mut say = |text: &str| {

@@ -1,6 +1,6 @@
 //! `eroam study`: paper A's figures and the quality of forecasts, as files and in a line.
 
-use super::forecast::{LoadArgs, horizon, read};
+use super::forecast::{LoadArgs, horizon, last_year, read};
 use super::{SEED, print_line};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
@@ -59,9 +59,9 @@ pub(super) struct BacktestArgs {
     load: PathBuf,
     #[command(flatten)]
     columns: LoadArgs,
-    /// The year whose quarters are scored; what is before is learned from
+    /// The year whose quarters are scored, without it the last of the file; what is before is learned from
     #[arg(long)]
-    year: i16,
+    year: Option<i16>,
     /// How far ahead: 1h to 24h, several with commas
     #[arg(long, value_name = "HOURS", default_value = "1h,4h,24h", value_delimiter = ',', value_parser = horizon)]
     horizon: Vec<Horizon>,
@@ -92,17 +92,19 @@ fn decision_efficiency(args: &DecisionArgs) -> anyhow::Result<ExitCode> {
         eprintln!("warning: {error}");
     }
     let shapes = decisions::shapes(&sessions.sessions);
-    let study = decisions::decisions(&reading, &args.columns.clock, &shapes, args.horizon, args.seed)?;
+    let study = decisions::decisions(&reading, &args.columns.clock(), &shapes, args.horizon, args.seed)?;
     show(&args.output, &study, &decisions::report(&study))?;
     Ok(if part { ExitCode::from(3) } else { code })
 }
 
 fn backtest(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
     let (reading, code) = read(&args.load, &args.columns)?;
-    let tests = decisions::backtests(&reading, &args.columns.clock, &args.horizon, args.year);
-    let tests = tests.with_context(|| format!("{} is no year to score", args.year))?;
+    let clock = args.columns.clock();
+    let year = args.year.unwrap_or_else(|| last_year(&reading, &clock));
+    let tests = decisions::backtests(&reading, &clock, &args.horizon, year);
+    let tests = tests.with_context(|| format!("{year} is no year to score"))?;
     if tests.iter().all(|t| t.scores.iter().all(|s| s.hours == 0)) {
-        bail!("{} has no load in {}", args.load.display(), args.year);
+        bail!("{} has no load in {year}", args.load.display());
     }
     show(&args.output, &tests, &decisions::backtest_report(&tests))?;
     Ok(code)

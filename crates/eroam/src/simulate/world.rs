@@ -1,14 +1,16 @@
 //! Everybody who takes part: made from a seed, started, and stopped at the end.
 
 use super::Setup;
+use super::served::{Listing, ServedParty, ServedStation};
 use crate::charging::ChargingError;
 use crate::charging::catalogue::Catalogue;
 use crate::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace};
 use crate::charging::offices::{Directory, Office, OfficeError};
 use crate::charging::operator::{Operator, station_issuer_service};
-use crate::charging::post::SimulatedPost;
+use crate::charging::post::{Mishaps, Pace, SimulatedPost};
 use crate::charging::provider::{CONTRACT_ATTRIBUTES, CONTRACT_SCHEMA, Provider};
-use crate::charging::station::{Outcome, Station};
+use crate::charging::paper::{STATION_ATTRIBUTES, STATION_SCHEMA};
+use crate::charging::station::{Mode, Outcome, Station};
 use crate::charging::wallet::{Receipt, Timings, Wallet};
 use crate::clock::now;
 use crate::consortium::Seed;
@@ -45,6 +47,7 @@ use eroam_ledger::tariff::TariffTx;
 use eroam_ledger::tx::{PublicKey, Tx};
 use eroam_light::trust::Trust;
 use eroam_ssi::didcomm;
+use eroam_wallet::consent::Consent;
 use eroam_ssi::sd_jwt::{SigningKey as StationIssuerKey, TrustedIssuer};
 use eroam_store::{OpenError, OrgStore, StoreUrl};
 use eroam_wire::ocmf::MeterKey;
@@ -101,28 +104,64 @@ fn setup_error(error: impl ToString) -> SimulateError {
     SimulateError::Setup(error.to_string())
 }
 
-/// A station with its thread.
-struct Standing {
+/// A station that serves drivers.
+pub struct Standing {
     station: Arc<Station>,
+    mishaps: Mishaps,
     told: Receiver<Result<Outcome, String>>,
     thread: Option<JoinHandle<()>>,
 }
 
+impl Standing {
+    /// The station.
+    #[must_use]
+    pub fn station(&self) -> &Station {
+        &self.station
+    }
+
+    /// What is going to happen to charges there.
+    #[must_use]
+    pub const fn mishaps(&self) -> &Mishaps {
+        &self.mishaps
+    }
+
+    /// How the station saw the next visit that ended; `None` if none does for long.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Result<Outcome, String>> {
+        self.told.recv_timeout(TOLD_WITHIN).ok()
+    }
+}
+
 /// A driver.
-struct Driver {
-    wallet: Wallet,
-    contract: ContractId,
+pub struct Driver {
+    /// The wallet.
+    pub wallet: Wallet,
+    /// Its contract.
+    pub contract: ContractId,
+}
+
+/// Where everybody is.
+struct Urls {
+    resolver: String,
+    /// In the order of the providers.
+    providers: Vec<String>,
+    /// In the order of the operators.
+    operators: Vec<String>,
 }
 
 /// Everybody. What is first is stopped first.
-pub(super) struct World {
-    drivers: Vec<Driver>,
+pub struct World {
+    /// Drivers, each with a customer's contract and vouchers.
+    pub drivers: Vec<Driver>,
+    mode: Mode,
     stations: Vec<Standing>,
     providers: Vec<Provider>,
     operators: Vec<Operator>,
+    credentials_per_station: usize,
+    urls: Urls,
     _servers: Vec<Server>,
-    _ledger: Ledger,
-    _directory: tempfile::TempDir,
+    ledger: Ledger,
+    directory: tempfile::TempDir,
 }
 
 fn any_port() -> SocketAddr {
@@ -231,7 +270,12 @@ impl GivenKey {
 }
 
 impl World {
-    pub(super) fn build(setup: &Setup, say: &mut dyn FnMut(&str)) -> Result<Self, SimulateError> {
+    /// Sets everybody up; the same seed makes the same organisations, stations, vehicles and contracts. `say` hears how far
+    /// it is.
+    ///
+    /// # Errors
+    /// [`SimulateError`].
+    pub fn build(setup: &Setup, say: &mut dyn FnMut(&str)) -> Result<Self, SimulateError> {
         let seed = setup.seed;
         if [setup.drivers, setup.emsps, setup.cpos, setup.stations].contains(&0) {
             return Err(setup_error("there must be a driver, a home utility, an operator and a station"));
@@ -294,31 +338,45 @@ impl World {
             providers.push(provider);
         }
 
-        let mut operators = Vec::new();
+        let (mut operators, mut operator_urls) = (Vec::new(), Vec::new());
         for cpo in &cpos {
             let office = find(&offices, *cpo)?;
-            let (operator, server) = operator(seed, &office)?;
-            organisations.put(*cpo, format!("http://{}", server.address()));
+            let paper = match setup.mode {
+                Mode::Default => None,
+                Mode::Paper => {
+                    say(&format!("{cpo} makes its key for stations: two safe primes, up to half a minute"));
+                    let catalogue = Catalogue::new(&resolver_url, trust.clone());
+                    Some((station_issuer(setup, &office, tails_place)?, catalogue))
+                }
+            };
+            let (operator, server) = operator(seed, &office, paper)?;
+            let url = format!("http://{}", server.address());
+            organisations.put(*cpo, url.clone());
+            operator_urls.push(url);
             servers.push(server);
             operators.push(operator);
         }
 
+        let tails = TailsCache::open(directory.path().join("wallets"), TAILS_BYTES_MAX);
+        let tails = Arc::new(tails.map_err(ChargingError::from)?);
         say("stations register");
         let mut stations = Vec::new();
         for index in 0..setup.stations {
             let operator = operators.get(index % operators.len());
             let operator = operator.ok_or_else(|| setup_error("no operator"))?;
             let catalogue = Catalogue::new(&resolver_url, trust.clone());
-            stations.push(station(setup, operator, index, catalogue)?);
+            stations.push(station(setup, operator, index, catalogue, Arc::clone(&tails))?);
         }
 
-        say("drivers enrol");
-        let tails = TailsCache::open(directory.path().join("wallets"), TAILS_BYTES_MAX);
-        let tails = Arc::new(tails.map_err(ChargingError::from)?);
+        if !setup.served {
+            say("drivers enrol");
+        }
         // A device has its own; the drivers of one process share what is public, which is proved for each.
         let catalogue = Arc::new(Catalogue::new(&resolver_url, trust));
         let mut drivers = Vec::new();
-        for index in 0..setup.drivers {
+        // Those of a served network are other processes.
+        let here = if setup.served { 0 } else { setup.drivers };
+        for index in 0..here {
             let url = provider_urls.get(index % provider_urls.len());
             let url = url.ok_or_else(|| setup_error("no provider"))?;
             let mut wallet = Wallet::new(Arc::clone(&catalogue), Arc::clone(&tails), setup.mode)?;
@@ -331,12 +389,19 @@ impl World {
         }
         Ok(Self {
             drivers,
+            mode: setup.mode,
             stations,
             providers,
             operators,
+            credentials_per_station: match setup.mode {
+                Mode::Default => 1,
+                // The signed one, too.
+                Mode::Paper => 2,
+            },
+            urls: Urls { resolver: resolver_url, providers: provider_urls, operators: operator_urls },
             _servers: servers,
-            _ledger: ledger,
-            _directory: directory,
+            ledger,
+            directory,
         })
     }
 
@@ -357,17 +422,87 @@ impl World {
         wallet.renew(&contract, allowed, WITHDRAWN_AT_ONCE).map_err(words)?;
         // While the driver parks.
         wallet.prepare(&contract).map_err(words)?;
-        wallet.charge(&contract, &invitation, limits, allowed, &mut |_| true, timings).map_err(words)
+        wallet.charge(&contract, &invitation, limits, allowed, &mut |_: &Consent| true, timings).map_err(words)
     }
 
     /// How the station saw the last visit.
     pub(super) fn outcome(&self, station: usize) -> Option<Result<Outcome, String>> {
-        self.stations.get(station)?.told.recv_timeout(TOLD_WITHIN).ok()
+        self.stations.get(station)?.outcome()
+    }
+
+    /// The stations.
+    #[must_use]
+    pub fn stations(&self) -> &[Standing] {
+        &self.stations
+    }
+
+    /// The home utilities.
+    #[must_use]
+    pub fn providers(&self) -> &[Provider] {
+        &self.providers
+    }
+
+    /// The operators.
+    #[must_use]
+    pub fn operators(&self) -> &[Operator] {
+        &self.operators
+    }
+
+    /// The ledger, as it is seen by somebody who has not looked yet.
+    ///
+    /// # Errors
+    /// [`SimulateError::Setup`].
+    pub fn catalogue(&self) -> Result<Catalogue, SimulateError> {
+        let trust = Trust::from_genesis(self.ledger.client().genesis()).map_err(setup_error)?;
+        Ok(Catalogue::new(&self.urls.resolver, trust))
+    }
+
+    /// Somebody enrols with a provider and withdraws vouchers, with a wallet that shares nothing with others.
+    ///
+    /// # Errors
+    /// [`SimulateError`].
+    pub fn newcomer(&self, provider: usize, fields: &BTreeMap<String, String>) -> Result<Driver, SimulateError> {
+        let url = self.urls.providers.get(provider).ok_or_else(|| setup_error("no such provider"))?;
+        let tails = TailsCache::open(self.directory.path().join("newcomers"), TAILS_BYTES_MAX);
+        let tails = Arc::new(tails.map_err(ChargingError::from)?);
+        let mut wallet = Wallet::new(Arc::new(self.catalogue()?), tails, self.mode)?;
+        let contract = wallet.enrol(url, fields)?;
+        wallet.withdraw(&contract, WITHDRAWN_AT_ONCE, now().utc_day())?;
+        Ok(Driver { wallet, contract })
     }
 
     /// How many credentials each station has.
     pub(super) const fn credentials_per_station(&self) -> usize {
-        1
+        self.credentials_per_station
+    }
+
+    /// Where everybody is, for drivers of other processes.
+    pub(super) fn listing(&self) -> Listing {
+        let served = |party: PartyId, url: &String| ServedParty { party, url: url.clone() };
+        let providers = self.providers.iter().zip(&self.urls.providers);
+        let operators = self.operators.iter().zip(&self.urls.operators);
+        let stations = self.stations.iter().map(|standing| ServedStation {
+            claims: standing.station.claims().clone(),
+            invitation: standing.station.url(),
+        });
+        Listing {
+            network: self.ledger.client().network(),
+            resolver: self.urls.resolver.clone(),
+            providers: providers.map(|(provider, url)| served(provider.office().party(), url)).collect(),
+            operators: operators.map(|(operator, url)| served(operator.party(), url)).collect(),
+            stations: stations.collect(),
+        }
+    }
+
+    /// The genesis of the network, as JSON.
+    pub(super) fn genesis(&self) -> String {
+        self.ledger.client().genesis().to_json()
+    }
+
+    /// All organisations that have something to settle.
+    pub(super) fn offices(&self) -> Vec<Office> {
+        let operators = self.operators.iter().map(|operator| operator.office().clone());
+        operators.chain(self.providers.iter().map(|provider| provider.office().clone())).collect()
     }
 
     /// Lets everybody finish; gives how many records the operators have booked and how many charges are on bills.
@@ -531,7 +666,30 @@ fn publisher(seed: Seed, office: &Office) -> Result<Publisher, SimulateError> {
     Ok(publisher.map_err(ChargingError::from)?)
 }
 
-fn operator(seed: Seed, office: &Office) -> Result<(Operator, Server), SimulateError> {
+/// An operator's issuer of paper B's credentials for stations.
+fn station_issuer(
+    setup: &Setup,
+    office: &Office,
+    tails: TailsPlace<'_>,
+) -> Result<Issuer, SimulateError> {
+    let publisher = publisher(setup.seed, office)?;
+    let first = setup.seed.did_key(office.party());
+    let did = publisher.did_of(&first);
+    let document = DidDocument { keys: vec![PublicKey::of(&first)], services: Vec::new() };
+    publisher.publish_did(did, document, &first).map_err(ChargingError::from)?;
+    let kinds = Kinds {
+        schema: STATION_SCHEMA,
+        attributes: &STATION_ATTRIBUTES,
+        registry: u32::try_from(setup.stations + 2).unwrap_or(u32::MAX).max(64),
+    };
+    Ok(Issuer::publish(publisher, did, kinds, IssuerKey::New, tails)?)
+}
+
+fn operator(
+    seed: Seed,
+    office: &Office,
+    paper: Option<(Issuer, Catalogue)>,
+) -> Result<(Operator, Server), SimulateError> {
     let party = office.party();
     let publisher = publisher(seed, office)?;
     let first = seed.did_key(party);
@@ -542,7 +700,7 @@ fn operator(seed: Seed, office: &Office) -> Result<(Operator, Server), SimulateE
     let service: DidService = service.ok_or_else(|| setup_error("the key of stations' credentials"))?;
     let document = DidDocument { keys: vec![PublicKey::of(&first)], services: vec![service] };
     publisher.publish_did(did, document, &first).map_err(ChargingError::from)?;
-    let operator = Operator::start(office.clone(), &party.to_string(), did, issuing, any_port())?;
+    let operator = Operator::start(office.clone(), &party.to_string(), did, issuing, paper, any_port())?;
     let router = operator.router().merge(office.router());
     let server = Server::start("operator", any_port(), router, STOP_WITHIN)?;
     operator.served_at(&format!("http://{}", server.address()));
@@ -554,19 +712,22 @@ fn station(
     operator: &Operator,
     index: usize,
     catalogue: Catalogue,
+    tails: Arc<TailsCache>,
 ) -> Result<Standing, SimulateError> {
     let (seed, party) = (setup.seed, operator.party());
     let text = format!("{}*{}*E{:05}", party.country(), party.id(), index + 1);
     let evse: EvseId = text.parse().map_err(setup_error)?;
     let zone: GridZone = format!("{}-1", party.country()).parse().map_err(setup_error)?;
     let place = ShortText::new(&format!("Station {}", index + 1)).map_err(setup_error)?;
-    let power = Watts::new(11_000);
+    let pace = if setup.served { Pace::RealTime } else { Pace::AtOnce };
+    let power = pace.power();
     let id = TariffId::new(TARIFF).map_err(setup_error)?;
     let known = Evse { id: evse.clone(), place: place.clone(), zone: zone.clone(), tariff: id, power };
     operator.office().with(|gateway, _| gateway.put_station(known));
     let key = seed.derive("meter key", &[evse.normalised().as_bytes()]);
     let key = MeterKey::from_bytes(&key.0).map_err(setup_error)?;
-    let post = SimulatedPost::new(evse.clone(), key, seed.0 ^ u64::try_from(index).unwrap_or(0));
+    let post = SimulatedPost::new(evse.clone(), key, seed.0 ^ u64::try_from(index).unwrap_or(0), pace);
+    let mishaps = post.mishaps();
     let claims = StationClaims {
         operator: party,
         evse,
@@ -587,23 +748,31 @@ fn station(
         operator.invitation(),
         &trusted,
         catalogue,
+        tails,
         setup.mode,
         Box::new(post),
         any_port(),
     )?;
     let station = Arc::new(station);
     let (tell, told) = channel();
-    let serving = Arc::clone(&station);
+    let (serving, served) = (Arc::clone(&station), setup.served);
     let thread = std::thread::Builder::new().name("station".to_owned()).spawn(move || {
         serving.serve(|outcome| {
-            let _ = tell.send(outcome.map_err(|error| in_words(&error)));
+            let outcome = outcome.map_err(|error| in_words(&error));
+            if served {
+                // Nobody counts them.
+                tracing::info!(?outcome, "simulate.visit");
+            } else {
+                let _ = tell.send(outcome);
+            }
         });
     })?;
-    Ok(Standing { station, told, thread: Some(thread) })
+    Ok(Standing { station, mishaps, told, thread: Some(thread) })
 }
 
-/// What a driver enters.
-fn fields(index: usize) -> BTreeMap<String, String> {
+/// What the driver of this number enters.
+#[must_use]
+pub fn fields(index: usize) -> BTreeMap<String, String> {
     let tiers = ["standard", "gold", "platinum", "diamond"];
     let tier = tiers.get(index % tiers.len()).copied().unwrap_or("standard");
     [

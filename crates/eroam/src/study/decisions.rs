@@ -81,11 +81,16 @@ pub fn decisions(
     let series = &reading.series;
     let capacity_kw = paired_capacity_kw(series).ok_or(DecisionsError::NoCapacity)?;
     let rule = study_rule(capacity_kw).ok_or(DecisionsError::NoCapacity)?;
-    let energy =
-        hourly_energy(shapes, SESSIONS_A_DAY, POWER, clock, series.first(), series.end(), seed);
+    let energy = hourly_energy(shapes, SESSIONS_A_DAY, POWER, clock, series.first(), series.end(), seed);
     let mut learner = Learner::new(clock.clone(), [horizon]);
     let study = study(&mut learner, &Setting { series, clock, rule: &rule, energy: &energy, horizon })?;
-    Ok(DecisionStudy { study, capacity_kw, sessions_a_day: SESSIONS_A_DAY, seed, paper_percent: PAPER_PERCENT })
+    Ok(DecisionStudy {
+        study,
+        capacity_kw,
+        sessions_a_day: SESSIONS_A_DAY,
+        seed,
+        paper_percent: PAPER_PERCENT,
+    })
 }
 
 /// The report of a study.
@@ -121,16 +126,31 @@ pub fn report(of: &DecisionStudy) -> Report {
         ("coverage of the 90 % band", maybe(study.coverage_percent)),
         ("load class right", percent(study.class_accuracy_percent)),
         ("peak hour of the day right", percent(study.peak_hour_hits_percent)),
-        ("paper A, figure 6 (not the same metric)", format!("{} to {} %", of.paper_percent.0, of.paper_percent.1)),
+        (
+            "paper A, figure 6 (not the same metric)",
+            format!("{} to {} %", of.paper_percent.0, of.paper_percent.1),
+        ),
     ];
     let header = [
-        "epoch", "hours", "degraded_hours", "efficiency_percent", "static_percent", "persistence_percent",
-        "oracle_percent", "after_true_up_percent", "coverage_percent", "class_accuracy_percent",
+        "epoch",
+        "hours",
+        "degraded_hours",
+        "efficiency_percent",
+        "static_percent",
+        "persistence_percent",
+        "oracle_percent",
+        "after_true_up_percent",
+        "coverage_percent",
+        "class_accuracy_percent",
         "peak_hour_hits_percent",
     ];
     let row = |e: &Epoch| {
         let values = [
-            e.efficiency_percent, e.static_percent, e.persistence_percent, e.oracle_percent, e.after_true_up_percent,
+            e.efficiency_percent,
+            e.static_percent,
+            e.persistence_percent,
+            e.oracle_percent,
+            e.after_true_up_percent,
         ];
         let mut row = vec![e.epoch.to_string(), e.hours.to_string(), e.degraded_hours.to_string()];
         row.extend(values.map(|v| format!("{v:.3}")));
@@ -194,8 +214,18 @@ pub fn backtests(
 #[must_use]
 pub fn backtest_report(tests: &[BacktestScores]) -> Report {
     let header = [
-        "horizon_h", "fold", "hours", "mape_percent", "persistence_percent", "day_ago_percent", "week_ago_percent",
-        "seasonal_percent", "coverage_percent", "band_width_percent", "degraded_hours", "unscored_hours",
+        "horizon_h",
+        "fold",
+        "hours",
+        "mape_percent",
+        "persistence_percent",
+        "day_ago_percent",
+        "week_ago_percent",
+        "seasonal_percent",
+        "coverage_percent",
+        "band_width_percent",
+        "degraded_hours",
+        "unscored_hours",
     ];
     let number = |value: f64| format!("{value:.3}");
     let maybe = |value: Option<f64>| value.map_or_else(String::new, number);
@@ -219,7 +249,11 @@ pub fn backtest_report(tests: &[BacktestScores]) -> Report {
     let of = |value: fn(&Score) -> f64| {
         tests.iter().filter_map(|t| Some((t.horizon_hours as f64, value(t.scores.last()?)))).collect()
     };
-    let curve = |name: &str, value: fn(&Score) -> f64| Curve { name: name.to_owned(), points: of(value), dashed: false };
+    let curve = |name: &str, value: fn(&Score) -> f64| Curve {
+        name: name.to_owned(),
+        points: of(value),
+        dashed: false,
+    };
     let chart = Chart {
         title: "Error by horizon".to_owned(),
         x: "hours ahead".to_owned(),

@@ -8,7 +8,7 @@ use std::io;
 use std::path::Path;
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}\
-table{border-collapse:collapse;font-variant-numeric:tabular-nums}td,th{padding:.25rem .75rem;border-bottom:1px solid \
+table{display:block;overflow-x:auto;border-collapse:collapse;font-variant-numeric:tabular-nums}td,th{padding:.25rem .75rem;border-bottom:1px solid \
 #ddd;text-align:right}td:first-child,th:first-child{text-align:left}svg{width:100%;height:auto;margin:1rem 0}";
 
 /// A study's results for people and programs.

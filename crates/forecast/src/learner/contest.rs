@@ -10,6 +10,10 @@ use std::fmt;
 const CHAMPION_HOURS: usize = 4 * WEEK as usize;
 /// Hours over which the width of the band is chosen.
 const BAND_HOURS: usize = 8 * WEEK as usize;
+/// The last of them, whose errors weigh more: they are more like those to come.
+const RECENT_HOURS: usize = 2 * WEEK as usize;
+/// How often an error of those hours counts.
+const RECENT_WEIGHT: usize = 3;
 /// Hours over which its coverage is counted.
 const COVERAGE_HOURS: usize = WEEK as usize;
 /// Hours that an expert must have forecast to be the champion.
@@ -40,7 +44,9 @@ impl fmt::Display for Drift {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ChampionChanged { from, to } => write!(f, "{to} forecasts instead of {from}"),
-            Self::CoverageDropped { percent } => write!(f, "the band held {percent:.0} % of the last week's hours"),
+            Self::CoverageDropped { percent } => {
+                write!(f, "the band held {percent:.0} % of the last week's hours")
+            }
         }
     }
 }
@@ -92,7 +98,17 @@ impl Contest {
             }
         }
         self.champion = best.map(|(_, expert)| expert);
-        self.width = self.champion.and_then(|expert| conformal::width(self.errors_of(expert, 0).collect()));
+        self.width = self.champion.and_then(|expert| self.width_for(expert));
+    }
+
+    /// Half the width of a band from the errors of an expert.
+    fn width_for(&self, expert: Expert) -> Option<f64> {
+        let mut errors: Vec<f64> = self.errors_of(expert, 0).collect();
+        let recent = self.errors.len().saturating_sub(RECENT_HOURS);
+        for _ in 1..RECENT_WEIGHT {
+            errors.extend(self.errors_of(expert, recent));
+        }
+        conformal::width(errors)
     }
 
     /// Absolute errors of an expert, from the `skipped`-th noted hour on.

@@ -94,6 +94,35 @@ fn the_same_series_gives_the_same_bits() {
     );
 }
 
+/// The digest of that forecast, on any machine and at any optimisation. Whoever changes it on purpose changes the name
+/// of the model, too: attestations of the old one could not be checked any more.
+const GOLDEN: &str = "2b586d879609cb2ddbddc9078d7703929677d5a2f50409b2b73d6a594d6d7842";
+
+#[test]
+fn the_bits_are_those_of_every_other_machine() {
+    let series = series(9 * WEEK, 3);
+    let mut learner = Learner::new(clock(), Horizon::all());
+    learner.learn(&series, series.end());
+    let forecast = forecast(&learner, &SeasonalRule, &series, series.end(), 24).unwrap();
+    assert_eq!((learner.name(), forecast.digest().to_string().as_str()), ("online-ridge/1", GOLDEN));
+}
+
+#[test]
+fn a_series_with_other_columns_is_learned_anew() {
+    let plain = series(4 * WEEK, 3);
+    let warm = plain.clone().with_exogenous(vec![temperature(Timing::Forecast, 5 * WEEK)]);
+    let mut learner = Learner::new(clock(), [horizon(1)]);
+    learner.learn(&plain, plain.end());
+    assert!(learner.predict(&plain, plain.end(), horizon(1)).is_some());
+    assert_eq!(learner.predict(&warm, plain.end(), horizon(1)), None, "it has not learned from the weather");
+    // The hours are the same, but not their columns.
+    learner.learn(&warm, warm.end());
+    let mut fresh = Learner::new(clock(), [horizon(1)]);
+    fresh.learn(&warm, warm.end());
+    assert_eq!(learner.digest(), fresh.digest());
+    assert!(learner.predict(&warm, warm.end(), horizon(1)).is_some());
+}
+
 #[test]
 fn the_digest_covers_model_data_and_values() {
     let series = series(6 * WEEK, 3);

@@ -153,7 +153,7 @@ impl<S: Store> Gateway<S> {
         let zone = self.stations.get(&session.evse).map(|evse| &evse.zone);
         let event = match zone {
             _ if at > quote.expires_at => SessionEvent::Refuted(Denial::QuoteExpired),
-            _ if contract.emsp() != *emsp => SessionEvent::Refuted(Denial::NoAgreement),
+            _ if contract.emsp() != *emsp => SessionEvent::Refuted(Denial::OtherProvider),
             None => SessionEvent::Refuted(Denial::UnknownStation),
             Some(zone) if !contract.zones().allow(zone) => SessionEvent::Refuted(Denial::ZoneNotAllowed),
             Some(_) => {
@@ -190,7 +190,7 @@ impl<S: Store> Gateway<S> {
     /// this operator, not before the quote was made nor after `at`, with the voucher that the proof was bound to
     /// (`ForgedAcceptance`); the voucher and the acceptance as the ledger checks them ([`check_spent`]: `ForgedVoucher`,
     /// `ForgedAcceptance`, `VoucherNotValid`, `VoucherLimit`), for an own customer that it is one of those which were
-    /// issued; a limit that pays at least for the beginning of a session (`AmountLimit`); the ledger says that nobody
+    /// issued; a limit that pays at least for the beginning of a session (`LimitTooLow`); the ledger says that nobody
     /// else has used it (`VoucherSpent`).
     ///
     /// # Errors
@@ -261,7 +261,7 @@ impl<S: Store> Gateway<S> {
         }
         match self.opening_due(ledger, session, quote)? {
             None => return Ok(Err(Denial::NoPrice)),
-            Some(least) if acceptance.limit < least.max(1) => return Ok(Err(Denial::AmountLimit)),
+            Some(least) if acceptance.limit < least.max(1) => return Ok(Err(Denial::LimitTooLow)),
             Some(_) => {}
         }
         Ok(match query::voucher(ledger, *emsp, voucher.voucher.nullifier())? {

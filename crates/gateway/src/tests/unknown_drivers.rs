@@ -132,7 +132,7 @@ fn a_proof_that_does_not_do_is_denied_with_the_reason() {
     let proven = ProvenContract::after_verification;
     for (name, proof, wait, want) in [
         ("too late", proof(Tier::Gold), 10 * MINUTE + 1, Denial::QuoteExpired),
-        ("another provider's", proven(ibe(), Tier::Gold, AllowedZones::All), 0, Denial::NoAgreement),
+        ("another provider's", proven(ibe(), Tier::Gold, AllowedZones::All), 0, Denial::OtherProvider),
         ("elsewhere", proven(edp(), Tier::Gold, only("PT-S")), 0, Denial::ZoneNotAllowed),
         ("nowhere", proven(edp(), Tier::Gold, AllowedZones::Only(vec![])), 0, Denial::ZoneNotAllowed),
     ] {
@@ -311,13 +311,13 @@ fn an_acceptance_is_checked_before_anything_is_reserved() {
             Denial::VoucherNotValid,
         ),
         ("above the cap", true, |_, p, s| agreed(p, s, |a| a.limit = 30 * EUR + 1), Denial::VoucherLimit),
-        ("nothing", true, |_, p, s| agreed(p, s, |a| a.limit = 0), Denial::AmountLimit),
+        ("nothing", true, |_, p, s| agreed(p, s, |a| a.limit = 0), Denial::LimitTooLow),
         // 1 EUR a session, less 5 %, with VAT.
         (
             "less than a session costs in which nothing is delivered",
             true,
             |_, p, s| agreed(p, s, |a| a.limit = 1_169_999),
-            Denial::AmountLimit,
+            Denial::LimitTooLow,
         ),
         (
             "blocked",

@@ -2,7 +2,7 @@
 
 use super::passphrase::Passphrase;
 use super::shelf::{ENTRIES_MAX, LABEL_BYTES_MAX};
-use super::vault::{HEADER_BYTES, Role, VAULT_BYTES_MAX, VERSION};
+use super::vault::{HEADER_BYTES, Role, VAULT_BYTES_MAX, VERSION, VERSION_OLDEST};
 use crate::anoncreds::AnonCredsError;
 use crate::sd_jwt::{KeyError, SdJwtError};
 
@@ -46,7 +46,7 @@ pub enum VaultError {
     #[error("not a vault")]
     Magic,
     /// Of another version of this program.
-    #[error("a vault of version {found}, this program reads {VERSION}")]
+    #[error("a vault of version {found}, this program reads {VERSION_OLDEST} to {VERSION}")]
     Version {
         /// Which.
         found: u8,

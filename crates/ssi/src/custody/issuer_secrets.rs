@@ -111,7 +111,7 @@ impl Shelved for IssuerSecrets {
         vec![definitions, registries, signing_keys, sd_jwt_keys]
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, ContentError> {
+    fn read(reader: &mut Reader<'_>, _: u8) -> Result<Self, ContentError> {
         Ok(Self {
             definitions: Shelf::read(reader)?,
             registries: Shelf::read(reader)?,

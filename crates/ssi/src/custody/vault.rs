@@ -14,8 +14,10 @@ use std::fmt;
 use std::marker::PhantomData;
 use zeroize::{Zeroize as _, Zeroizing};
 
-/// The version that is written and read.
-pub const VERSION: u8 = 1;
+/// The version that is written. Older ones are read.
+pub const VERSION: u8 = 2;
+/// The oldest version that is read.
+pub const VERSION_OLDEST: u8 = 1;
 /// Bytes before the ciphertext.
 pub const HEADER_BYTES: usize = MAGIC.len() + 1 + 1 + 3 * 4 + SALT_BYTES + NONCE_BYTES;
 /// Bytes of a vault: thousands of credentials.
@@ -59,14 +61,15 @@ pub trait Secrets: shelved::Shelved {
 pub(super) mod shelved {
     use super::{ContentError, Reader, Shelf};
 
-    /// Something made of shelves, in an order that never changes within a version.
+    /// Something made of shelves, in an order that never changes within a version. A later version may add shelves at the
+    /// end.
     #[expect(unnameable_types, reason = "seals the trait above")]
     #[allow(private_interfaces, reason = "seals the trait above")]
     pub trait Shelved: Sized {
         #[doc(hidden)]
         fn shelves(&self) -> Vec<&Shelf>;
         #[doc(hidden)]
-        fn read(reader: &mut Reader<'_>) -> Result<Self, ContentError>;
+        fn read(reader: &mut Reader<'_>, version: u8) -> Result<Self, ContentError>;
     }
 }
 
@@ -111,7 +114,7 @@ impl<S: Secrets> Vault<S> {
         let opened = cipher.decrypt_in_place_detached(nonce, header.authenticated, &mut plaintext, tag);
         opened.map_err(|_| VaultError::Sealed)?;
         let mut reader = Reader(&plaintext);
-        let secrets = S::read(&mut reader).map_err(VaultError::Content)?;
+        let secrets = S::read(&mut reader, header.version).map_err(VaultError::Content)?;
         if !reader.0.is_empty() {
             return Err(VaultError::Content(ContentError::Trailing));
         }
@@ -184,6 +187,7 @@ impl<S: Secrets> fmt::Debug for Vault<S> {
 /// What a file says before its ciphertext.
 struct Header<'a> {
     authenticated: &'a [u8],
+    version: u8,
     cost: Cost,
     salt: [u8; SALT_BYTES],
     nonce: [u8; NONCE_BYTES],
@@ -204,7 +208,7 @@ impl<'a> Header<'a> {
         let (authenticated, sealed) = bytes.split_at_checked(HEADER_BYTES).ok_or_else(truncated)?;
         let mut rest = authenticated.get(MAGIC.len()..).ok_or_else(truncated)?;
         let [version] = chunk(&mut rest).ok_or_else(truncated)?;
-        if version != VERSION {
+        if !(VERSION_OLDEST..=VERSION).contains(&version) {
             return Err(VaultError::Version { found: version });
         }
         let [found] = chunk(&mut rest).ok_or_else(truncated)?;
@@ -217,7 +221,7 @@ impl<'a> Header<'a> {
         let nonce = chunk(&mut rest).ok_or_else(truncated)?;
         let tag_at = sealed.len().checked_sub(TAG_BYTES).ok_or_else(truncated)?;
         let (ciphertext, tag) = sealed.split_at_checked(tag_at).ok_or_else(truncated)?;
-        Ok(Self { authenticated, cost, salt, nonce, ciphertext, tag })
+        Ok(Self { authenticated, version, cost, salt, nonce, ciphertext, tag })
     }
 }
 

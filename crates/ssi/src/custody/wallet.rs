@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 /// The only label of its shelf.
 const LINK_SECRET: &str = "link secret";
 
-/// What a holder keeps: the link secret, keys, credentials with what goes with them. Everything is wiped from memory
-/// when it is dropped or replaced; `Debug` shows the labels.
+/// What a holder keeps: the link secret, keys, credentials with what goes with them, and notes of whoever uses it.
+/// Everything is wiped from memory when it is dropped or replaced; `Debug` shows the labels.
 #[derive(Debug, Default)]
 pub struct Wallet {
     link_secret: Shelf,
@@ -21,6 +21,7 @@ pub struct Wallet {
     credentials: Shelf,
     witnesses: Shelf,
     sd_jwts: Shelf,
+    notes: Shelf,
 }
 
 impl Wallet {
@@ -173,6 +174,31 @@ impl Wallet {
     pub fn remove_sd_jwt(&mut self, label: &str) -> bool {
         self.sd_jwts.remove(label)
     }
+
+    /// Keeps whatever else a holder must not lose: vouchers with their keys, settings, receipts. What it means, the caller
+    /// knows.
+    ///
+    /// # Errors
+    /// [`ContentError`].
+    pub fn put_note(&mut self, label: &str, note: Zeroizing<Vec<u8>>) -> Result<(), ContentError> {
+        self.notes.put(label, note)
+    }
+
+    /// A note.
+    #[must_use]
+    pub fn note(&self, label: &str) -> Option<&[u8]> {
+        self.notes.get(label)
+    }
+
+    /// The labels of the notes, ascending.
+    pub fn notes(&self) -> impl Iterator<Item = &str> {
+        self.notes.labels()
+    }
+
+    /// Forgets a note; says whether there was one.
+    pub fn remove_note(&mut self, label: &str) -> bool {
+        self.notes.remove(label)
+    }
 }
 
 impl Secrets for Wallet {
@@ -182,11 +208,11 @@ impl Secrets for Wallet {
 #[allow(private_interfaces, reason = "nobody outside can name the trait")]
 impl Shelved for Wallet {
     fn shelves(&self) -> Vec<&Shelf> {
-        let Self { link_secret, signing_keys, pending, credentials, witnesses, sd_jwts } = self;
-        vec![link_secret, signing_keys, pending, credentials, witnesses, sd_jwts]
+        let Self { link_secret, signing_keys, pending, credentials, witnesses, sd_jwts, notes } = self;
+        vec![link_secret, signing_keys, pending, credentials, witnesses, sd_jwts, notes]
     }
 
-    fn read(reader: &mut Reader<'_>) -> Result<Self, ContentError> {
+    fn read(reader: &mut Reader<'_>, version: u8) -> Result<Self, ContentError> {
         Ok(Self {
             link_secret: Shelf::read(reader)?,
             signing_keys: Shelf::read(reader)?,
@@ -194,6 +220,8 @@ impl Shelved for Wallet {
             credentials: Shelf::read(reader)?,
             witnesses: Shelf::read(reader)?,
             sd_jwts: Shelf::read(reader)?,
+            // Version 1 had no notes.
+            notes: if version < 2 { Shelf::default() } else { Shelf::read(reader)? },
         })
     }
 }

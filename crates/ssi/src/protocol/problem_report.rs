@@ -53,6 +53,13 @@ pub(crate) fn write(kind: MessageType, id: MessageId, thread: &MessageId, code: 
     Message::new(kind, id).on_thread(thread.clone()).with("description", json!({"code": code, "en": text}))
 }
 
+/// Tells the other side of a connection, on no thread of its, that nothing more will come.
+#[must_use]
+pub fn farewell(id: MessageId, text: &str) -> Message {
+    let kind = Family::ProblemReport.message("problem-report");
+    write(kind, id.clone(), &id, "abandoned", text)
+}
+
 /// What to answer to a message that was refused; `None` where nothing is answered: to problem reports, to
 /// acknowledgements, and to whoever is not of the connection.
 #[must_use]

@@ -9,9 +9,15 @@
 //! get lost.
 
 use super::{Illegal, Incoming};
+use crate::did::VerificationKey;
 use crate::didcomm::{Message, MessageId, MessageType};
+use eroam_domain::cdr::CdrId;
 use eroam_domain::charge::Quote;
-use eroam_domain::time::UnixMillis;
+use eroam_domain::codec::{Digest, SignatureBytes};
+use eroam_domain::ids::{ContractId, EvseId, PartyId};
+use eroam_domain::money::{Currency, Price};
+use eroam_domain::quantity::WattHours;
+use eroam_domain::time::{CivilMonth, UnixMillis};
 use eroam_domain::visit::{Accounting, Denied, Enabled, QuoteRequest, ReserveRequest, StationClaims};
 use eroam_domain::voucher::{OneTimeKey, SignedVoucher};
 use serde::de::DeserializeOwned;
@@ -64,6 +70,8 @@ pub struct StationRegistration {
     pub claims: StationClaims,
     /// The P-256 key of its credential, as a JWK.
     pub key: Value,
+    /// What is on its post, as a URL: who reads the operator's listing can connect without scanning.
+    pub invitation: String,
 }
 
 impl Question for StationRegistration {
@@ -94,6 +102,116 @@ impl Question for Withdrawal {
     const PROTOCOL: &'static str = CUSTOMER;
     const NAME: &'static str = "withdraw";
     type Answer = Vec<SignedVoucher>;
+}
+
+/// Anybody asks a station of which kind its AnonCreds credential is, before it has it proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AboutStation {}
+
+impl Question for AboutStation {
+    const PROTOCOL: &'static str = STATION;
+    const NAME: &'static str = "about";
+    type Answer = StationKind;
+}
+
+/// Where a station's AnonCreds credential comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StationKind {
+    /// Its credential definition.
+    pub definition: String,
+    /// Its revocation registry.
+    pub registry: String,
+}
+
+/// A wallet that was away takes up its contract again over a new connection: it has no address between two runs, and may
+/// be on another device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rejoin {
+    /// Which contract.
+    pub contract: ContractId,
+    /// By the key that signed the contract, over [`rejoin_digest`] for [`Rejoining::Customer`].
+    pub signature: SignatureBytes,
+}
+
+impl Question for Rejoin {
+    const PROTOCOL: &'static str = CUSTOMER;
+    const NAME: &'static str = "rejoin";
+    type Answer = Rejoined;
+}
+
+/// The home utility knows the wallet again, and shows that it is the one that signed the contract.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rejoined {
+    /// By the key that countersigned the contract, over [`rejoin_digest`] for [`Rejoining::Provider`].
+    pub signature: SignatureBytes,
+}
+
+/// Who signs that a contract is taken up again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rejoining {
+    /// The wallet.
+    Customer,
+    /// The home utility.
+    Provider,
+}
+
+/// What is signed when a contract is taken up again: it names the keys of this one connection, so that what was signed is
+/// of no use on another.
+#[must_use]
+pub fn rejoin_digest(
+    who: Rejoining,
+    contract: &ContractId,
+    wallet: &VerificationKey,
+    provider: &VerificationKey,
+) -> Digest {
+    let context = match who {
+        Rejoining::Customer => "eroam/rejoin/customer/1",
+        Rejoining::Provider => "eroam/rejoin/provider/1",
+    };
+    let contract = contract.to_string();
+    Digest::of_parts(context, &[contract.as_bytes(), wallet.as_bytes(), provider.as_bytes()])
+}
+
+/// A wallet asks what its bill of a month says so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BillSoFar {
+    /// Which month.
+    pub month: CivilMonth,
+}
+
+impl Question for BillSoFar {
+    const PROTOCOL: &'static str = CUSTOMER;
+    const NAME: &'static str = "bill";
+    type Answer = Vec<BilledCharge>;
+}
+
+/// A charge on a customer's bill.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BilledCharge {
+    /// Whose station.
+    pub operator: PartyId,
+    /// The operator's record.
+    pub cdr: CdrId,
+    /// Where.
+    pub evse: EvseId,
+    /// The place in words.
+    pub place: String,
+    /// From when.
+    pub start: UnixMillis,
+    /// Until when.
+    pub end: UnixMillis,
+    /// How much.
+    pub energy: WattHours,
+    /// In which currency it is paid.
+    pub currency: Currency,
+    /// What the customer pays.
+    pub price: Price,
 }
 
 /// It came, and is kept.
@@ -208,6 +326,7 @@ pub fn read_answer<Q: Question>(
 mod tests {
     use super::super::tests::{at, channel, id, incoming};
     use super::*;
+    use crate::didcomm::SigningKey;
     use eroam_domain::charge::Denial;
 
     fn asked() -> (Withdrawal, Incoming) {
@@ -250,5 +369,22 @@ mod tests {
             let read = read_answer::<Withdrawal>(&came(&message), &id("q"));
             assert!(matches!(read, Err(Illegal::Malformed(_))), "{read:?}");
         }
+    }
+
+    #[test]
+    fn what_takes_a_contract_up_again_is_of_one_connection_contract_and_side() {
+        let key = |n: u8| SigningKey::from_seed(&[n; 32]).verification_key();
+        let (one, other): (ContractId, ContractId) =
+            ("PT-LUZ-C00000001".parse().unwrap(), "PT-LUZ-C00000002".parse().unwrap());
+        let digests = [
+            rejoin_digest(Rejoining::Customer, &one, &key(1), &key(2)),
+            rejoin_digest(Rejoining::Provider, &one, &key(1), &key(2)),
+            rejoin_digest(Rejoining::Customer, &other, &key(1), &key(2)),
+            rejoin_digest(Rejoining::Customer, &one, &key(3), &key(2)),
+            rejoin_digest(Rejoining::Customer, &one, &key(1), &key(3)),
+            rejoin_digest(Rejoining::Customer, &one, &key(2), &key(1)),
+        ];
+        let different: std::collections::BTreeSet<_> = digests.iter().map(|digest| digest.0).collect();
+        assert_eq!(different.len(), digests.len());
     }
 }

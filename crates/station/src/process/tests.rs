@@ -157,8 +157,10 @@ fn a_full_vehicle_pauses_and_then_ends_the_charge() {
 
 #[test]
 fn a_charge_stops_before_the_interval_that_would_pass_its_limit() {
-    let energy = Point::charging().then(30, metered(10_000, 16_000)).then(40, metered(15_500, 16_000));
-    assert_eq!(energy.state.name(), "stopping", "15.5 kWh and another 5.5 kWh are more than 20 kWh");
+    // 13 kWh cost 6.50, and 7.5 kWh more are above the 20 kWh, while 10.25 would be above the 9.00.
+    let energy = Point::charging().then(30, metered(5_500, 16_000)).then(40, metered(13_000, 16_000));
+    let State::Stopping { reason, .. } = energy.state else { panic!("{:?}", energy.state) };
+    assert_eq!(reason, EndReason::EnergyReached);
     let mut cheap = limits();
     cheap.amount_max = 5_000_000;
     let enable = Event::Enable { limits: cheap, page: 7, clock: LocalClock::fixed(UtcOffset::UTC) };
@@ -285,6 +287,10 @@ fn a_charge_goes_on_after_a_short_cut() {
     }
     let stopping = charging().then(31, Event::Unplugged).then(9_999, Event::PowerBack);
     assert_eq!((stopping.marks(), stopping.ended().end), (vec![(Mark::EndedLocally, 1_500)], at(30)));
+    assert_eq!(stopping.effects.first(), Some(&Effect::SwitchOff));
+    let silent = charging().then(1_830, Event::PowerBack).then(1_890, Event::Tick);
+    assert_eq!(silent.state.name(), "charging", "the meter was not silent, it was without power");
+    assert_eq!(silent.then(1_891, Event::Tick).fault(), Some(Fault::MeterSilent));
 }
 
 #[test]

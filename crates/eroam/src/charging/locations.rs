@@ -1,0 +1,91 @@
+//! An operator's public listing of its stations, which a wallet can browse instead of scanning.
+//!
+//! It has the shape of OCPI's Location as far as an operator here knows what belongs there: members of OCPI have OCPI's
+//! names and forms; the invitation, the grid zone and whether the meter is certified are ours. Street and coordinates are
+//! left out, since nobody has entered them. Whether a listed station is genuine, it proves itself when a wallet connects.
+//!
+//! Source: OCPI 2.2.1 mod_locations, Location, EVSE and Connector.
+
+use super::operator::RegisteredStation;
+use eroam_domain::cdr::GridZone;
+use eroam_domain::ids::{EvseId, PartyId};
+use eroam_domain::quantity::Watts;
+use eroam_domain::tariff::TariffId;
+use serde::{Deserialize, Serialize};
+
+/// A place with a charging station.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Location {
+    /// ISO 3166-1 alpha-2.
+    pub country_code: String,
+    /// The operator's id in that country.
+    pub party_id: String,
+    /// The location's id.
+    pub id: String,
+    /// The place in words.
+    pub name: String,
+    /// The charging points.
+    pub evses: Vec<Evse>,
+}
+
+/// A charging point.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evse {
+    /// The operator's technical id.
+    pub uid: String,
+    /// As drivers know it.
+    pub evse_id: EvseId,
+    /// The connectors.
+    pub connectors: Vec<Connector>,
+    /// The grid zone.
+    pub zone: GridZone,
+    /// Whether the meter is certified for billing.
+    pub meter_certified: bool,
+    /// What is on its post: with this URL a wallet connects.
+    pub invitation: String,
+}
+
+/// A connector.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connector {
+    /// Its id within the charging point.
+    pub id: String,
+    /// The most it gives.
+    pub max_electric_power: Watts,
+    /// The tariffs, as the ledger has them under the operator.
+    pub tariff_ids: Vec<TariffId>,
+}
+
+impl Location {
+    /// A registered station as a place of its own: nobody says which stations share one.
+    pub(super) fn of(station: &RegisteredStation, tariff: Option<TariffId>) -> Self {
+        let claims = &station.claims;
+        let id = claims.evse.normalised().to_string();
+        let connector = Connector {
+            id: "1".to_owned(),
+            max_electric_power: claims.power,
+            tariff_ids: tariff.into_iter().collect(),
+        };
+        let evse = Evse {
+            uid: id.clone(),
+            evse_id: claims.evse.clone(),
+            connectors: vec![connector],
+            zone: claims.zone.clone(),
+            meter_certified: claims.meter_certified,
+            invitation: station.invitation.clone(),
+        };
+        Self {
+            country_code: claims.operator.country().to_string(),
+            party_id: claims.operator.id().to_string(),
+            id,
+            name: claims.place.clone(),
+            evses: vec![evse],
+        }
+    }
+
+    /// Whose it is; `None` when what is listed is no operator's id.
+    #[must_use]
+    pub fn operator(&self) -> Option<PartyId> {
+        PartyId::new(&self.country_code, &self.party_id).ok()
+    }
+}

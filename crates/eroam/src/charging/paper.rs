@@ -1,0 +1,228 @@
+//! Paper B's way for stations: an AnonCreds credential, shown to the driver and to the operator with a comparison and a
+//! proof that it is not revoked, so that all three presentations of an event are of the same kind.
+//!
+//! It is here for comparison. A station is not private, and an AnonCreds proof is not bound to the connection that it is
+//! shown on: whoever stands between a driver and a station could pass it on. The signed credential of
+//! [`super::operator`] is bound.
+//!
+//! Source: paper B, figure 21 and section 5.2.
+
+use super::catalogue::Catalogue;
+use super::issuer::Issuer;
+use super::proving::{self, STEP_WITHIN};
+use super::ChargingError;
+use crate::agent::{Agent, new_id};
+use crate::clock::now;
+use crate::tails_cache::TailsCache;
+use eroam_domain::charge::Denial;
+use eroam_domain::ids::{EroamDid, PartyId};
+use eroam_domain::quantity::Watts;
+use eroam_domain::time::{CivilDate, LocalClock};
+use eroam_domain::visit::StationClaims;
+use eroam_ledger::registry::DidRecord;
+use eroam_ledger::state::StateKey;
+use eroam_ssi::anoncreds::{
+    AnonCredsError, AttributeValues, Comparison, Freshness, FreshnessPolicy, HeldCredential, Interval,
+    LinkSecret, Nonce, ObjectId, Presentation, ProofRequest, Restriction, Selection, Timestamp, WitnessState,
+    holder, prepared, verifier,
+};
+use eroam_ssi::protocol::charging::day_number;
+use eroam_ssi::protocol::did_exchange::Connection;
+use eroam_ssi::protocol::present_proof::{ANONCREDS_PROOF, ANONCREDS_REQUEST};
+use eroam_ssi::protocol::questions::{self, AboutStation, StationKind};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+/// The schema's name.
+pub const STATION_SCHEMA: &str = "charging station";
+/// The attributes of a station's credential (figure 21).
+pub const STATION_ATTRIBUTES: [&str; 8] = [
+    "station_id",
+    "operator",
+    "zone",
+    "place",
+    "max_power_w",
+    "meter_key",
+    "meter_certified",
+    "valid_until",
+];
+/// The referent under which what is shown is asked for.
+const STATION: &str = "station";
+/// The attribute that is compared and not shown: the last one.
+const VALID_UNTIL: &str = "valid_until";
+/// A status list that was looked up so long ago still does.
+const LIST_AGE: Duration = Duration::from_secs(60);
+
+/// What a station's credential says, until a day.
+#[must_use]
+pub fn values(claims: &StationClaims, until: CivilDate) -> Vec<(&'static str, String)> {
+    let texts = [
+        claims.evse.to_string(),
+        claims.operator.to_string(),
+        claims.zone.to_string(),
+        claims.place.clone(),
+        claims.power.get().to_string(),
+        claims.meter_key.clone(),
+        claims.meter_certified.to_string(),
+        day_number(until).to_string(),
+    ];
+    STATION_ATTRIBUTES.into_iter().zip(texts).collect()
+}
+
+/// Everything but the last day shown, that day not before today, and not revoked in the newest list.
+fn station_request(
+    definition: &ObjectId,
+    newest: Timestamp,
+    nonce: Nonce,
+) -> Result<ProofRequest, AnonCredsError> {
+    let ours = || Restriction::cred_def(definition);
+    let end = Timestamp::new(newest.seconds().saturating_add(1))?;
+    let shown = STATION_ATTRIBUTES.into_iter().filter(|name| *name != VALID_UNTIL);
+    ProofRequest::builder(STATION, "1.0")
+        .group(STATION, shown, ours())
+        .predicate(
+            VALID_UNTIL,
+            VALID_UNTIL,
+            Comparison::AtLeast,
+            day_number(LocalClock::UTC.at(now()).date),
+            ours(),
+        )
+        .non_revoked(Interval { from: Some(newest), to: Some(end) })
+        .build_with(nonce)
+}
+
+/// A station's AnonCreds credential.
+pub struct StationHolder {
+    link_secret: LinkSecret,
+    credential: HeldCredential,
+    witness: Mutex<WitnessState>,
+    definition: ObjectId,
+    registry: ObjectId,
+}
+
+impl StationHolder {
+    /// Takes the credential that the operator offers over a connection.
+    ///
+    /// # Errors
+    /// [`ChargingError`].
+    pub fn take(
+        agent: &Agent,
+        operator: &Connection,
+        catalogue: &Catalogue,
+        tails: &TailsCache,
+    ) -> Result<Self, ChargingError> {
+        let link_secret = LinkSecret::random()?;
+        let offered = proving::offered(agent, operator)?;
+        let definition_id = offered.offer.cred_def_id().clone();
+        let definition = catalogue.definition(&definition_id)?;
+        let (request, pending) =
+            holder::request(&offered.offer, &definition_id, &definition, &link_secret)?;
+        let agreed = offered.values.clone();
+        let agreed =
+            AttributeValues::new(agreed.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
+        let (credential, issued) = offered.request(agent, operator, &request)?;
+        let registry_id = credential.registry_id().cloned();
+        let registry_id = registry_id
+            .ok_or_else(|| ChargingError::unexpected("the station's credential", "it cannot be revoked"))?;
+        let registry = catalogue.registry(&registry_id)?;
+        let credential = pending.accept(credential, &link_secret, &definition, Some(&registry), &agreed)?;
+        let index = credential.revocation_index();
+        let index =
+            index.ok_or_else(|| ChargingError::unexpected("the station's credential", "it has no place"))?;
+        let list = catalogue.newest_list(&registry_id, LIST_AGE)?;
+        let witness = WitnessState::create(&registry, index, &list, &tails.tails(&registry)?)?;
+        issued.accept(agent, operator)?;
+        let witness = Mutex::new(witness);
+        Ok(Self { link_secret, credential, witness, definition: definition_id, registry: registry_id })
+    }
+
+    /// Shows it to whoever asks over a connection: first of which kind it is, then the proof.
+    ///
+    /// # Errors
+    /// [`ChargingError`].
+    pub fn show(
+        &self,
+        agent: &Agent,
+        connection: &Connection,
+        catalogue: &Catalogue,
+        tails: &TailsCache,
+    ) -> Result<(), ChargingError> {
+        let asked = agent.receive("question about the station", STEP_WITHIN, |incoming| {
+            incoming.channel() == connection.channel() && questions::is_question::<AboutStation>(incoming)
+        })?;
+        let kind = StationKind { definition: self.definition.to_string(), registry: self.registry.to_string() };
+        agent.send(connection, &questions::answer::<AboutStation>(&asked, &Ok(kind), new_id())?)?;
+        let asked = proving::asked_proof(agent, connection, ANONCREDS_REQUEST)?;
+        let request = ProofRequest::from_json(&asked.request)?;
+        let list = catalogue.newest_list(&self.registry, LIST_AGE)?;
+        let mut witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
+        if witness.timestamp() != list.timestamp() {
+            let registry = catalogue.registry(&self.registry)?;
+            witness.move_to(&list, &registry, &tails.tails(&registry)?)?;
+        }
+        let known = catalogue.known(&self.definition, Some(&self.registry), LIST_AGE)?;
+        let selection = Selection::choose(&request, [(&self.credential, Some(&*witness))], &known)?;
+        let shown = prepared::prepare(&request, &selection, &self.link_secret, &known)?.answer(&request)?;
+        asked.show(agent, connection, ANONCREDS_PROOF, shown.to_json())
+    }
+}
+
+/// Has a station prove what it is, over a connection. The ledger says whose the credential is.
+///
+/// # Errors
+/// [`ChargingError`].
+pub fn ask_station(
+    agent: &Agent,
+    connection: &Connection,
+    catalogue: &Catalogue,
+) -> Result<StationClaims, ChargingError> {
+    let StationKind { definition, registry } = proving::question(agent, connection, &AboutStation {})?;
+    let (definition, registry) = (ObjectId::new(definition)?, ObjectId::new(registry)?);
+    let issuer = catalogue.definition(&definition)?;
+    let did: EroamDid = issuer
+        .issuer_id()
+        .as_str()
+        .parse()
+        .map_err(|error| ChargingError::unexpected("the station's operator", error))?;
+    let record: DidRecord = catalogue.lasting(&StateKey::Did(did), &did.to_string())?;
+    let list = catalogue.newest_list(&registry, LIST_AGE)?;
+    let request = station_request(&definition, list.timestamp(), Nonce::random()?)?;
+    let awaited = proving::ask_proof(agent, connection, ANONCREDS_REQUEST, request.to_json())?;
+    let shown = Presentation::from_json(&awaited.shown(agent, connection, ANONCREDS_PROOF)?)?;
+    let mut known = catalogue.known(&definition, None, LIST_AGE)?;
+    known.add_registry(registry.clone(), catalogue.registry(&registry)?);
+    known.add_status_list(std::sync::Arc::clone(&list));
+    let policy = FreshnessPolicy::new().with(registry, Freshness::Exactly(list.timestamp()));
+    let verified = verifier::verify(&shown, &request, &known, &policy)?;
+    let value = |name| verified.value(STATION, name).ok_or(Denial::UnknownStation);
+    let bad = |what: &'static str| move |_| ChargingError::unexpected("the station's credential", what);
+    let operator: PartyId = value("operator")?.parse().map_err(|_| bad("its operator")(()))?;
+    if operator != record.member {
+        return Err(ChargingError::unexpected("the station's operator", operator));
+    }
+    let power = value("max_power_w")?.parse().map_err(|_| bad("its power")(()))?;
+    Ok(StationClaims {
+        operator,
+        evse: value("station_id")?.parse().map_err(|_| bad("its id")(()))?,
+        zone: value("zone")?.parse().map_err(|_| bad("its zone")(()))?,
+        place: value("place")?.to_owned(),
+        power: Watts::new(power),
+        meter_key: value("meter_key")?.to_owned(),
+        meter_certified: value("meter_certified")? == "true",
+    })
+}
+
+/// Issues the credential to a station that registered.
+///
+/// # Errors
+/// [`ChargingError`].
+pub fn issue_station(
+    agent: &Agent,
+    connection: &Connection,
+    issuer: &Issuer,
+    claims: &StationClaims,
+    until: CivilDate,
+) -> Result<(), ChargingError> {
+    proving::issue(agent, connection, issuer, &values(claims, until)).map(drop)
+}
