@@ -140,7 +140,9 @@ pub enum Denial {
     ReadingsRefused,
     #[error("the proof of your contract does not hold: update your wallet, or call your provider")]
     ProofRejected,
-    #[error("the proof is of another provider's contract than the one that was named: let your wallet choose again")]
+    #[error(
+        "the proof is of another provider's contract than the one that was named: let your wallet choose again"
+    )]
     OtherProvider,
     #[error("your wallet's proof is older than your provider's newest list: let it prove again")]
     StaleProof,

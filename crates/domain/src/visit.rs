@@ -200,6 +200,10 @@ pub struct Accounting {
     pub clock: LocalClock,
     /// The meter's signed readings: lines of OCMF.
     pub readings: String,
+    /// [`VisitQuote::random`]: with the next, the quote and the voucher, what the proof's nonce is made of.
+    pub random: Digest,
+    /// The key with which the station spoke to the driver, as text.
+    pub station_key: String,
     /// The proof request, as the driver was asked.
     pub proof_request: String,
     /// The presentation, as the driver showed it.

@@ -310,6 +310,15 @@ impl Agent {
         }
     }
 
+    /// Ends a connection on this side: its key, and what has come and nobody took, are gone, and what still comes is
+    /// refused. Whoever talks to many once has to, or what they said too late fills the inbox.
+    pub fn forget(&self, connection: &Connection) {
+        let channel = connection.channel();
+        lock(&self.connections).remove(&channel);
+        lock(&self.shared.keys).remove(&channel.ours);
+        self.shared.forget(&channel);
+    }
+
     /// Takes no more mail: whoever sends learns at once that nobody is there, and whoever waits here waits no longer.
     pub fn close(&self) {
         self.shared.close(true);

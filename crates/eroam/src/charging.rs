@@ -33,7 +33,7 @@ use catalogue::CatalogueError;
 use eroam_domain::charge::Denial;
 use eroam_domain::visit::Denied;
 use eroam_ssi::anoncreds::{AnonCredsError, PresentError, VerifyError};
-use eroam_ssi::protocol::{Abandonment, Illegal};
+use eroam_ssi::protocol::{Abandonment, Illegal, problem_report};
 use eroam_ssi::sd_jwt::{IssueError, KeyError, SdJwtError, StatusListError};
 use eroam_wallet::purse::{DepositError, PurseError};
 use eroam_wallet::visit::VisitError;
@@ -56,10 +56,26 @@ pub enum ChargingError {
     Office(#[from] OfficeError),
     #[error("nothing can be shown")]
     Present(#[from] PresentError),
+    #[error("your provider has revoked this contract: call it, or charge with another one")]
+    ContractRevoked,
     #[error("the proof does not hold")]
     Verify(#[from] VerifyError),
+    #[error("this is no code of a charging station: scan the one on the post")]
+    NoCode(#[source] Illegal),
+    #[error("the station does not take this code, it may have expired: look for a newer one on the post")]
+    CodeRefused(#[source] AgentError),
+    #[error("the station cannot be reached: take another one, or try again later")]
+    StationAway(#[source] AgentError),
     #[error("the station does not prove that it is genuine: do not charge here")]
     Station(#[source] SdJwtError),
+    #[error("the operator has revoked this station: do not charge here")]
+    StationRevoked(#[source] SdJwtError),
+    #[error("the station's clock and yours are too far apart: one of them is wrong, take another station")]
+    Clocks,
+    #[error("no operator of this network vouches for the station: do not charge here")]
+    ForeignStation(#[source] CatalogueError),
+    #[error("the driver went away")]
+    DriverLeft,
     #[error("the credential of a station cannot be issued")]
     IssueStation(#[from] IssueError),
     #[error("a key is refused")]
@@ -106,6 +122,35 @@ impl From<Denial> for ChargingError {
 }
 
 impl ChargingError {
+    /// Why a station's credential is not believed.
+    fn of_station(error: SdJwtError) -> Self {
+        match error {
+            SdJwtError::Revoked { .. } => Self::StationRevoked(error),
+            SdJwtError::BoundInFuture { .. } | SdJwtError::BoundLongAgo { .. } => Self::Clocks,
+            error => Self::Station(error),
+        }
+    }
+
+    /// Why a station does not show its credential.
+    fn of_station_silence(self) -> Self {
+        match self {
+            // To a station whose clock is ahead, what was just asked is over.
+            Self::Abandoned(Abandonment::Reported(report)) if report.code == problem_report::EXPIRED => {
+                Self::Clocks
+            }
+            error => error,
+        }
+    }
+
+    /// Why a station that was scanned cannot be talked to.
+    fn of_scan(error: AgentError) -> Self {
+        match error {
+            AgentError::Illegal(illegal @ (Illegal::Did(_) | Illegal::NoService(_))) => Self::NoCode(illegal),
+            error @ (AgentError::Abandoned(_) | AgentError::Illegal(_)) => Self::CodeRefused(error),
+            error => Self::StationAway(error),
+        }
+    }
+
     fn unexpected(what: &'static str, why: impl ToString) -> Self {
         Self::Unexpected { what, why: why.to_string() }
     }

@@ -3,8 +3,10 @@
 mod forecast;
 mod ledger;
 mod registry;
+mod served;
 mod simulate;
 mod study;
+mod wallet;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -57,6 +59,8 @@ enum Command {
     Verify(ledger::VerifyArgs),
     /// Paper B's experiment: drivers with wallets charge at stations, every agent with its own keys, over HTTP
     Simulate(simulate::SimulateArgs),
+    /// A driver's wallet: enrol with a provider, charge at any operator's station, keep the receipts
+    Wallet(wallet::WalletArgs),
     /// Learn a grid's load, forecast it, and see how good that was
     #[command(subcommand)]
     Forecast(forecast::ForecastCommand),
@@ -273,6 +277,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(BenchCommand::Credentials(args)) => bench_credentials(&args),
         Command::Bench(BenchCommand::Event(args)) => bench_event(&args),
         Command::Simulate(args) => simulate::run(&args),
+        Command::Wallet(args) => wallet::run(&args),
         Command::Forecast(command) => forecast::run(command),
         Command::Study(command) => study::run(command),
         Command::Completions { shell } => {

@@ -74,7 +74,8 @@ pub struct Setup {
     pub seed: Seed,
     /// What is proved.
     pub mode: Mode,
-    /// Keys of issuers that were made before, as JSON files in a directory; `None`: new ones are made.
+    /// Keys of issuers that were made before, as JSON files in a directory; those for stations in `station` below it.
+    /// New ones are made where there are none.
     pub issuer_keys: Option<PathBuf>,
     /// Where to keep the organisations' records; in memory otherwise.
     pub data: Option<PathBuf>,

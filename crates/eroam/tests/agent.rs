@@ -173,3 +173,38 @@ fn an_agent_that_cannot_listen_or_reach_the_other_says_so() {
     let nobody = wallet.receive("answer", SHORT, |_| true).unwrap_err().to_string();
     assert!(nobody.contains("no answer came within"), "{nobody}");
 }
+
+#[test]
+fn what_is_said_over_a_forgotten_connection_is_refused_and_takes_no_room() {
+    let (wallet, station) = (agent("wallet"), agent("station"));
+    let (at_wallet, at_station) = connect(&wallet, &station);
+    let (other_at_wallet, other_at_station) = connect(&wallet, &station);
+    wallet.send(&at_wallet, &text("in time")).unwrap();
+    station.forget(&at_station);
+    let late = wallet.send(&at_wallet, &text("too late"));
+    assert!(matches!(late, Err(AgentError::Unreachable { .. })), "{late:?}");
+    // What came is gone, and others are not touched.
+    wallet.send(&other_at_wallet, &text("somebody else")).unwrap();
+    let came = station.receive("message", WITHIN, |_| true).unwrap();
+    assert_eq!(came.channel(), other_at_station.channel());
+    let none = station.receive("message", Duration::ZERO, |_| true);
+    assert!(matches!(none, Err(AgentError::Silence { .. })), "{none:?}");
+}
+
+#[test]
+fn a_closed_agent_refuses_mail_and_waits_for_none_until_it_is_open_again() {
+    let (wallet, station) = (agent("wallet"), agent("station"));
+    let (at_wallet, at_station) = connect(&wallet, &station);
+    let waited = std::thread::scope(|scope| {
+        let waits = scope.spawn(|| station.receive_from(&at_station, None, WITHIN));
+        station.close();
+        waits.join().unwrap()
+    });
+    assert!(matches!(waited, Err(AgentError::Stopped)), "{waited:?}");
+    let refused = wallet.send(&at_wallet, &text("anybody there?"));
+    assert!(matches!(refused, Err(AgentError::Unreachable { .. })), "{refused:?}");
+    station.open();
+    wallet.send(&at_wallet, &text("good morning")).unwrap();
+    let came = station.receive_from(&at_station, None, WITHIN).unwrap();
+    assert_eq!(basic_message::read(came.message()).unwrap().content, "good morning");
+}

@@ -257,4 +257,17 @@ mod tests {
         assert!(!journal.acknowledge(2).unwrap());
         assert_eq!(journal.finish(Some("third"), &[]).unwrap(), Some(3), "numbers are not used again");
     }
+
+    #[test]
+    fn a_shared_journal_is_one_journal() {
+        let journal = SharedJournal::new(MemoryJournal::default());
+        let (mut point, mut sender) = (journal.clone(), journal);
+        point.finish(Some("message"), &[]).unwrap();
+        let waiting = sender.waiting(9).unwrap();
+        assert_eq!(waiting, [Queued { number: 1, message: "message".to_owned() }]);
+        assert!(sender.acknowledge(1).unwrap());
+        assert_eq!((point.waiting(9).unwrap(), point.last_page().unwrap()), (vec![], 0));
+        point.append(&Entry::Signed { page: 7, line: "OCMF".to_owned() }).unwrap();
+        assert_eq!((sender.entries().unwrap().len(), sender.last_page().unwrap()), (1, 7));
+    }
 }

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header::CONTENT_TYPE};
 use axum::routing::post;
 use eroam_domain::quantity::DurationMs;
 use eroam_ssi::didcomm::envelope::ENVELOPE_BYTES_MAX;
-use eroam_ssi::didcomm::{MEDIA_TYPE, MEDIA_TYPE_OLD, Replay, ReplayWindow, unpack};
+use eroam_ssi::didcomm::{Channel, MEDIA_TYPE, MEDIA_TYPE_OLD, Replay, ReplayWindow, unpack};
 use eroam_ssi::protocol::Incoming;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -72,6 +72,15 @@ impl Shared {
     /// There is something for somebody who waits.
     pub(super) fn notify(&self) {
         self.came.notify_all();
+    }
+
+    /// Throws away what has come over a channel.
+    pub(super) fn forget(&self, channel: &Channel) {
+        let mut mail = self.mail();
+        mail.new.retain(|incoming| incoming.channel() != *channel);
+        mail.waiting.retain(|incoming| incoming.channel() != *channel);
+        drop(mail);
+        lock(&self.seen).forget(channel);
     }
 
     /// Takes no more mail, or takes it again.

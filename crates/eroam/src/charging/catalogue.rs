@@ -51,7 +51,7 @@ pub enum CatalogueError {
         item: String,
         /// Why.
         #[source]
-        source: DocumentError,
+        source: Box<DocumentError>,
     },
     /// The answer is no document, or proves something else.
     #[error("the resolver at {url} answers something else than {item}")]
@@ -157,8 +157,10 @@ impl Catalogue {
     fn value(&self, key: &StateKey, item: &str) -> Result<Vec<u8>, CatalogueError> {
         let text = self.proof(key, item)?;
         let other = || CatalogueError::Other { url: self.url.clone(), item: item.to_owned() };
-        let unproved =
-            |source| CatalogueError::Unproved { url: self.url.clone(), item: item.to_owned(), source };
+        let unproved = |error| {
+            let (url, item, source) = (self.url.clone(), item.to_owned(), Box::new(error));
+            CatalogueError::Unproved { url, item, source }
+        };
         let document = Document::decode(text.as_bytes()).map_err(unproved)?;
         let Verified::State(entry) = document.verify(&self.trust).map_err(unproved)? else {
             return Err(other());

@@ -6,12 +6,14 @@
 //!
 //! Source: OCPI 2.2.1 mod_locations, Location, EVSE and Connector.
 
+use super::ChargingError;
 use super::operator::RegisteredStation;
 use eroam_domain::cdr::GridZone;
 use eroam_domain::ids::{EvseId, PartyId};
 use eroam_domain::quantity::Watts;
 use eroam_domain::tariff::TariffId;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// A place with a charging station.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,4 +90,23 @@ impl Location {
     pub fn operator(&self) -> Option<PartyId> {
         PartyId::new(&self.country_code, &self.party_id).ok()
     }
+}
+
+/// So long an operator may take.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
+/// The longest listing that is read, in bytes.
+const LISTING_BYTES_MAX: u64 = 32 << 20;
+
+/// The stations that the operator at `url` lists.
+///
+/// # Errors
+/// [`ChargingError::Unexpected`].
+pub fn look_up(url: &str) -> Result<Vec<Location>, ChargingError> {
+    let wrong = |why: &dyn ToString| ChargingError::unexpected("the operator's listing", why.to_string());
+    let config = ureq::Agent::config_builder().timeout_global(Some(ANSWERS_WITHIN)).max_redirects(0).build();
+    let asked = ureq::Agent::new_with_config(config);
+    let asked = asked.get(format!("{}/stations/locations", url.trim_end_matches('/'))).call();
+    let mut answer = asked.map_err(|error| wrong(&error))?;
+    let text = answer.body_mut().with_config().limit(LISTING_BYTES_MAX).read_to_vec();
+    serde_json::from_slice(&text.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))
 }

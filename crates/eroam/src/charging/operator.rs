@@ -558,12 +558,7 @@ impl Operator {
         Ok(Ok(Received { at }))
     }
 
-    fn keep_evidence(
-        &self,
-        session: &SessionId,
-        evidence: &[u8],
-        at: UnixMillis,
-    ) -> Result<(), OfficeError> {
+    fn keep_evidence(&self, session: &SessionId, evidence: &[u8], at: UnixMillis) -> Result<(), OfficeError> {
         self.0.office.act(|gateway, _| {
             if let Err(error) = gateway.keep_evidence(session, evidence, at)? {
                 tracing::warn!(%session, %error, "operator.evidence");

@@ -7,10 +7,10 @@
 //!
 //! Source: paper B, figure 21 and section 5.2.
 
+use super::ChargingError;
 use super::catalogue::Catalogue;
 use super::issuer::Issuer;
 use super::proving::{self, STEP_WITHIN};
-use super::ChargingError;
 use crate::agent::{Agent, new_id};
 use crate::clock::now;
 use crate::tails_cache::TailsCache;
@@ -37,16 +37,8 @@ use std::time::Duration;
 /// The schema's name.
 pub const STATION_SCHEMA: &str = "charging station";
 /// The attributes of a station's credential (figure 21).
-pub const STATION_ATTRIBUTES: [&str; 8] = [
-    "station_id",
-    "operator",
-    "zone",
-    "place",
-    "max_power_w",
-    "meter_key",
-    "meter_certified",
-    "valid_until",
-];
+pub const STATION_ATTRIBUTES: [&str; 8] =
+    ["station_id", "operator", "zone", "place", "max_power_w", "meter_key", "meter_certified", "valid_until"];
 /// The referent under which what is shown is asked for.
 const STATION: &str = "station";
 /// The attribute that is compared and not shown: the last one.
@@ -116,8 +108,7 @@ impl StationHolder {
         let offered = proving::offered(agent, operator)?;
         let definition_id = offered.offer.cred_def_id().clone();
         let definition = catalogue.definition(&definition_id)?;
-        let (request, pending) =
-            holder::request(&offered.offer, &definition_id, &definition, &link_secret)?;
+        let (request, pending) = holder::request(&offered.offer, &definition_id, &definition, &link_secret)?;
         let agreed = offered.values.clone();
         let agreed =
             AttributeValues::new(agreed.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
@@ -151,7 +142,8 @@ impl StationHolder {
         let asked = agent.receive("question about the station", STEP_WITHIN, |incoming| {
             incoming.channel() == connection.channel() && questions::is_question::<AboutStation>(incoming)
         })?;
-        let kind = StationKind { definition: self.definition.to_string(), registry: self.registry.to_string() };
+        let kind =
+            StationKind { definition: self.definition.to_string(), registry: self.registry.to_string() };
         agent.send(connection, &questions::answer::<AboutStation>(&asked, &Ok(kind), new_id())?)?;
         let asked = proving::asked_proof(agent, connection, ANONCREDS_REQUEST)?;
         let request = ProofRequest::from_json(&asked.request)?;

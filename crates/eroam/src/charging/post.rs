@@ -151,7 +151,7 @@ impl SimulatedPost {
         limits: ChargeLimits,
         enabled: &Enabled,
         prices: &dyn PriceSoFar,
-        watch: &mut dyn FnMut(Option<Progress>) -> bool,
+        watch: &mut dyn FnMut(Option<Progress>) -> Option<StoppedBy>,
         account: Account<'_>,
     ) -> Result<Charged, PostError> {
         self.sessions += 1;
@@ -205,8 +205,10 @@ impl SimulatedPost {
                 Notice::Progress(progress) => Some(*progress),
                 Notice::Ended(_) => None,
             });
-            if watch(progress.filter(|_| self.pace == Pace::RealTime)) && point.state().ended().is_none() {
-                notices.extend(point.stop(StoppedBy::Driver, at)?);
+            if let Some(by) = watch(progress.filter(|_| self.pace == Pace::RealTime))
+                && point.state().ended().is_none()
+            {
+                notices.extend(point.stop(by, at)?);
             }
             let ended = notices.into_iter().find_map(|notice| match notice {
                 Notice::Ended(ended) => Some(ended),
@@ -254,7 +256,7 @@ impl Post for SimulatedPost {
         limits: ChargeLimits,
         enabled: &Enabled,
         prices: &dyn PriceSoFar,
-        watch: &mut dyn FnMut(Option<Progress>) -> bool,
+        watch: &mut dyn FnMut(Option<Progress>) -> Option<StoppedBy>,
         account: Account<'_>,
     ) -> Result<Charged, String> {
         self.run(session, limits, enabled, prices, watch, account).map_err(|error| error.to_string())

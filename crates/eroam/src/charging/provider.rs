@@ -46,9 +46,9 @@ use eroam_gateway::vouchers::VoucherRefusal;
 use eroam_ssi::anoncreds::RevocationIndex;
 use eroam_ssi::did::VerificationKey;
 use eroam_ssi::didcomm::{Channel, SigningKey};
+use eroam_ssi::protocol::Incoming;
 use eroam_ssi::protocol::charging::{attributes, day_number};
 use eroam_ssi::protocol::did_exchange::{Connection, Responder};
-use eroam_ssi::protocol::Incoming;
 use eroam_ssi::protocol::out_of_band::Invitation;
 use eroam_ssi::protocol::questions::{
     self, BillSoFar, BilledCharge, CUSTOMER, Question, Rejoin, Rejoined, Rejoining, Withdrawal, rejoin_digest,
@@ -426,14 +426,13 @@ impl Provider {
             day_number(until).to_string(),
         ];
         let values: Vec<_> = CONTRACT_ATTRIBUTES.into_iter().zip(values).collect();
-        let customer =
-            Customer {
-                contract,
-                fields: registration.fields.clone(),
-                credential: None,
-                revoked: None,
-                signer: registration.signer.clone(),
-            };
+        let customer = Customer {
+            contract,
+            fields: registration.fields.clone(),
+            credential: None,
+            revoked: None,
+            signer: registration.signer.clone(),
+        };
         lock(&self.0.customers).insert(contract, customer);
         let (provider, url) = (self.clone(), invitation.to_url(self.0.agent.endpoint()));
         let issuing = std::thread::Builder::new().name("provider issues".to_owned()).spawn(move || {
@@ -645,7 +644,11 @@ impl Provider {
                 VoucherRefusal::DailyLimit { .. } => Denial::DailyLimit,
                 _ => Denial::VoucherNotValid,
             };
-            Denied { denial, reason: refusal.to_string() }
+            let reason = match &refusal {
+                VoucherRefusal::DailyLimit { left: 0, .. } => denial.to_string(),
+                refusal => refusal.to_string(),
+            };
+            Denied { denial, reason }
         }))
     }
 }

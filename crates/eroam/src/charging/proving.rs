@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 /// So long the other side may take for a step.
 pub const STEP_WITHIN: Duration = Duration::from_secs(30);
 
+/// So long a person may take to agree to what is shown.
+pub const AGREES_WITHIN: Duration = Duration::from_secs(300);
+
 /// One attachment of a format.
 #[must_use]
 pub fn formatted(format: &str, content: Vec<u8>) -> Vec<Formatted> {
@@ -43,7 +46,7 @@ pub struct Awaited {
     asked_at: Instant,
 }
 
-/// Asks for a proof in a format.
+/// Asks for a proof in a format, of whom nobody has to agree to it.
 ///
 /// # Errors
 /// [`ChargingError`].
@@ -53,10 +56,32 @@ pub fn ask_proof(
     format: &str,
     request: Vec<u8>,
 ) -> Result<Awaited, ChargingError> {
+    ask_within(agent, connection, format, request, STEP_WITHIN)
+}
+
+/// As [`ask_proof`], of a person: [`Awaited::shown_by`].
+///
+/// # Errors
+/// [`ChargingError`].
+pub fn ask_person(
+    agent: &Agent,
+    connection: &Connection,
+    format: &str,
+    request: Vec<u8>,
+) -> Result<Awaited, ChargingError> {
+    ask_within(agent, connection, format, request, AGREES_WITHIN)
+}
+
+fn ask_within(
+    agent: &Agent,
+    connection: &Connection,
+    format: &str,
+    request: Vec<u8>,
+    within: Duration,
+) -> Result<Awaited, ChargingError> {
     let asked_at = Instant::now();
     let asked = Request { comment: None, will_confirm: false, requests: formatted(format, request) };
-    let (verifier, effects) =
-        Verifier::request(connection.channel(), &asked, new_id(), in_time(STEP_WITHIN))?;
+    let (verifier, effects) = Verifier::request(connection.channel(), &asked, new_id(), in_time(within))?;
     send_proof(agent, connection, &effects)?;
     let thread = verifier.unfinished().map(|conversation| conversation.thread().clone());
     let thread = thread.ok_or_else(|| ChargingError::unexpected("a proof", "it was not asked for"))?;
@@ -75,7 +100,38 @@ impl Awaited {
         format: &str,
     ) -> Result<Vec<u8>, ChargingError> {
         let came = agent.receive_from(connection, Some(&self.thread), STEP_WITHIN)?;
-        let (_, effects) = agent.drive(connection, &came, self.verifier.handle(&came, now()))?;
+        self.read(agent, connection, format, &came)
+    }
+
+    /// As [`Awaited::shown`], of somebody who may leave instead, which is said on another thread.
+    ///
+    /// # Errors
+    /// [`ChargingError`]; [`ChargingError::DriverLeft`] if something comes on that thread.
+    pub fn shown_by(
+        self,
+        agent: &Agent,
+        connection: &Connection,
+        format: &str,
+        leaves: &MessageId,
+    ) -> Result<Vec<u8>, ChargingError> {
+        let came = agent.receive("proof", AGREES_WITHIN, |incoming| {
+            let thread = incoming.message().thread();
+            incoming.channel() == connection.channel() && (*thread == self.thread || thread == leaves)
+        })?;
+        if came.message().thread() == leaves {
+            return Err(ChargingError::DriverLeft);
+        }
+        self.read(agent, connection, format, &came)
+    }
+
+    fn read(
+        self,
+        agent: &Agent,
+        connection: &Connection,
+        format: &str,
+        came: &Incoming,
+    ) -> Result<Vec<u8>, ChargingError> {
+        let (_, effects) = agent.drive(connection, came, self.verifier.handle(came, now()))?;
         for effect in effects {
             match effect {
                 present_proof::Effect::Presented(shown) => {
@@ -110,13 +166,34 @@ pub fn asked_proof(agent: &Agent, connection: &Connection, format: &str) -> Resu
     read_asked(agent, connection, &came, format)
 }
 
+/// As [`asked_proof`], of somebody who may say something on another thread instead, which is then given back.
+///
+/// # Errors
+/// [`ChargingError`].
+pub fn asked_proof_or_told(
+    agent: &Agent,
+    connection: &Connection,
+    format: &str,
+    tells: &MessageId,
+) -> Result<Result<Asked, Incoming>, ChargingError> {
+    let came = agent.receive("request for a proof", STEP_WITHIN, |incoming| {
+        let message = incoming.message();
+        incoming.channel() == connection.channel()
+            && (message.kind().name() == "request-presentation" || message.thread() == tells)
+    })?;
+    if came.message().thread() == tells {
+        return Ok(Err(came));
+    }
+    read_asked(agent, connection, &came, format).map(Ok)
+}
+
 fn read_asked(
     agent: &Agent,
     connection: &Connection,
     came: &Incoming,
     format: &str,
 ) -> Result<Asked, ChargingError> {
-    let handled = Prover::requested(came, now(), in_time(STEP_WITHIN));
+    let handled = Prover::requested(came, now(), in_time(AGREES_WITHIN));
     let (prover, effects) = agent.drive(connection, came, handled)?;
     for effect in effects {
         if let present_proof::Effect::Requested(request) = effect {

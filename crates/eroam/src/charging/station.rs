@@ -27,8 +27,8 @@ use eroam_domain::ids::PartyId;
 use eroam_domain::quantity::WattHours;
 use eroam_domain::time::{LocalClock, UnixMillis};
 use eroam_domain::visit::{
-    Accounting, ChargeLimits, Denied, Enabled, EndReason, Finished, Progress, QuoteRequest,
-    ReserveRequest, ShownContract, Started, StationClaims, VisitQuote, VisitRequest,
+    Accounting, ChargeLimits, Denied, Enabled, EndReason, Finished, Progress, QuoteRequest, ReserveRequest,
+    ShownContract, Started, StationClaims, VisitQuote, VisitRequest,
 };
 use eroam_domain::voucher::{PROOF_NONCE_BYTES, SpentVoucher, proof_nonce};
 use eroam_ledger::registry::DidRecord;
@@ -36,7 +36,7 @@ use eroam_ledger::state::StateKey;
 use eroam_ssi::anoncreds::{
     Freshness, FreshnessPolicy, Nonce, ObjectId, Presentation, ProofRequest, StatusList, verifier,
 };
-use eroam_ssi::didcomm::OsRng;
+use eroam_ssi::didcomm::{MessageId, OsRng};
 use eroam_ssi::protocol::charging::{
     CONTRACT, ContractDemand, PROTOCOL, Said, Visit, attributes, contract_request,
 };
@@ -47,12 +47,13 @@ use eroam_ssi::protocol::questions::{self, STATION, StationRegistration};
 use eroam_ssi::sd_jwt::{HeldSdJwt, SigningKey, TrustedIssuer};
 use eroam_station::journal::{Journal, JournalError};
 use eroam_station::metering::PriceSoFar;
+use eroam_station::process::StoppedBy;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The format of a request for a station's credential.
 pub const SD_JWT_REQUEST: &str = "eroam/sd-jwt-request@v1.0";
@@ -98,8 +99,8 @@ pub struct Charged {
 
 /// What is behind the agent: relay, meter and vehicle.
 pub trait Post: Send {
-    /// Charges until a limit, or until nobody wants more. `watch` says whether the driver has had enough, and hears how far
-    /// it is where that takes a time. `account` makes the operator's message from the meter's readings; when this returns,
+    /// Charges until a limit, or until nobody wants more. `watch` says whether somebody wants it off, and hears how far it
+    /// is where that takes a time. `account` makes the operator's message from the meter's readings; when this returns,
     /// the message is in the [outbox](Self::outbox).
     ///
     /// # Errors
@@ -110,7 +111,7 @@ pub trait Post: Send {
         limits: ChargeLimits,
         enabled: &Enabled,
         prices: &dyn PriceSoFar,
-        watch: &mut dyn FnMut(Option<Progress>) -> bool,
+        watch: &mut dyn FnMut(Option<Progress>) -> Option<StoppedBy>,
         account: Account<'_>,
     ) -> Result<Charged, String>;
 
@@ -178,8 +179,8 @@ pub struct Station {
 struct Work {
     /// Drivers who are talked to.
     visits: usize,
-    /// Whether something may wait in the outbox that nobody is sending.
-    accounts_wait: bool,
+    /// When what waits in the outbox is sent again, if something may wait there.
+    accounts_due: Option<Instant>,
 }
 
 /// What was asked, against which list, and what was shown.
@@ -253,7 +254,7 @@ impl Station {
             outbox: Mutex::new(post.outbox()),
             post: Mutex::new(post),
             // From before it was switched off, perhaps.
-            work: Mutex::new(Work { visits: 0, accounts_wait: true }),
+            work: Mutex::new(Work { visits: 0, accounts_due: Some(Instant::now()) }),
             work_changed: Condvar::new(),
             issuers: Mutex::default(),
             stopped: AtomicBool::new(false),
@@ -313,6 +314,7 @@ impl Station {
                     // One who did not connect was no visit.
                     if let Ok(connection) = connected {
                         let outcome = self.visit(&connection);
+                        self.agent.forget(&connection);
                         told.lock().unwrap_or_else(PoisonError::into_inner)(outcome);
                     }
                     self.work().visits -= 1;
@@ -324,20 +326,30 @@ impl Station {
 
     /// Sends the operator what it did not take, again and again.
     fn account_again(&self) {
-        loop {
-            let idle = |work: &mut Work| !work.accounts_wait && !self.is_stopped();
-            let mut work =
-                self.work_changed.wait_while(self.work(), idle).unwrap_or_else(PoisonError::into_inner);
-            if self.is_stopped() {
-                return;
-            }
-            work.accounts_wait = false;
-            drop(work);
-            if self.account_for_all().is_err() {
-                let goes_on = |_: &mut Work| !self.is_stopped();
-                let waited = self.work_changed.wait_timeout_while(self.work(), ACCOUNTS_AGAIN_AFTER, goes_on);
-                waited.unwrap_or_else(PoisonError::into_inner).0.accounts_wait = true;
-            }
+        let mut work = self.work();
+        while !self.is_stopped() {
+            let left = work.accounts_due.map(|due| due.saturating_duration_since(Instant::now()));
+            work = match left {
+                None => self.work_changed.wait(work).unwrap_or_else(PoisonError::into_inner),
+                Some(left) if !left.is_zero() => {
+                    let waited = self.work_changed.wait_timeout(work, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+                Some(_) => {
+                    work.accounts_due = None;
+                    drop(work);
+                    self.account_or_later();
+                    self.work()
+                }
+            };
+        }
+    }
+
+    /// Sends what waits in the outbox, or sees to it that it is sent later.
+    fn account_or_later(&self) {
+        if self.account_for_all().is_err() {
+            self.work().accounts_due = Some(Instant::now() + ACCOUNTS_AGAIN_AFTER);
+            self.work_changed.notify_all();
         }
     }
 
@@ -394,10 +406,10 @@ impl Station {
             return Ok(Outcome::Denied("the driver only wanted to see whose station this is".to_owned()));
         }
         let handled = Visit::asked(&came, now(), in_time(VISIT_WITHIN));
-        let (visit, request) = self.agent.drive(connection, &came, handled)?;
-        match self.charge(connection, &visit, &request) {
+        let (mut visit, request) = self.agent.drive(connection, &came, handled)?;
+        match self.charge(connection, &mut visit, &request) {
             Ok(outcome) => Ok(outcome),
-            Err((visit, error)) => {
+            Err(error) => {
                 let denied = match &error {
                     ChargingError::Denied(denied) => denied.clone(),
                     ChargingError::Verify(_) => Denial::ProofRejected.into(),
@@ -412,6 +424,7 @@ impl Station {
                 }
                 match error {
                     ChargingError::Denied(_) | ChargingError::Verify(_) => Ok(Outcome::Denied(reason)),
+                    ChargingError::DriverLeft => Ok(Outcome::Denied(error.to_string())),
                     error => Err(error),
                 }
             }
@@ -445,17 +458,6 @@ impl Station {
         Ok(record.member)
     }
 
-    fn charge(
-        &self,
-        connection: &Connection,
-        visit: &Visit,
-        request: &VisitRequest,
-    ) -> Result<Outcome, (Visit, ChargingError)> {
-        let mut visit = visit.clone();
-        let done = self.go(connection, &mut visit, request);
-        done.map_err(|error| (visit, error))
-    }
-
     fn say(&self, connection: &Connection, visit: &mut Visit, said: &Said) -> Result<(), ChargingError> {
         let (next, message) = visit.say(said, new_id(), now())?;
         self.agent.send(connection, &message)?;
@@ -463,7 +465,8 @@ impl Station {
         Ok(())
     }
 
-    fn go(
+    /// From the request to the end. `visit` goes along, so that whoever hears of an error can say so.
+    fn charge(
         &self,
         connection: &Connection,
         visit: &mut Visit,
@@ -496,10 +499,13 @@ impl Station {
         let nonce = proof_nonce(&random.0, digest, &ours, quote.digest(), request.voucher);
         self.say(connection, visit, &Said::Quote(VisitQuote { quote: quote.clone(), random }))?;
         let contract = (&definition, &registry);
-        let proof = match self.proof(connection, contract, nonce, LIST_AGE)? {
+        let leaves = visit.conversation().thread().clone();
+        let proof = match self.proof(connection, contract, nonce, LIST_AGE, &leaves)? {
             Some(proof) => proof,
             // The driver's list is newer: ours is looked up again, once.
-            None => self.proof(connection, contract, nonce, Duration::ZERO)?.ok_or(Denial::StaleProof)?,
+            None => {
+                self.proof(connection, contract, nonce, Duration::ZERO, &leaves)?.ok_or(Denial::StaleProof)?
+            }
         };
         let spent = self.accepted(connection, visit)?;
         let shown = self.verify(request.emsp, contract, &proof)?;
@@ -516,6 +522,8 @@ impl Station {
                 session: session.clone(),
                 clock: LocalClock::UTC,
                 readings: readings.to_owned(),
+                random,
+                station_key: ours.clone(),
                 proof_request: proof_request.clone(),
                 presentation: presentation.clone(),
             })
@@ -527,7 +535,8 @@ impl Station {
                 if let Some(progress) = progress.filter(|_| listens) {
                     listens = self.say(connection, visit, &Said::Progress(progress)).is_ok();
                 }
-                self.is_stopped_by(connection, visit)
+                let by_station = self.is_stopped().then_some(StoppedBy::Station);
+                by_station.or_else(|| self.is_stopped_by(connection, visit).then_some(StoppedBy::Driver))
             };
             post.charge(&session, request.limits, &enabled, &prices, &mut watch, &account)
         };
@@ -547,10 +556,7 @@ impl Station {
             tracing::info!(%session, %error, "station.driver_gone");
         }
         let energy = charged.map_err(|error| ChargingError::unexpected("the charge", error))?;
-        if self.account_for_all().is_err() {
-            self.work().accounts_wait = true;
-            self.work_changed.notify_all();
-        }
+        self.account_or_later();
         Ok(Outcome::Charged { session, energy })
     }
 
@@ -566,19 +572,21 @@ impl Station {
         Ok(())
     }
 
-    /// Asks for the contract's proof; `None` when the driver says that its list is newer than ours.
+    /// Asks for the contract's proof; `None` when the driver says that its list is newer than ours. A driver who does not
+    /// want to any more says so on the visit's thread.
     fn proof(
         &self,
         connection: &Connection,
         (definition, registry): (&ObjectId, &ObjectId),
         nonce: [u8; PROOF_NONCE_BYTES],
         age: Duration,
+        leaves: &MessageId,
     ) -> Result<Option<Proof>, ChargingError> {
         let list = self.catalogue.newest_list(registry, age)?;
         let nonce = Nonce::from_bytes(nonce)?;
         let request = contract_request(definition, self.mode.demand(), list.timestamp(), nonce)?;
-        let awaited = proving::ask_proof(&self.agent, connection, ANONCREDS_REQUEST, request.to_json())?;
-        match awaited.shown(&self.agent, connection, ANONCREDS_PROOF) {
+        let awaited = proving::ask_person(&self.agent, connection, ANONCREDS_REQUEST, request.to_json())?;
+        match awaited.shown_by(&self.agent, connection, ANONCREDS_PROOF, leaves) {
             Ok(shown) => Ok(Some(Proof { request, list, shown: Presentation::from_json(&shown)? })),
             Err(ChargingError::Abandoned(_)) => Ok(None),
             Err(error) => Err(error),

@@ -23,6 +23,7 @@ use super::wallet_file::{ChargeStage, KeptCharge, KeptContract, WalletFile};
 use crate::agent::{Agent, AgentError, new_id};
 use crate::clock::{in_time, is_younger, now};
 use crate::tails_cache::TailsCache;
+use eroam_domain::charge::Denial;
 use eroam_domain::codec::{Digest, SignatureBytes};
 use eroam_domain::ids::{ContractId, EroamDid, PartyId};
 use eroam_domain::money::Money;
@@ -38,6 +39,7 @@ use eroam_ssi::anoncreds::{
 };
 use eroam_ssi::did::VerificationKey;
 use eroam_ssi::didcomm::{OsRng, SigningKey};
+use eroam_ssi::protocol::Illegal;
 use eroam_ssi::protocol::charging::{PROTOCOL, Said, Visit, contract_request};
 use eroam_ssi::protocol::did_exchange::Connection;
 use eroam_ssi::protocol::out_of_band::Invitation;
@@ -49,7 +51,7 @@ use eroam_ssi::protocol::questions::{
 use eroam_ssi::sd_jwt::{Demand, PresentedSdJwt, TrustedIssuer, VerifiedStatusList, WithoutStatus};
 use eroam_wallet::consent::Consent;
 use eroam_wallet::purse::Purse;
-use eroam_wallet::visit::{ContractKind, Offer, plan};
+use eroam_wallet::visit::{ContractKind, Offer, VisitError, plan};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -200,6 +202,12 @@ impl Wallet {
         }
         wallet.file = Some(file);
         Ok(wallet)
+    }
+
+    /// Its file, closed to this wallet.
+    #[must_use]
+    pub fn into_file(self) -> Option<WalletFile> {
+        self.file
     }
 
     /// Makes everything durable.
@@ -391,7 +399,10 @@ impl Wallet {
         let Rejoined { signature } = proving::question(&self.agent, &connection, &question)?;
         let known = VerificationKey::from_did_key(&key);
         if !known.is_ok_and(|key| key.verifies(&digest(Rejoining::Provider).0, &signature.0)) {
-            return Err(ChargingError::unexpected("the provider", "it is not the one that signed your contract"));
+            return Err(ChargingError::unexpected(
+                "the provider",
+                "it is not the one that signed your contract",
+            ));
         }
         self.contract(id)?.provider = Some(connection.clone());
         Ok(connection)
@@ -456,7 +467,19 @@ impl Wallet {
         // Whatever becomes of the answer: what the provider signs for can be had.
         self.save()?;
         let provider = self.provider(id)?;
-        let given = proving::question(&self.agent, &provider, &Withdrawal { day, keys })?;
+        let mut keys = keys;
+        let given = loop {
+            let asked = Withdrawal { day, keys: keys.clone() };
+            match proving::question(&self.agent, &provider, &asked) {
+                // What is left of the day's limit may pay for some of them. The other keys wait for another day.
+                Err(ChargingError::Denied(denied))
+                    if denied.denial == Denial::DailyLimit && keys.len() > 1 =>
+                {
+                    keys.truncate(keys.len() / 2);
+                }
+                given => break given?,
+            }
+        };
         let catalogue = Arc::clone(&self.catalogue);
         let contract = self.contract(id)?;
         for signed in &given {
@@ -519,6 +542,9 @@ impl Wallet {
             let registry = catalogue.registry(&registry_id)?;
             contract.witness.move_to(&list, &registry, &tails.tails(&registry)?)?;
         }
+        if contract.witness.is_revoked() {
+            return Err(ChargingError::ContractRevoked);
+        }
         let known = catalogue.known(contract.credential.cred_def_id(), Some(&registry_id), age)?;
         let selection =
             Selection::choose(request, [(&contract.credential, Some(&contract.witness))], &known)?;
@@ -530,7 +556,7 @@ impl Wallet {
     /// # Errors
     /// [`ChargingError`], with a sentence for the driver.
     pub fn scan(&self, invitation: &Invitation) -> Result<StationClaims, ChargingError> {
-        let connection = self.agent.connect(invitation, STEP_WITHIN)?;
+        let connection = self.agent.connect(invitation, STEP_WITHIN).map_err(ChargingError::of_scan)?;
         let station = self.check_station(&connection);
         // Others may be waiting behind us.
         let farewell = problem_report::farewell(new_id(), "only looking");
@@ -552,7 +578,7 @@ impl Wallet {
         timings: &mut Timings,
     ) -> Result<Receipt, ChargingError> {
         let scanned = Instant::now();
-        let connection = self.agent.connect(invitation, STEP_WITHIN)?;
+        let connection = self.agent.connect(invitation, STEP_WITHIN).map_err(ChargingError::of_scan)?;
         timings.connect = scanned.elapsed();
         let station = self.check_station(&connection)?;
         timings.station_proof = scanned.elapsed() - timings.connect;
@@ -573,7 +599,7 @@ impl Wallet {
                 return Err(error.into());
             }
         };
-        if let Err(error) = self.prove(&connection, id, &offer, driver) {
+        if let Err(error) = self.prove(&connection, id, &visit, &offer, driver) {
             self.withdraw_from(&connection, &visit);
             return Err(error);
         }
@@ -638,8 +664,10 @@ impl Wallet {
         loop {
             if !is_stopping && driver.wants_stop() {
                 let (next, message) = visit.say(&Said::Stop, new_id(), now())?;
-                self.agent.send(connection, &message)?;
-                (visit, is_stopping) = (next, true);
+                // A station that does not hear it may have ended the charge just now: that is said next.
+                if self.agent.send(connection, &message).is_ok() {
+                    (visit, is_stopping) = (next, true);
+                }
             }
             match self.hear(connection, &visit, LOOKS_UP_EVERY) {
                 Ok((_, Said::Finished(finished))) => return Ok(finished),
@@ -664,7 +692,8 @@ impl Wallet {
         let asked = serde_json::to_vec(&demand)
             .map_err(|error| ChargingError::unexpected("a request for the station's credential", error))?;
         let awaited = proving::ask_proof(&self.agent, connection, SD_JWT_REQUEST, asked)?;
-        let shown = awaited.shown(&self.agent, connection, SD_JWT)?;
+        let shown = awaited.shown(&self.agent, connection, SD_JWT);
+        let shown = shown.map_err(ChargingError::of_station_silence)?;
         let shown = String::from_utf8(shown)
             .map_err(|error| ChargingError::unexpected("the station's credential", error))?;
         let presented = PresentedSdJwt::parse(&shown).map_err(ChargingError::Station)?;
@@ -681,7 +710,7 @@ impl Wallet {
             status_lists: &lists,
             without_status: WithoutStatus::Refused,
         };
-        let verified = presented.verify(&issuer, &demand, now()).map_err(ChargingError::Station)?;
+        let verified = presented.verify(&issuer, &demand, now()).map_err(ChargingError::of_station)?;
         let claims = serde_json::Value::Object(verified.claims().clone());
         let claims: StationClaims = serde_json::from_value(claims)
             .map_err(|error| ChargingError::unexpected("the station's credential", error))?;
@@ -699,7 +728,11 @@ impl Wallet {
         }
         let parsed: EroamDid =
             did.parse().map_err(|error| ChargingError::unexpected("the station's operator", error))?;
-        let record: DidRecord = self.catalogue.entry(&StateKey::Did(parsed), did)?;
+        let record = self.catalogue.entry::<DidRecord>(&StateKey::Did(parsed), did);
+        let record = record.map_err(|error| match error {
+            CatalogueError::None(_) => ChargingError::ForeignStation(error),
+            error => error.into(),
+        })?;
         let issuer = station_issuer_key(&record.document.services)
             .and_then(|key| TrustedIssuer::new(did, key))
             .ok_or_else(|| {
@@ -738,12 +771,21 @@ impl Wallet {
         &mut self,
         connection: &Connection,
         id: &ContractId,
+        visit: &Visit,
         offer: &Offer,
         driver: &mut dyn Attendant,
     ) -> Result<(), ChargingError> {
         let mut again = false;
         loop {
-            let asked = proving::asked_proof(&self.agent, connection, ANONCREDS_REQUEST)?;
+            let thread = visit.conversation().thread();
+            let asked =
+                match proving::asked_proof_or_told(&self.agent, connection, ANONCREDS_REQUEST, thread)? {
+                    Ok(asked) => asked,
+                    Err(told) => {
+                        let heard = visit.hear(&told, now());
+                        return Err(refused(self.agent.drive(connection, &told, heard)?.1));
+                    }
+                };
             let request = ProofRequest::from_json(&asked.request)?;
             // What everybody asks of this contract, bound to this offer: anything else is a trap.
             let expected = self.expected_request(id, LIST_AGE)?.with_nonce(Nonce::from_bytes(offer.nonce())?);
@@ -756,18 +798,30 @@ impl Wallet {
                 let contract = self.contracts.get(id).ok_or_else(missing)?;
                 if !driver.agrees(&Consent::of(offer, &request, &contract.credential)) {
                     asked.decline(&self.agent, connection, "the driver does not agree")?;
-                    return Err(eroam_domain::charge::Denial::QuoteRefused.into());
+                    return Err(Denial::QuoteRefused.into());
                 }
             }
             let ready = self.prepared.take().filter(|(of, ready)| of == id && ready.fits(&request));
             let ready = match ready {
                 Some((_, ready)) => Some(ready),
-                None => self.answer_to(id, &request)?,
+                None => match self.answer_to(id, &request) {
+                    Ok(ready) => ready,
+                    Err(error) => {
+                        asked.decline(&self.agent, connection, "the contract cannot be shown")?;
+                        return Err(error);
+                    }
+                },
             };
             match ready {
                 Some(ready) => {
                     let shown = ready.answer(&request)?;
-                    return asked.show(&self.agent, connection, ANONCREDS_PROOF, shown.to_json());
+                    return match asked.show(&self.agent, connection, ANONCREDS_PROOF, shown.to_json()) {
+                        // The driver took too long to agree.
+                        Err(ChargingError::Illegal(Illegal::Expired { .. })) => {
+                            Err(VisitError::Expired.into())
+                        }
+                        sent => sent,
+                    };
                 }
                 None if !again => {
                     asked.decline(&self.agent, connection, "the provider has a newer list")?;
@@ -775,7 +829,7 @@ impl Wallet {
                 }
                 None => {
                     asked.decline(&self.agent, connection, "the provider has a newer list")?;
-                    return Err(eroam_domain::charge::Denial::StaleProof.into());
+                    return Err(Denial::StaleProof.into());
                 }
             }
         }
@@ -826,6 +880,14 @@ impl Wallet {
     pub fn network(&self) -> Digest {
         self.catalogue.network()
     }
+}
+
+/// Reads what a station's QR code says, or a link to it.
+///
+/// # Errors
+/// [`ChargingError::NoCode`].
+pub fn read_code(text: &str) -> Result<Invitation, ChargingError> {
+    Invitation::from_url(text.trim()).map_err(ChargingError::NoCode)
 }
 
 /// Whether two requests ask for the same, apart from which list it is proved against.

@@ -40,13 +40,17 @@ const CHARGE: &str = "charge/";
 #[derive(Debug, thiserror::Error)]
 pub enum WalletFileError {
     /// No such file.
-    #[error("there is no wallet at {0}: make one with `eroam wallet init`, or name another file with --wallet")]
+    #[error(
+        "there is no wallet at {0}: make one with `eroam wallet init`, or name another file with --wallet"
+    )]
     None(PathBuf),
     /// There is one.
     #[error("there is already a wallet at {0}: it is left as it is")]
     Exists(PathBuf),
     /// Another program uses it.
-    #[error("another program is using the wallet at {0}: wait until it is done, or stop its charge with `eroam wallet stop`")]
+    #[error(
+        "another program is using the wallet at {0}: wait until it is done, or stop its charge with `eroam wallet stop`"
+    )]
     InUse(PathBuf),
     /// The passphrase, or a changed file: nobody can tell.
     #[error(

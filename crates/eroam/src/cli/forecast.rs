@@ -1,7 +1,7 @@
 //! `eroam forecast`: learns a load from a file, and says what comes.
 
 use super::print_line;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use eroam::load_file::read_load_file;
 use eroam::study::decisions::backtests;
@@ -309,6 +309,12 @@ fn backtest(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
     let year = args.year.unwrap_or_else(|| last_year(&reading, &clock));
     let tests = backtests(&reading, &clock, &args.horizon, year);
     let tests = tests.with_context(|| format!("{year} is no year to score"))?;
+    if tests.iter().all(|test| test.scores.iter().all(|score| score.hours == 0)) {
+        bail!(
+            "{} has no load in {year} that could be scored: name another year with --year",
+            args.input.display()
+        );
+    }
     if args.json {
         print_line(&serde_json::to_string(&tests)?)?;
         return Ok(code);
@@ -316,16 +322,18 @@ fn backtest(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
     for test in &tests {
         for s in &test.scores {
             let coverage = s.coverage_percent.map_or_else(|| "-".to_owned(), |c| format!("{c:.1} %"));
+            // A quarter without a scored hour has no error.
+            let percent =
+                |value: f64| if value.is_finite() { format!("{value:.2} %") } else { "-".to_owned() };
             print_line(&format!(
-                "{:>2} h  {:8} {:>6} hours  model {:.2} %  last known {:.2} %  day ago {:.2} %  week ago {:.2} %  \
-                 band holds {coverage}",
+                "{:>2} h  {:8} {:>6} hours  model {}  last known {}  day ago {}  week ago {}  band holds {coverage}",
                 test.horizon_hours,
                 s.fold,
                 s.hours,
-                s.mape_percent,
-                s.persistence_percent,
-                s.day_ago_percent,
-                s.week_ago_percent
+                percent(s.mape_percent),
+                percent(s.persistence_percent),
+                percent(s.day_ago_percent),
+                percent(s.week_ago_percent)
             ))?;
         }
     }

@@ -126,19 +126,19 @@ fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
 
 /// The signals that end a program.
 #[cfg(unix)]
-struct Told {
+pub(super) struct Told {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
 }
 
 #[cfg(unix)]
 impl Told {
-    fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn wait(mut self) {
+    pub(super) async fn wait(mut self) {
         std::future::poll_fn(|context| {
             let interrupt = self.interrupt.poll_recv(context).is_ready();
             let is_told = interrupt || self.terminate.poll_recv(context).is_ready();
@@ -150,15 +150,15 @@ impl Told {
 
 /// The signals that end a program.
 #[cfg(not(unix))]
-struct Told;
+pub(super) struct Told;
 
 #[cfg(not(unix))]
 impl Told {
-    fn new() -> std::io::Result<Self> {
+    pub(super) fn new() -> std::io::Result<Self> {
         Ok(Self)
     }
 
-    async fn wait(self) {
+    pub(super) async fn wait(self) {
         let _ = tokio::signal::ctrl_c().await;
     }
 }

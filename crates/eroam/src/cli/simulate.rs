@@ -47,6 +47,10 @@ pub(super) struct SimulateArgs {
     /// making them: for trying things out
     #[arg(long, value_name = "DIR", hide_short_help = true)]
     issuer_keys: Option<PathBuf>,
+    /// Instead of charging, serve drivers of other processes until Ctrl-C (`eroam wallet`), with stations that charge in
+    /// real time. The genesis and where everybody is are written to this directory
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["events", "data"])]
+    serve: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -91,6 +95,9 @@ pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
             let _ = writeln!(std::io::stderr(), "{text}");
         }
     };
+    if let Some(directory) = &args.serve {
+        return super::served::run(&setup, directory, args.json, &mut say);
+    }
     let simulated = simulate::run(&setup, &mut say)?;
     let text = if args.json { serde_json::to_string_pretty(&simulated)? } else { simulated.to_string() };
     super::print_line(&text)?;

@@ -1,14 +1,17 @@
-//! `eroam study`: paper A's figures and the quality of forecasts, as files and in a line.
+//! `eroam study`: paper A's figures, the quality of forecasts and what operators learn of drivers, as files and in a line.
 
 use super::forecast::{LoadArgs, horizon, last_year, read};
 use super::{SEED, print_line};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use eroam::consortium::Seed;
 use eroam::replay::input::read_file;
+use eroam::study::linkage::{self, LinkageSetup};
 use eroam::study::report::Report;
 use eroam::study::{decisions, revenue};
 use eroam_forecast::features::Horizon;
 use serde::Serialize;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -20,6 +23,8 @@ pub(super) enum StudyCommand {
     DecisionEfficiency(DecisionArgs),
     /// Errors of forecasts beside those of simple rules, by quarter
     Backtest(BacktestArgs),
+    /// Whether an operator can tell that two charges were the same driver's
+    Linkage(LinkageArgs),
 }
 
 #[derive(Debug, Args)]
@@ -69,6 +74,31 @@ pub(super) struct BacktestArgs {
     output: OutputArgs,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct LinkageArgs {
+    /// Pairs of charges, half of them one driver's; rounded up to a multiple of four
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(4..=1_000_000))]
+    pairs: u32,
+    /// Pairs for each of the controls and of what is measured apart; without it a fifth of the pairs
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..=1_000_000))]
+    pairs_beside: Option<u32>,
+    /// Drivers of the one home utility
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    drivers: u32,
+    /// Threads; without it one for each core
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    threads: Option<u32>,
+    /// Drivers, times and energies follow from it; proofs and one-time keys do not
+    #[arg(long, default_value_t = SEED)]
+    seed: u64,
+    /// Take the issuer's key from definition.json, secret.json and key_correctness.json in this directory instead of
+    /// making it: for trying things out
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
+    issuer_keys: Option<PathBuf>,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
 pub(super) fn run(command: StudyCommand) -> anyhow::Result<ExitCode> {
     match command {
         StudyCommand::Revenue(output) => {
@@ -78,6 +108,7 @@ pub(super) fn run(command: StudyCommand) -> anyhow::Result<ExitCode> {
         }
         StudyCommand::DecisionEfficiency(args) => decision_efficiency(&args),
         StudyCommand::Backtest(args) => backtest(&args),
+        StudyCommand::Linkage(args) => linkage_study(args),
     }
 }
 
@@ -108,6 +139,32 @@ fn backtest(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
     }
     show(&args.output, &tests, &decisions::backtest_report(&tests))?;
     Ok(code)
+}
+
+fn linkage_study(args: LinkageArgs) -> anyhow::Result<ExitCode> {
+    let number = |number: u32| usize::try_from(number).context("this machine counts no farther");
+    let pairs = number(args.pairs)?.next_multiple_of(4);
+    let beside = args.pairs_beside.map(number).transpose()?.unwrap_or(pairs / 5);
+    let threads = match args.threads {
+        Some(threads) => number(threads)?,
+        None => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    };
+    let setup = LinkageSetup {
+        pairs,
+        pairs_beside: beside.max(1).next_multiple_of(4),
+        drivers: number(args.drivers)?,
+        threads,
+        seed: Seed(args.seed),
+        issuer_keys: args.issuer_keys,
+    };
+    let is_watched = std::io::stderr().is_terminal();
+    let study = linkage::linkage(&setup, &|text| {
+        if is_watched {
+            eprintln!("{text}");
+        }
+    })?;
+    show(&args.output, &study, &linkage::report(&study))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn show(output: &OutputArgs, result: &impl Serialize, report: &Report) -> anyhow::Result<()> {

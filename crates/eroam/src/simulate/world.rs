@@ -7,9 +7,9 @@ use crate::charging::catalogue::Catalogue;
 use crate::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace};
 use crate::charging::offices::{Directory, Office, OfficeError};
 use crate::charging::operator::{Operator, station_issuer_service};
+use crate::charging::paper::{STATION_ATTRIBUTES, STATION_SCHEMA};
 use crate::charging::post::{Mishaps, Pace, SimulatedPost};
 use crate::charging::provider::{CONTRACT_ATTRIBUTES, CONTRACT_SCHEMA, Provider};
-use crate::charging::paper::{STATION_ATTRIBUTES, STATION_SCHEMA};
 use crate::charging::station::{Mode, Outcome, Station};
 use crate::charging::wallet::{Receipt, Timings, Wallet};
 use crate::clock::now;
@@ -47,9 +47,9 @@ use eroam_ledger::tariff::TariffTx;
 use eroam_ledger::tx::{PublicKey, Tx};
 use eroam_light::trust::Trust;
 use eroam_ssi::didcomm;
-use eroam_wallet::consent::Consent;
 use eroam_ssi::sd_jwt::{SigningKey as StationIssuerKey, TrustedIssuer};
 use eroam_store::{OpenError, OrgStore, StoreUrl};
+use eroam_wallet::consent::Consent;
 use eroam_wire::ocmf::MeterKey;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -62,7 +62,7 @@ use std::time::Duration;
 /// The lane of transactions that people make.
 const OFFICE_LANE: u16 = 1;
 /// The tariff of every station.
-const TARIFF: &str = "AC";
+pub(crate) const TARIFF: &str = "AC";
 /// What a voucher pays.
 const VOUCHER_MICROS: i64 = 40_000_000;
 /// So many vouchers a wallet withdraws at a time.
@@ -175,7 +175,7 @@ fn party(kind: char, index: usize) -> Result<PartyId, SimulateError> {
     PartyId::new(country, &format!("{kind}{:02}", index + 1)).map_err(setup_error)
 }
 
-fn tariff(party: PartyId, index: usize) -> Result<Tariff, SimulateError> {
+pub(crate) fn tariff(party: PartyId, index: usize) -> Result<Tariff, SimulateError> {
     let price = 320_000 + 20_000 * i64::try_from(index % 5).unwrap_or(0);
     let component = |dimension, price_micros| PriceComponent {
         dimension,
@@ -197,7 +197,11 @@ fn tariff(party: PartyId, index: usize) -> Result<Tariff, SimulateError> {
     .map_err(setup_error)
 }
 
-fn terms(emsp: PartyId, cpo: PartyId, resolver: PartyId) -> Result<RoamingAgreement, SimulateError> {
+pub(crate) fn terms(
+    emsp: PartyId,
+    cpo: PartyId,
+    resolver: PartyId,
+) -> Result<RoamingAgreement, SimulateError> {
     let days = |days: u64| DurationMs::from_millis(days * 86_400_000);
     Ok(RoamingAgreement {
         emsp,
@@ -422,7 +426,9 @@ impl World {
         wallet.renew(&contract, allowed, WITHDRAWN_AT_ONCE).map_err(words)?;
         // While the driver parks.
         wallet.prepare(&contract).map_err(words)?;
-        wallet.charge(&contract, &invitation, limits, allowed, &mut |_: &Consent| true, timings).map_err(words)
+        wallet
+            .charge(&contract, &invitation, limits, allowed, &mut |_: &Consent| true, timings)
+            .map_err(words)
     }
 
     /// How the station saw the last visit.
@@ -461,7 +467,11 @@ impl World {
     ///
     /// # Errors
     /// [`SimulateError`].
-    pub fn newcomer(&self, provider: usize, fields: &BTreeMap<String, String>) -> Result<Driver, SimulateError> {
+    pub fn newcomer(
+        &self,
+        provider: usize,
+        fields: &BTreeMap<String, String>,
+    ) -> Result<Driver, SimulateError> {
         let url = self.urls.providers.get(provider).ok_or_else(|| setup_error("no such provider"))?;
         let tails = TailsCache::open(self.directory.path().join("newcomers"), TAILS_BYTES_MAX);
         let tails = Arc::new(tails.map_err(ChargingError::from)?);
@@ -506,7 +516,10 @@ impl World {
     }
 
     /// Lets everybody finish; gives how many records the operators have booked and how many charges are on bills.
-    pub(super) fn finish(&mut self) -> Result<(u64, u64), SimulateError> {
+    ///
+    /// # Errors
+    /// [`SimulateError`].
+    pub fn finish(&mut self) -> Result<(u64, u64), SimulateError> {
         for operator in &self.operators {
             operator.office().resume()?;
         }
@@ -649,12 +662,7 @@ fn provider(
         // Room for all customers, and index 0 is never used.
         registry: u32::try_from(customers + 2).unwrap_or(u32::MAX).max(64),
     };
-    let key = given.map_or(IssuerKey::New, |given| IssuerKey::Given {
-        definition: &given.definition,
-        secret: &given.secret,
-        correctness: &given.correctness,
-    });
-    let issuer = Issuer::publish(publisher, did, kinds, key, tails)?;
+    let issuer = Issuer::publish(publisher, did, kinds, issuer_key(given), tails)?;
     let form = Provider::form(party, &format!("Home utility {}", index + 1));
     let signing = didcomm::SigningKey::from_seed(&first.to_bytes());
     Ok(Provider::start(office.clone(), issuer, form, signing, 3_650, any_port())?)
@@ -667,11 +675,7 @@ fn publisher(seed: Seed, office: &Office) -> Result<Publisher, SimulateError> {
 }
 
 /// An operator's issuer of paper B's credentials for stations.
-fn station_issuer(
-    setup: &Setup,
-    office: &Office,
-    tails: TailsPlace<'_>,
-) -> Result<Issuer, SimulateError> {
+fn station_issuer(setup: &Setup, office: &Office, tails: TailsPlace<'_>) -> Result<Issuer, SimulateError> {
     let publisher = publisher(setup.seed, office)?;
     let first = setup.seed.did_key(office.party());
     let did = publisher.did_of(&first);
@@ -682,7 +686,17 @@ fn station_issuer(
         attributes: &STATION_ATTRIBUTES,
         registry: u32::try_from(setup.stations + 2).unwrap_or(u32::MAX).max(64),
     };
-    Ok(Issuer::publish(publisher, did, kinds, IssuerKey::New, tails)?)
+    let given = setup.issuer_keys.as_deref().map(|keys| keys.join("station")).filter(|keys| keys.is_dir());
+    let given = given.as_deref().map(GivenKey::read).transpose()?;
+    Ok(Issuer::publish(publisher, did, kinds, issuer_key(given.as_ref()), tails)?)
+}
+
+fn issuer_key(given: Option<&GivenKey>) -> IssuerKey<'_> {
+    given.map_or(IssuerKey::New, |given| IssuerKey::Given {
+        definition: &given.definition,
+        secret: &given.secret,
+        correctness: &given.correctness,
+    })
 }
 
 fn operator(

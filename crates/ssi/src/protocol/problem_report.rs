@@ -60,6 +60,9 @@ pub fn farewell(id: MessageId, text: &str) -> Message {
     write(kind, id.clone(), &id, "abandoned", text)
 }
 
+/// The code for a message that came too late, by the clock of whoever refuses it.
+pub const EXPIRED: &str = "expired";
+
 /// What to answer to a message that was refused; `None` where nothing is answered: to problem reports, to
 /// acknowledgements, and to whoever is not of the connection.
 #[must_use]
@@ -73,7 +76,7 @@ pub fn answer(incoming: &Incoming, refused: &Illegal, id: MessageId) -> Option<M
         Illegal::Unsupported { .. } => ("unsupported-message-type", "This message is not spoken here."),
         Illegal::OutOfOrder { .. } => ("message-out-of-order", "This message was not expected now."),
         Illegal::WrongThread { .. } => ("unknown-thread", "This thread is not known here."),
-        Illegal::Expired { .. } => ("expired", "This message came too late."),
+        Illegal::Expired { .. } => (EXPIRED, "This message came too late."),
         _ => ("message-not-accepted", "This message was not accepted."),
     };
     // What was wrong in detail stays here: it would help whoever tries what passes.

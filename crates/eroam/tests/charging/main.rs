@@ -1,0 +1,8 @@
+//! Charges between agents, each with keys and a store of its own, over HTTP: that what is charged is billed, and that
+//! whoever must not charge, or must not be trusted, is refused in words that a driver understands.
+
+mod accounting;
+mod contracts;
+mod stations;
+mod town;
+mod vouchers;

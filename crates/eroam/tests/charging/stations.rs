@@ -1,0 +1,248 @@
+//! Codes that lead nowhere, stations that are not genuine, and drivers who stand in each other's way.
+
+use crate::town::{SEED, Town, charge, denied, refusal};
+use eroam::agent::Agent;
+use eroam::charging::operator::{STATION_VCT, station_issuer_key};
+use eroam::charging::post::Mishap;
+use eroam::charging::proving::{ask_proof, asked_proof, question};
+use eroam::charging::station::{Outcome, SD_JWT, SD_JWT_REQUEST, StationDemand};
+use eroam::charging::wallet::read_code;
+use eroam::clock::{in_time, now};
+use eroam_domain::codec::ShortText;
+use eroam_domain::ids::EroamDid;
+use eroam_domain::quantity::DurationMs;
+use eroam_domain::tariff::TariffId;
+use eroam_domain::visit::StationClaims;
+use eroam_gateway::gateway::Evse;
+use eroam_ledger::registry::DidRecord;
+use eroam_ledger::state::StateKey;
+use eroam_ssi::didcomm::OsRng;
+use eroam_ssi::protocol::Illegal;
+use eroam_ssi::protocol::charging::PROTOCOL;
+use eroam_ssi::protocol::out_of_band::Invitation;
+use eroam_ssi::protocol::questions::{STATION, StationRegistration};
+use eroam_ssi::sd_jwt::{HeldSdJwt, IssueSdJwt, SigningKey, StatusReference, TrustedIssuer};
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::mpsc;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn agent(label: &str) -> Agent {
+    Agent::start(label, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap().speaking(PROTOCOL)
+}
+
+#[test]
+fn a_code_that_is_none_of_a_station_is_refused() {
+    for code in [
+        "",
+        "hello",
+        "https://example.org/menu",
+        "https://example.org/?oob=bWVudQ",
+        "https://example.org/?oob=eyJAdHlwZSI6Im1lbnUifQ",
+        "WIFI:S:guests;T:WPA;P:secret;;",
+    ] {
+        let refused = read_code(code).expect_err(code).to_string();
+        assert_eq!(refused, "this is no code of a charging station: scan the one on the post", "{code}");
+    }
+    let town = Town::new(1, 1);
+    let read = read_code(&format!(" {}\n", town.world.stations()[0].station().url())).unwrap();
+    assert_eq!(read, town.invitation(0));
+}
+
+#[test]
+fn an_invitation_that_has_expired_is_refused() {
+    let mut town = Town::new(1, 1);
+    let old = agent("an old post");
+    let (invitation, invited) = old.invite(now()).unwrap();
+    let said = std::thread::scope(|scope| {
+        scope.spawn(|| old.accept(&invitation, &invited, PATIENCE).unwrap_err());
+        refusal(charge(&mut town.world.drivers[0], &invitation))
+    });
+    assert_eq!(
+        said,
+        "the station does not take this code, it may have expired: look for a newer one on the post"
+    );
+}
+
+#[test]
+fn a_station_that_is_switched_off_is_said_to_be_away() {
+    let mut town = Town::new(1, 1);
+    let gone = agent("a post without power");
+    let (invitation, _) = gone.invite(in_time(PATIENCE)).unwrap();
+    drop(gone);
+    let said = refusal(charge(&mut town.world.drivers[0], &invitation));
+    assert_eq!(said, "the station cannot be reached: take another one, or try again later");
+}
+
+#[test]
+fn a_station_that_its_operator_has_revoked_is_refused_by_the_wallet() {
+    let mut town = Town::new(1, 1);
+    let evse = town.world.stations()[0].station().claims().evse.clone();
+    town.world.operators()[0].revoke_station(&evse, "stolen").unwrap();
+    let said = refusal(town.charge(0, 0));
+    assert_eq!(said, "the operator has revoked this station: do not charge here");
+}
+
+/// Charges at somebody who shows `make(demand, audience)` for a station's credential.
+fn charge_at(town: &mut Town, make: impl FnOnce(&StationDemand, &str) -> String + Send) -> String {
+    let rogue = agent("a post");
+    let (invitation, invited) = rogue.invite(in_time(PATIENCE)).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let connection = rogue.accept(&invitation, &invited, PATIENCE).unwrap();
+            let asked = asked_proof(&rogue, &connection, SD_JWT_REQUEST).unwrap();
+            let demand: StationDemand = serde_json::from_slice(&asked.request).unwrap();
+            let shown = make(&demand, &connection.channel().theirs.to_multikey());
+            asked.show(&rogue, &connection, SD_JWT, shown.into_bytes()).unwrap();
+            // Nobody is there who could serve: whoever believes it hears that nobody answers.
+            rogue.close();
+        });
+        refusal(charge(&mut town.world.drivers[0], &invitation))
+    })
+}
+
+#[test]
+fn a_station_that_no_operator_of_the_network_vouches_for_is_refused() {
+    let mut town = Town::new(1, 1);
+    let claims = town.world.stations()[0].station().claims().clone();
+    let network = town.world.catalogue().unwrap().network();
+    let [issuing, key] = [(); 2].map(|()| SigningKey::generate(&mut OsRng));
+    let did = EroamDid::derive(network, &[3; 32]).to_string();
+    let said = charge_at(&mut town, |demand, audience| {
+        let issued = IssueSdJwt {
+            issuer: did.clone(),
+            key_id: None,
+            vct: STATION_VCT.to_owned(),
+            issued_at: now(),
+            not_before: None,
+            expires_at: in_time(PATIENCE),
+            holder: key.verifying_key(),
+            status: Some(StatusReference { uri: "http://127.0.0.1:9/stations/status".to_owned(), index: 0 }),
+            claims: serde_json::to_value(&claims).unwrap().as_object().unwrap().clone(),
+            disclosable: BTreeSet::new(),
+            decoys: 0,
+        };
+        let trusted = TrustedIssuer::new(did.clone(), issuing.verifying_key()).unwrap();
+        let text = issued.sign(&issuing, &mut OsRng).unwrap();
+        let held = HeldSdJwt::receive(&text, &trusted, key, now()).unwrap();
+        held.present(&BTreeSet::new(), audience, &demand.nonce, now()).unwrap()
+    });
+    assert_eq!(said, "no operator of this network vouches for the station: do not charge here");
+}
+
+#[test]
+fn a_post_that_passes_a_genuine_stations_credential_on_is_refused() {
+    let mut town = Town::new(1, 1);
+    let genuine = town.invitation(0);
+    let said = charge_at(&mut town, |demand, _| {
+        let between = agent("between");
+        let connection = between.connect(&genuine, PATIENCE).unwrap();
+        let asked = serde_json::to_vec(demand).unwrap();
+        let awaited = ask_proof(&between, &connection, SD_JWT_REQUEST, asked).unwrap();
+        String::from_utf8(awaited.shown(&between, &connection, SD_JWT).unwrap()).unwrap()
+    });
+    assert_eq!(said, "the station does not prove that it is genuine: do not charge here");
+}
+
+/// A station of the first operator that is no more than its credential.
+fn credential(town: &Town) -> HeldSdJwt {
+    let operator = &town.world.operators()[0];
+    let party = operator.party();
+    let claims = town.world.stations()[0].station().claims().clone();
+    let claims = StationClaims { evse: "PT*O01*E00099".parse().unwrap(), ..claims };
+    let evse = Evse {
+        id: claims.evse.clone(),
+        place: ShortText::new(&claims.place).unwrap(),
+        zone: claims.zone.clone(),
+        tariff: TariffId::new("AC").unwrap(),
+        power: claims.power,
+    };
+    operator.office().with(|gateway, _| gateway.put_station(evse));
+    let post = agent("a post").speaking(STATION);
+    let connection = post.connect(operator.invitation(), PATIENCE).unwrap();
+    let key = SigningKey::generate(&mut OsRng);
+    let (invitation, _) = post.invite(in_time(PATIENCE)).unwrap();
+    let invitation = invitation.to_url(post.endpoint());
+    let registration = StationRegistration { claims, key: key.verifying_key().to_jwk(), invitation };
+    let given = question(&post, &connection, &registration).unwrap();
+    let catalogue = town.world.catalogue().unwrap();
+    let did = EroamDid::derive(catalogue.network(), SEED.did_key(party).verifying_key().as_bytes());
+    let record: DidRecord = catalogue.entry(&StateKey::Did(did), "the operator").unwrap();
+    let issuing = station_issuer_key(&record.document.services).unwrap();
+    let trusted = TrustedIssuer::new(did.to_string(), issuing).unwrap();
+    HeldSdJwt::receive(&given.sd_jwt, &trusted, key, now()).unwrap()
+}
+
+#[test]
+fn a_station_whose_clock_is_an_hour_off_is_said_to_be_so() {
+    let mut town = Town::new(1, 1);
+    let held = credential(&town);
+    let hour = DurationMs::from_millis(3_600_000);
+    let words = "the station's clock and yours are too far apart: one of them is wrong, take another station";
+    for clock in [now().checked_add(hour).unwrap(), now().checked_sub(hour).unwrap()] {
+        let said = charge_at(&mut town, |demand, audience| {
+            held.present(&BTreeSet::new(), audience, &demand.nonce, clock).unwrap()
+        });
+        assert_eq!(said, words);
+    }
+    // One that is ahead finds the wallet's question too late, and says that.
+    let ahead = agent("a post");
+    let (invitation, invited) = ahead.invite(in_time(PATIENCE)).unwrap();
+    let said = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let connection = ahead.accept(&invitation, &invited, PATIENCE).unwrap();
+            let asked = ahead.receive_from(&connection, None, PATIENCE).unwrap();
+            let late = Illegal::Expired { until: now(), now: now().checked_add(hour).unwrap() };
+            ahead.drive::<()>(&connection, &asked, Err(late)).unwrap_err();
+        });
+        refusal(charge(&mut town.world.drivers[0], &invitation))
+    });
+    assert_eq!(said, words);
+    // With a clock that goes right the same credential is believed: what is missing then is the station.
+    let said = charge_at(&mut town, |demand, audience| {
+        held.present(&BTreeSet::new(), audience, &demand.nonce, now()).unwrap()
+    });
+    assert!(!said.contains("clock") && !said.contains("genuine"), "{said}");
+}
+
+#[test]
+fn a_driver_who_scans_and_goes_away_keeps_nobody_waiting() {
+    let mut town = Town::new(1, 1);
+    let invitation: Invitation = town.invitation(0);
+    let silent = agent("somebody");
+    for _ in 0..3 {
+        silent.connect(&invitation, PATIENCE).unwrap();
+    }
+    town.charge(0, 0).unwrap();
+    // This is the first visit that ends: the silent ones are still waited for.
+    assert!(matches!(town.outcome(0), Outcome::Charged { .. }));
+}
+
+#[test]
+fn whoever_comes_while_somebody_charges_is_told_so_and_served_afterwards() {
+    let mut town = Town::new(2, 1);
+    let invitation = town.invitation(0);
+    let (power, is_on) = mpsc::channel();
+    let (open, gate) = mpsc::channel::<()>();
+    let waits = move || {
+        power.send(()).unwrap();
+        let _ = gate.recv();
+    };
+    town.world.stations()[0].mishaps().add(Mishap::Meanwhile(Box::new(waits)));
+    let [first, second] = &mut town.world.drivers[..] else { panic!("two drivers") };
+    std::thread::scope(|scope| {
+        let charging = scope.spawn(|| charge(first, &invitation));
+        is_on.recv().unwrap();
+        let said = refusal(charge(second, &invitation));
+        assert_eq!(said, "somebody else is charging here: wait until that is over, or take another station");
+        drop(open);
+        charging.join().unwrap().unwrap();
+    });
+    assert!(denied(town.outcome(0)).starts_with("somebody else"));
+    assert!(matches!(town.outcome(0), Outcome::Charged { .. }));
+    town.charge(1, 0).unwrap();
+    assert!(matches!(town.outcome(0), Outcome::Charged { .. }));
+    assert_eq!(town.settled(), (2, 2));
+}

@@ -1,0 +1,133 @@
+//! `eroam forecast` and `eroam study` as somebody types them: real files, files with faults, no files.
+
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+fn eroam(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_eroam")).args(args).output().unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// A file of the development data, or none with a message; CI must have it.
+fn data(name: &str) -> Option<String> {
+    let folder = std::env::var_os("EROAM_DATA").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")),
+        PathBuf::from,
+    );
+    let path = folder.join(name);
+    if path.exists() {
+        return Some(path.display().to_string());
+    }
+    assert!(std::env::var_os("CI").is_none(), "{} is absent; set EROAM_DATA", path.display());
+    println!("skipped: {} is absent; set EROAM_DATA", path.display());
+    None
+}
+
+/// Ten weeks of a load with a day and a week in it.
+fn made_up() -> String {
+    let mut text = "time,load_mw\n".to_owned();
+    for hour in 0..(70 * 24) {
+        let (day, hour_of_day) = (hour / 24, hour % 24);
+        let load = 1_000 + 20 * (12 - (hour_of_day - 14_i32).abs()) - if day % 7 > 4 { 90 } else { 0 };
+        // 2024-01-01 and the days after it.
+        let date = jiff::civil::date(2024, 1, 1).saturating_add(jiff::Span::new().days(day));
+        writeln!(text, "{date}T{hour_of_day:02}:00:00Z,{load}").unwrap();
+    }
+    text
+}
+
+#[test]
+fn a_file_is_learned_and_what_comes_is_said_the_same_twice() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("load.csv");
+    std::fs::write(&file, made_up()).unwrap();
+    let file = file.display().to_string();
+    let predict = || json(&eroam(&["forecast", "predict", "--input", &file, "--json"]));
+    let (once, again) = (predict(), predict());
+    assert_eq!(once, again);
+    let hours = once["hours"].as_array().unwrap();
+    assert_eq!(hours.len(), 24);
+    // The file repeats itself every week: the first hour after it is a Monday's midnight.
+    let first = hours[0]["load_kw"].as_i64().unwrap();
+    assert!((first - 960_000).abs() < 15_000, "{first}");
+    let fit = json(&eroam(&["forecast", "fit", "--input", &file, "--json"]));
+    assert_eq!(fit["hours_read"], 1_680);
+}
+
+#[test]
+fn faults_of_a_file_are_listed_and_the_rest_is_learned() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("load.csv");
+    let text = made_up().replace(",1180\n", ",n/a\n").replacen(",n/a\n", ",1180\n", 60);
+    assert!(text.contains("n/a"), "the test makes a fault");
+    std::fs::write(&file, text).unwrap();
+    let output = eroam(&["forecast", "fit", "--input", &file.display().to_string(), "--json"]);
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    let fit: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(!fit["findings"].as_array().unwrap().is_empty());
+    assert!(fit["hours_read"].as_u64().unwrap() > 1_600, "{fit}");
+}
+
+#[test]
+fn what_cannot_be_read_is_an_error_with_a_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let nothing = directory.path().join("nothing.csv");
+    let missing = eroam(&["forecast", "fit", "--input", &nothing.display().to_string()]);
+    let words = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert!(missing.status.code() == Some(1) && words.contains("nothing.csv"), "{words}");
+    std::fs::write(&nothing, "time,load_mw\n2024-01-01T00:00:00Z,5\n").unwrap();
+    let short = eroam(&["forecast", "backtest", "--input", &nothing.display().to_string()]);
+    let words = String::from_utf8_lossy(&short.stderr).into_owned();
+    assert!(short.status.code() == Some(1) && words.contains("has no load in 2024"), "{words}");
+    assert_eq!(eroam(&["forecast", "fit", "--input", "x", "--clock", "Mars"]).status.code(), Some(2));
+}
+
+#[test]
+fn figure_five_is_written_in_four_forms() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("out");
+    let study = json(&eroam(&["study", "revenue", "--json", "--out", &out.display().to_string()]));
+    assert!(study.is_object());
+    let mut endings: Vec<String> = std::fs::read_dir(&out)
+        .unwrap()
+        .map(|file| file.unwrap().path().extension().unwrap().to_string_lossy().into_owned())
+        .collect();
+    endings.sort();
+    endings.dedup();
+    assert_eq!(endings, ["csv", "html", "json", "svg"]);
+}
+
+#[test]
+fn decisions_by_forecast_are_better_than_by_rule_on_a_real_load() {
+    let (Some(load), Some(sessions)) =
+        (data("load/pjm_DUQ_2013_2016.csv.gz"), data("sessions/acn_site0002_2021_first70.json"))
+    else {
+        return;
+    };
+    let args = [
+        "study",
+        "decision-efficiency",
+        "--load",
+        &load,
+        "--sessions",
+        &sessions,
+        "--horizon",
+        "1h",
+        "--json",
+    ];
+    let study = json(&eroam(&args));
+    let percent = |key: &str| study[key].as_f64().unwrap_or_else(|| panic!("{key}"));
+    assert!(percent("efficiency_percent") >= 98.75, "{}", percent("efficiency_percent"));
+    assert!(percent("efficiency_percent") > percent("persistence_percent"));
+    assert!(percent("persistence_percent") > percent("static_percent"));
+    assert!((88.0..=92.0).contains(&percent("coverage_percent")));
+    let ci: Vec<f64> = study["ci95"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
+    assert!(ci[0] < percent("efficiency_percent") && percent("efficiency_percent") < ci[1]);
+    assert!(study["epochs"].as_array().unwrap().len() > 100);
+}

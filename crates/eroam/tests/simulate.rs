@@ -1,0 +1,42 @@
+//! Paper B's experiment, small, with issuers' keys that were made before.
+
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+
+fn simulate(args: &[&str]) -> Value {
+    let keys = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/contract");
+    let run = Command::new(env!("CARGO_BIN_EXE_eroam"))
+        .arg("simulate")
+        .args(args)
+        .args(["--json", "--issuer-keys"])
+        .arg(keys)
+        .output()
+        .unwrap();
+    let (out, err) = (String::from_utf8(run.stdout).unwrap(), String::from_utf8_lossy(&run.stderr));
+    assert!(run.status.success(), "{out}\n{err}");
+    serde_json::from_str(&out).unwrap()
+}
+
+fn count(result: &Value, key: &str) -> u64 {
+    result[key].as_u64().unwrap_or_else(|| panic!("{key} in {result}"))
+}
+
+#[test]
+fn every_charge_is_recorded_on_the_ledger_and_billed_at_home() {
+    let result = simulate(&["--drivers", "3", "--stations", "3", "--events", "6", "--seed", "5"]);
+    assert_eq!((count(&result, "events"), count(&result, "failures")), (6, 0), "{result}");
+    assert_eq!((count(&result, "ledger_records"), count(&result, "bills")), (6, 6), "{result}");
+    // The station's and the driver's.
+    assert_eq!(count(&result, "presentations"), 12);
+    assert_eq!(count(&result, "credentials_issued"), 6);
+    assert!(result["energy_kwh"].as_f64().unwrap() > 6.0, "{result}");
+}
+
+#[test]
+fn the_papers_event_has_three_presentations_of_the_same_kind() {
+    let result = simulate(&["--drivers", "2", "--stations", "2", "--events", "2", "--mode", "paper"]);
+    assert_eq!((count(&result, "events"), count(&result, "failures")), (2, 0), "{result}");
+    assert_eq!((count(&result, "ledger_records"), count(&result, "bills")), (2, 2), "{result}");
+    assert_eq!(count(&result, "presentations"), 6);
+}

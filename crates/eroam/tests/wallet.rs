@@ -1,0 +1,346 @@
+//! `eroam wallet` against `eroam simulate --serve`: a driver's program and a network, each a process.
+
+mod support;
+
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use support::{Ended, command, eroam, tempdir};
+use tempfile::TempDir;
+
+const ISSUER_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/contract");
+const PASSPHRASE: &str = "EROAM_WALLET_PASSPHRASE";
+const RIGHT: &str = "correct horse";
+/// Vouchers that are withdrawn when there are none.
+const WITHDRAWN: usize = 16;
+
+/// A network with two stations, until it is dropped.
+struct Network {
+    process: Child,
+    listing: Value,
+    directory: TempDir,
+}
+
+impl Network {
+    fn start() -> Self {
+        let directory = tempdir();
+        let mut process = command()
+            .args(["simulate", "--json", "--stations", "2", "--issuer-keys", ISSUER_KEYS, "--serve"])
+            .arg(directory.path())
+            // Whatever it leaves behind goes with the directory.
+            .env("TMPDIR", directory.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let listing = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        Self { process, listing, directory }
+    }
+
+    fn text(&self, pointer: &str) -> &str {
+        self.listing.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("{pointer}"))
+    }
+
+    fn station(&self, number: usize) -> &str {
+        self.text(&format!("/stations/{number}/invitation"))
+    }
+
+    fn genesis(&self) -> PathBuf {
+        self.directory.path().join("genesis.json")
+    }
+
+    /// A wallet without a contract.
+    fn wallet(&self, name: &str) -> Wallet {
+        let wallet = Wallet { path: self.directory.path().join(name).join("wallet") };
+        let (resolver, genesis) = (self.text("/resolver"), self.genesis());
+        wallet.run(["init", "--resolver", resolver, "--genesis", genesis.to_str().unwrap()]).expect(0);
+        wallet
+    }
+
+    /// A wallet with a contract of the first provider.
+    fn enrolled(&self, name: &str) -> Wallet {
+        let wallet = self.wallet(name);
+        let name = format!("name={name}");
+        let fields = [&name, "email=driver@example.org", "iban=GB29NWBK60161331926819", "tier=gold"];
+        let mut args = vec!["enrol", self.text("/providers/0/url"), "--yes"];
+        fields.iter().for_each(|field| args.extend(["--field", field]));
+        wallet.run(args).expect(0);
+        wallet
+    }
+
+    /// Tells it to end, and waits.
+    fn end(&mut self) -> Option<i32> {
+        let told = Command::new("kill").arg(self.process.id().to_string()).status();
+        if !told.is_ok_and(|status| status.success()) {
+            self.process.kill().unwrap();
+        }
+        self.process.wait().unwrap().code()
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        if let Ok(None) = self.process.try_wait() {
+            self.end();
+        }
+    }
+}
+
+struct Wallet {
+    path: PathBuf,
+}
+
+impl Wallet {
+    fn command(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+        let mut command = command();
+        command.arg("wallet").args(args).arg("--json").arg("--wallet").arg(&self.path);
+        command.env(PASSPHRASE, RIGHT);
+        command
+    }
+
+    fn run(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Ended {
+        ended(self.command(args))
+    }
+
+    fn json(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Value {
+        self.run(args).expect(0).json()
+    }
+
+    /// A short charge.
+    fn charge(&self, station: &str) -> Value {
+        self.json(["charge", station, "--energy", "0.1", "--yes"])
+    }
+
+    /// A charge that does not end by itself for long, with power on.
+    fn charging(&self, station: &str) -> (Child, impl Iterator<Item = String>) {
+        let mut charging = self.command(["charge", station, "--yes"]);
+        let mut charging = charging.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(charging.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(said.any(|line| line.starts_with("power is on")), "it ended before power was on");
+        (charging, said)
+    }
+
+    fn vouchers(&self) -> Vec<String> {
+        let listed = self.json(["vouchers"]);
+        let vouchers = listed[0]["vouchers"].as_array().unwrap();
+        vouchers.iter().map(|voucher| voucher["nullifier"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// The bill of this month, once it has so many charges.
+    fn bill_of(&self, charges: usize) -> Value {
+        for _ in 0..400 {
+            let bill = self.json(["bill"]);
+            if bill["charges"].as_array().unwrap().len() >= charges {
+                return bill;
+            }
+        }
+        panic!("the bill never has {charges} charges");
+    }
+}
+
+fn ended(mut command: Command) -> Ended {
+    let output = command.output().unwrap();
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn stage(charge: &Value) -> &str {
+    charge["progress"]["stage"].as_str().unwrap()
+}
+
+#[test]
+fn a_driver_enrols_charges_is_billed_and_has_a_receipt_that_is_verified_without_the_network() {
+    let mut network = Network::start();
+    let wallet = network.enrolled("ana");
+    let credentials = wallet.json(["credentials"]);
+    assert_eq!(credentials[0]["values"]["tier"], "gold");
+    assert_eq!(credentials[0]["provider"], network.text("/providers/0/party"));
+
+    let (one, other) = (network.text("/operators/0/url"), network.text("/operators/1/url"));
+    let found = wallet.json(["find", one, other]);
+    let listed = |place: usize| &found[place]["evses"][0];
+    assert_eq!(found.as_array().unwrap().len(), 2);
+    assert_eq!(listed(0)["invitation"], network.station(0));
+    assert_eq!(listed(1)["evse_id"], network.listing["stations"][1]["claims"]["evse"]);
+    assert_eq!(listed(1)["connectors"][0]["tariff_ids"][0], "AC");
+
+    let scanned = wallet.json(["scan", network.station(0)]);
+    assert_eq!(
+        (&scanned["genuine"], &scanned["station"]),
+        (&true.into(), &network.listing["stations"][0]["claims"])
+    );
+
+    let charge = wallet.charge(network.station(0));
+    assert_eq!((stage(&charge), &charge["number"]), ("finished", &1.into()));
+    let finished = &charge["progress"]["finished"];
+    assert_eq!(finished["reason"], "energy_reached");
+    let energy = finished["energy"].as_u64().unwrap();
+    assert!((1..=100_000).contains(&energy), "{energy} thousandths of a watt-hour");
+    assert_eq!(wallet.json(["receipts"]), Value::from(vec![charge.clone()]));
+    assert_eq!(wallet.vouchers().len(), WITHDRAWN - 1);
+
+    let bill = wallet.bill_of(1);
+    assert_eq!(
+        (&bill["charges"][0]["energy"], &bill["charges"][0]["evse"]),
+        (&finished["energy"], &charge["station"]["evse"])
+    );
+    assert_eq!(bill["totals"][0]["micros"], bill["charges"][0]["price"]["incl_vat"]);
+
+    let proof = network.directory.path().join("proof.json");
+    wallet.json(["receipts", "--proof", "1", proof.to_str().unwrap()]);
+    assert_eq!(network.end(), Some(0));
+    let genesis = network.genesis();
+    let verified =
+        eroam([OsStr::new("verify"), proof.as_ref(), OsStr::new("--trust"), genesis.as_ref()]).expect(0);
+    assert!(verified.stdout.contains("status spent"), "{verified:?}");
+    // Something else than what the ledger has is noticed.
+    let text = fs::read_to_string(&proof).unwrap();
+    let place = text.rfind(|c: char| c.is_ascii_digit()).unwrap();
+    let digit = if &text[place..=place] == "1" { "2" } else { "1" };
+    fs::write(&proof, format!("{}{digit}{}", &text[..place], &text[place + 1..])).unwrap();
+    eroam([OsStr::new("verify"), proof.as_ref(), OsStr::new("--trust"), genesis.as_ref()]).expect(1);
+}
+
+#[test]
+fn a_bill_has_the_charges_of_its_own_contract_alone() {
+    let network = Network::start();
+    let (ana, ben) = (network.enrolled("ana"), network.enrolled("ben"));
+    ana.charge(network.station(0));
+    ana.charge(network.station(1));
+    let bill = ana.bill_of(2);
+    let operators: Vec<&Value> =
+        bill["charges"].as_array().unwrap().iter().map(|charge| &charge["operator"]).collect();
+    assert_eq!(operators, [network.text("/operators/0/party"), network.text("/operators/1/party")]);
+    let empty = ben.json(["bill"]);
+    assert_eq!((&empty["charges"], &empty["totals"]), (&Value::Array(vec![]), &Value::Array(vec![])));
+    let before = ana.json(["bill", "--month", "2020-01"]);
+    assert_eq!(before["charges"], Value::Array(vec![]));
+}
+
+#[test]
+fn a_wallet_that_is_killed_while_it_charges_has_spent_its_voucher_and_charges_again() {
+    let network = Network::start();
+    let wallet = network.enrolled("ana");
+    let withdraw = WITHDRAWN.to_string();
+    wallet.json(["vouchers", "--withdraw", &withdraw]);
+    let before = wallet.vouchers();
+    let (mut charging, _) = wallet.charging(network.station(0));
+    charging.kill().unwrap();
+    assert_eq!(charging.wait().unwrap().code(), None);
+
+    let receipts = wallet.json(["receipts"]);
+    assert_eq!((receipts.as_array().unwrap().len(), &receipts[0]["number"]), (1, &1.into()));
+    // Killed before or after the power was noted; in either case after the voucher was.
+    assert!(["agreed", "started"].contains(&stage(&receipts[0])), "{receipts}");
+    let left = wallet.vouchers();
+    assert_eq!(left.len(), WITHDRAWN - 1);
+    assert!(left.iter().all(|voucher| before.contains(voucher)));
+
+    let charge = wallet.charge(network.station(1));
+    assert_eq!((stage(&charge), &charge["number"]), ("finished", &2.into()));
+    let now = wallet.vouchers();
+    assert_eq!(now.len(), WITHDRAWN - 2);
+    assert!(now.iter().all(|voucher| left.contains(voucher)));
+}
+
+#[test]
+fn a_charge_is_stopped_from_another_terminal() {
+    let network = Network::start();
+    let wallet = network.enrolled("ana");
+    let nothing = wallet.run(["stop"]).expect(1);
+    assert!(nothing.stderr.contains("no charge is running"), "{nothing:?}");
+    let (mut charging, mut said) = wallet.charging(network.station(0));
+    assert!(said.any(|line| line.contains(" kWh ")), "it says how far it is");
+    let busy = wallet.run(["credentials"]).expect(1);
+    assert!(busy.stderr.contains("another program is using the wallet"), "{busy:?}");
+    assert_eq!(wallet.json(["stop"])["stopping"], true);
+    said.for_each(drop);
+    let mut receipt = String::new();
+    charging.stdout.take().unwrap().read_to_string(&mut receipt).unwrap();
+    assert!(charging.wait().unwrap().success());
+    let receipt: Value = serde_json::from_str(&receipt).unwrap();
+    assert_eq!(receipt["progress"]["finished"]["reason"], "stopped_by_driver");
+}
+
+#[test]
+fn a_backup_that_is_brought_back_shows_no_voucher_again_that_was_spent_since() {
+    let network = Network::start();
+    let wallet = network.enrolled("ana");
+    wallet.json(["vouchers", "--withdraw", "2"]);
+    let backup = network.directory.path().join("backup");
+    let backup = backup.to_str().unwrap();
+    wallet.json(["backup", backup]);
+    let both = wallet.vouchers();
+    wallet.charge(network.station(0));
+    let left = wallet.vouchers();
+    assert_eq!((both.len(), left.len()), (2, 1));
+
+    let kept = wallet.run(["restore", backup]).expect(1);
+    assert!(kept.stderr.contains("already a wallet"), "{kept:?}");
+    wallet.json(["restore", backup, "--replace"]);
+    assert_eq!(wallet.vouchers(), both, "older than the charge");
+    // On another device, too.
+    let other = Wallet { path: network.directory.path().join("other").join("wallet") };
+    other.json(["restore", backup]);
+    assert_eq!(stage(&other.charge(network.station(0))), "finished");
+    assert_eq!(other.vouchers(), Vec::<String>::new());
+    assert_eq!(stage(&wallet.charge(network.station(1))), "finished", "with one that it withdraws");
+}
+
+#[test]
+fn what_is_wrong_with_a_wallets_file_is_said_in_a_sentence() {
+    let network = Network::start();
+    let wallet = network.wallet("ana");
+    let said = |command: Command| {
+        let ended = ended(command).expect(1);
+        assert_eq!((ended.stdout.as_str(), ended.stderr.lines().count()), ("", 1), "{ended:?}");
+        ended.stderr
+    };
+    let listing = |wallet: &Wallet| wallet.command(["credentials"]);
+    let check = |what: &str, said: String, expected: &str| assert!(said.contains(expected), "{what}: {said}");
+
+    let mut wrong = listing(&wallet);
+    wrong.env(PASSPHRASE, "correct hors");
+    check("wrong passphrase", said(wrong), "the passphrase does not open the wallet");
+    let mut unasked = listing(&wallet);
+    unasked.env_remove(PASSPHRASE);
+    check("no passphrase", said(unasked), "there is no terminal to ask for the passphrase");
+    let nowhere = Wallet { path: network.directory.path().join("nowhere") };
+    check("no file", said(listing(&nowhere)), "there is no wallet at");
+    assert!(!Path::new(&format!("{}.lock", nowhere.path.display())).exists(), "nothing is left there");
+
+    let good = fs::read(&wallet.path).unwrap();
+    let mut changed = good.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    let table: [(&str, &[u8], &str); 5] = [
+        ("a changed byte", &changed, "if you are sure of it, the file is damaged"),
+        ("cut short", &good[..40], "is no wallet, or is damaged"),
+        ("empty", b"", "is no wallet, or is damaged"),
+        ("something else", b"{\"wallet\": true}", "is no wallet, or is damaged"),
+        ("from the future", b"eroam\0\0v\x63\x01", "is no wallet, or is damaged"),
+    ];
+    for (what, bytes, expected) in table {
+        fs::write(&wallet.path, bytes).unwrap();
+        check(what, said(listing(&wallet)), expected);
+    }
+    let mut newer = good.clone();
+    newer[8] = 0x63;
+    fs::write(&wallet.path, newer).unwrap();
+    check("of a newer program", said(listing(&wallet)), "was written by a newer program (version 99)");
+
+    fs::write(&wallet.path, good).unwrap();
+    let genesis = network.genesis();
+    let again =
+        wallet.command(["init", "--resolver", "http://127.0.0.1", "--genesis", genesis.to_str().unwrap()]);
+    check("once more", said(again), "there is already a wallet");
+    check("no contract", said(wallet.command(["bill"])), "your wallet has no contract");
+    check("no code", said(wallet.command(["scan", "https://example.org/"])), "no code of a charging station");
+    wallet.run(["credentials"]).expect(0);
+}
