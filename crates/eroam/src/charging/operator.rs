@@ -283,10 +283,12 @@ impl Operator {
     fn serve(&self) {
         while !self.is_stopped() {
             let asked = self.0.agent.receive("question", Duration::from_millis(200), |incoming| {
-                questions::is_question::<QuoteRequest>(incoming)
+                let is_ours = questions::is_question::<QuoteRequest>(incoming)
                     || questions::is_question::<ReserveRequest>(incoming)
                     || questions::is_question::<Accounting>(incoming)
-                    || questions::is_question::<StationRegistration>(incoming)
+                    || questions::is_question::<StationRegistration>(incoming);
+                // A station that has just connected may ask before its connection is noted here.
+                is_ours && lock(&self.0.connections).contains_key(&incoming.channel())
             });
             let Ok(asked) = asked else { continue };
             let answered = if questions::is_question::<QuoteRequest>(&asked) {

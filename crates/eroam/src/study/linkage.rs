@@ -209,7 +209,24 @@ impl Study<'_> {
         }
         let ms = (day * day_s + second) * 1_000 + draw.below(1_000);
         let at = market::after_start(i64::try_from(ms).map_err(LinkageError::of("a time"))?)?;
-        Ok(Planned { driver, station: draw.index(STATIONS), at, energy_wh })
+        Ok(Planned { driver, station: 0, at, energy_wh })
+    }
+
+    /// Sends each charge to a station that is free, whoever it is: a ledger books no two charges of one EVSE at a time.
+    fn assign(planned: &mut [Planned], draw: &mut Draw) -> Result<(), LinkageError> {
+        let mut by_time: Vec<&mut Planned> = planned.iter_mut().collect();
+        by_time.sort_by_key(|charge| charge.at);
+        let mut free_from = [START_MS; STATIONS];
+        for charge in by_time {
+            let at = charge.at.get();
+            let free: Vec<usize> = (0..STATIONS).filter(|n| free_from.get(*n).is_some_and(|from| *from < at)).collect();
+            let station = free.get(draw.index(free.len())).copied();
+            charge.station = station.ok_or_else(|| LinkageError::unexpected("a free station", charge.at))?;
+            if let Some(from) = free_from.get_mut(charge.station) {
+                *from = charge.ends_at()?.get();
+            }
+        }
+        Ok(())
     }
 
     /// A month: charges of so many pairs, one driver's and two drivers' in turn, whatever the order of their times.
@@ -232,6 +249,7 @@ impl Study<'_> {
                 planned.push(self.charge(variant, &mut draw, driver)?);
             }
         }
+        Self::assign(&mut planned, &mut draw)?;
         let market = Market::open(self.crowd, self.setup.seed, variant.leak, variant.valid_days)?;
         let mut records = market.run(&planned)?.into_iter().zip(&planned);
         let mut made = Vec::with_capacity(pairs);

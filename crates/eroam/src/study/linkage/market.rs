@@ -76,7 +76,7 @@ const ALLOWED_MICROS: i64 = 40_000_000;
 /// So many vouchers a wallet withdraws at a time, as in `eroam simulate`.
 const WITHDRAWN_AT_ONCE: usize = 16;
 /// Stations of the operator.
-pub(super) const STATIONS: usize = 4;
+pub(super) const STATIONS: usize = 16;
 /// What they give.
 const POWER: Watts = Watts::new(11_000);
 /// One proof in so many is also verified: the rest costs time and teaches nothing.
@@ -100,7 +100,14 @@ pub(super) struct Planned {
     pub(super) energy_wh: u64,
 }
 
-/// Home utility and operator.
+impl Planned {
+    /// When the vehicle has what it came for.
+    pub(super) fn ends_at(&self) -> Result<UnixMillis, LinkageError> {
+        later(self.at, duration_ms(self.energy_wh))
+    }
+}
+
+/// The home utility.
 pub(super) fn emsp() -> Result<PartyId, LinkageError> {
     PartyId::new("PT", "E01").map_err(LinkageError::of("a party"))
 }
@@ -147,7 +154,8 @@ fn genesis(seed: Seed) -> Result<Genesis, LinkageError> {
         member(cpo()?, Roles::CPO)?,
         member(treasury()?, Roles::TREASURER.with(Roles::RESOLVER))?,
     ];
-    let validator = Validator { party: treasury()?, key: PublicKey::of(&seed.signing_key(treasury()?)) };
+    let key = ed25519_dalek::SigningKey::from_bytes(&seed.derive("validator key", &[]).0);
+    let validator = Validator { party: treasury()?, key: PublicKey::of(&key) };
     Ok(Genesis {
         name: name("eroam study")?,
         parameters: Parameters { treasurers_required: 1, close_grace: founders::CLOSE_GRACE },
@@ -296,7 +304,7 @@ impl<'a> Market<'a> {
         let mut events: Vec<(UnixMillis, usize)> = Vec::with_capacity(planned.len() * 2);
         for (index, charge) in planned.iter().enumerate() {
             events.push((charge.at, index));
-            events.push((later(charge.at, duration_ms(charge.energy_wh))?, index));
+            events.push((charge.ends_at()?, index));
         }
         events.sort_unstable();
         let mut under_way: BTreeMap<usize, Charging> = BTreeMap::new();
