@@ -12,6 +12,7 @@
 //! Source: paper B.
 
 pub mod catalogue;
+pub mod evidence;
 pub mod locations;
 pub mod offices;
 pub mod operator;

@@ -25,7 +25,7 @@ const DEVIATIONS: f64 = 6.0;
 #[test]
 fn a_wallet_that_leaks_is_found_and_one_that_does_not_is_not() {
     let setup = LinkageSetup {
-        pairs: 120,
+        pairs: 80,
         pairs_beside: 80,
         drivers: 10,
         threads: 2,
@@ -33,14 +33,14 @@ fn a_wallet_that_leaks_is_found_and_one_that_does_not_is_not() {
         issuer_keys: issuer_keys(),
     };
     let study = linkage(&setup, &|_| {}).unwrap();
-    assert_eq!((study.accuracy.pairs, study.drivers), (120, 10));
+    assert_eq!((study.accuracy.pairs, study.drivers), (80, 10));
     assert!(study.accuracy.deviations_above_half() < DEVIATIONS, "{study:#?}");
     assert_eq!(study.controls.len(), 2);
     for control in &study.controls {
         assert!(control.accuracy.deviations_above_half() > DEVIATIONS, "{control:#?}");
     }
     let json = serde_json::to_value(&study).unwrap();
-    assert_eq!(json["pairs"], 120);
+    assert_eq!(json["pairs"], 80);
     assert!(
         json["accuracy"].is_f64() && json["ci95"].as_array().is_some_and(|both| both.len() == 2),
         "{json}"

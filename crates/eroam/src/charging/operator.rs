@@ -15,6 +15,7 @@
 
 use super::ChargingError;
 use super::catalogue::Catalogue;
+use super::evidence::{self, Agreed, EvidenceError};
 use super::issuer::Issuer;
 use super::locations::Location;
 use super::offices::{Answer, Office, OfficeError};
@@ -36,7 +37,7 @@ use eroam_domain::time::{LocalClock, UnixMillis};
 use eroam_domain::visit::{
     Accounting, Denied, Enabled, QuoteRequest, ReserveRequest, ShownContract, StationClaims,
 };
-use eroam_gateway::sessions::Consumption;
+use eroam_gateway::sessions::{Consumption, PayerOpening, Phase};
 use eroam_gateway::unknown_driver::{ProvenContract, UnknownDriverRequest};
 use eroam_ledger::registry::DidService;
 use eroam_ssi::didcomm::{Channel, OsRng};
@@ -87,6 +88,8 @@ pub struct RegisteredStation {
     pub revoked: Option<String>,
     /// The last page of its meter that was accounted for.
     pub last_page: Option<u64>,
+    /// How often what it sent did not hold when it was checked again.
+    pub failed_checks: u64,
 }
 
 struct Status {
@@ -391,8 +394,13 @@ impl Operator {
         let sd_jwt = issued.sign(&self.0.issuing, &mut OsRng)?;
         lock(&self.0.stations_by_channel).insert(asked.channel(), claims.evse.clone());
         let evse = claims.evse.clone();
-        let last_page = stations.get(&evse).and_then(|before| before.last_page);
-        stations.insert(evse, RegisteredStation { claims, key, index, invitation, revoked: None, last_page });
+        let before = stations.get(&evse);
+        let last_page = before.and_then(|before| before.last_page);
+        let failed_checks = before.map_or(0, |before| before.failed_checks);
+        stations.insert(
+            evse,
+            RegisteredStation { claims, key, index, invitation, revoked: None, last_page, failed_checks },
+        );
         Ok(Ok(StationCredential { sd_jwt }))
     }
 
@@ -556,6 +564,7 @@ impl Operator {
         if let Some(station) = lock(&self.0.stations).get_mut(&evse) {
             station.last_page = Some(last);
         }
+        self.sample(&evse, &session);
         self.0.office.flush()?;
         Ok(Ok(Received { at }))
     }
@@ -567,6 +576,50 @@ impl Operator {
             }
             Ok(Vec::new())
         })
+    }
+
+    /// Checks again what a station sent of a session, with what the ledger says: for a dispute.
+    ///
+    /// # Errors
+    /// [`EvidenceError`]: it does not hold, or there is none.
+    pub fn recheck(&self, session: &SessionId) -> Result<ShownContract, EvidenceError> {
+        let office = &self.0.office;
+        let failed =
+            |error: eroam_gateway::gateway::GatewayError| EvidenceError::Malformed(error.to_string());
+        let kept = office.with(|gateway, _| gateway.evidence(session)).map_err(failed)?;
+        let kept = kept.ok_or_else(|| EvidenceError::Nothing(session.clone()))?;
+        let sent: Accounting =
+            serde_json::from_slice(&kept).map_err(|error| EvidenceError::Malformed(error.to_string()))?;
+        let known = office.with(|gateway, _| gateway.session(session)).map_err(failed)?;
+        let phase = known.map(|known| known.phase);
+        let (quote, spent) = match &phase {
+            Some(
+                Phase::Recording { opening: PayerOpening::Voucher { spent, quote }, .. }
+                | Phase::Recorded { opening: PayerOpening::Voucher { spent, quote }, .. }
+                | Phase::Disputed { opening: PayerOpening::Voucher { spent, quote }, .. },
+            ) => (&**quote, &**spent),
+            Some(Phase::Charging { accepted, .. }) => {
+                let spent = accepted.voucher().ok_or_else(|| EvidenceError::NoVoucher(session.clone()))?;
+                (&accepted.quote, spent)
+            }
+            _ => return Err(EvidenceError::NoVoucher(session.clone())),
+        };
+        let agreed = Agreed { operator: self.party(), session, quote, spent };
+        evidence::recheck(office.client(), agreed, &sent)
+    }
+
+    /// Checks a sample of what stations send. Whoever fails is in the log and in the list of stations: the charge itself is
+    /// paid by its voucher, but the station lets in whom it should not.
+    fn sample(&self, evse: &EvseId, session: &SessionId) {
+        if !evidence::is_sampled(self.party(), session) {
+            return;
+        }
+        if let Err(error) = self.recheck(session) {
+            tracing::error!(%evse, %session, %error, "operator.evidence_does_not_hold");
+            if let Some(station) = lock(&self.0.stations).get_mut(evse) {
+                station.failed_checks += 1;
+            }
+        }
     }
 
     fn taken(&self, session: &SessionId) -> Result<Answer, OfficeError> {

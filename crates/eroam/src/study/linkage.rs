@@ -219,7 +219,8 @@ impl Study<'_> {
         let mut free_from = [START_MS; STATIONS];
         for charge in by_time {
             let at = charge.at.get();
-            let free: Vec<usize> = (0..STATIONS).filter(|n| free_from.get(*n).is_some_and(|from| *from < at)).collect();
+            let free: Vec<usize> =
+                (0..STATIONS).filter(|n| free_from.get(*n).is_some_and(|from| *from < at)).collect();
             let station = free.get(draw.index(free.len())).copied();
             charge.station = station.ok_or_else(|| LinkageError::unexpected("a free station", charge.at))?;
             if let Some(from) = free_from.get_mut(charge.station) {

@@ -1,6 +1,7 @@
 //! What is charged, what is signed, what is billed, and what happens when something goes wrong in between.
 
 use crate::town::{Town, charge, charge_if, denied, refusal};
+use eroam::charging::evidence::{Agreed, EvidenceError, recheck};
 use eroam::charging::operator::Operator;
 use eroam::charging::post::Mishap;
 use eroam::charging::station::{LIST_AGE, Outcome};
@@ -8,11 +9,13 @@ use eroam::clock::now;
 use eroam_domain::agreement::RoamingAgreement;
 use eroam_domain::cdr::{Cdr, SessionId, session_digest};
 use eroam_domain::charge::Quote;
+use eroam_domain::codec::Digest;
 use eroam_domain::money::Price;
 use eroam_domain::pricing::{self, PricingInputs};
 use eroam_domain::quantity::DurationMs;
 use eroam_domain::retail::{self, RetailInputs, Tier};
 use eroam_domain::tariff::Tariff;
+use eroam_domain::time::UnixMillis;
 use eroam_domain::visit::{Accounting, EndReason, StationClaims};
 use eroam_domain::voucher::{SpentVoucher, proof_nonce};
 use eroam_gateway::billing::BillLine;
@@ -156,6 +159,24 @@ fn what_the_operator_keeps_proves_the_contract_again_and_names_nobody() {
     let policy = FreshnessPolicy::new().with(registry, Freshness::Exactly(newest));
     let verified = verifier::verify(&presentation, &request, &known, &policy).unwrap();
     assert_eq!(verified.value(CONTRACT, attributes::TIER), Some("standard"));
+
+    // The operator checks all that with the ledger alone.
+    let shown = operator.recheck(&session).unwrap();
+    assert_eq!((shown.emsp, shown.tier), (kind.emsp, Tier::Standard));
+    let agreed = Agreed { operator: operator.party(), session: &session, quote: &quote, spent: &spent };
+    let ledger = operator.office().client();
+    let altered = Accounting { random: Digest::of(b"another"), ..kept.clone() };
+    assert!(matches!(recheck(ledger, agreed, &altered), Err(EvidenceError::OtherNonce)));
+    let tampered = kept.presentation.replacen("\"standard\"", "\"diamond\"", 1);
+    assert_ne!(tampered, kept.presentation);
+    let altered = Accounting { presentation: tampered, ..kept.clone() };
+    assert!(matches!(recheck(ledger, agreed, &altered), Err(EvidenceError::Verify(_))));
+    let mut later = spent;
+    later.acceptance.accepted_at = UnixMillis::new(spent.acceptance.accepted_at.get() - 86_400_000).unwrap();
+    assert!(matches!(
+        recheck(ledger, Agreed { spent: &later, ..agreed }, &kept),
+        Err(EvidenceError::OldList)
+    ));
 
     // For another nonce it proves nothing.
     let other = request.with_nonce(Nonce::from_bytes([1; 10]).unwrap());

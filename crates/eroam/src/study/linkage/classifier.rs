@@ -39,6 +39,9 @@ const DECAY: f64 = 1e-3;
 const FARTHEST: f64 = 8.0;
 /// A feature that varies by less says nothing.
 const DEVIATION_MIN: f64 = 1e-9;
+/// A feature is used if its correlation with the answer, among what is learned from, is so many times what chance makes
+/// of it: among a thousand that say nothing, a dozen are, and few pairs are enough to learn from.
+const CORRELATION_MIN: f64 = 2.5;
 /// Two-sided, 95 %.
 const Z_95: f64 = 1.959_963_984_540_054;
 
@@ -110,7 +113,18 @@ impl Learned {
         let scale = variance.iter().map(|v| v.sqrt());
         let scale = scale.map(|d| if d > DEVIATION_MIN { 1.0 / d } else { 0.0 }).collect();
         let mut learned = Self { mean, scale, weights: vec![0.0; width], bias: 0.0 };
-        let rows: Vec<Vec<f64>> = examples.iter().map(|e| learned.standardised(&e.features)).collect();
+        let mut rows: Vec<Vec<f64>> = examples.iter().map(|e| learned.standardised(&e.features)).collect();
+        let mut correlation = vec![0.0; width];
+        for (row, example) in rows.iter().zip(examples) {
+            let answer = if example.same { 1.0 } else { -1.0 };
+            correlation.iter_mut().zip(row).for_each(|(r, x)| *r += answer * x / n);
+        }
+        let says = |r: &f64| r.abs() * n.sqrt() > CORRELATION_MIN;
+        let unsaying = |value: &mut f64, r: &f64| if !says(r) { *value = 0.0 };
+        learned.scale.iter_mut().zip(&correlation).for_each(|(scale, r)| unsaying(scale, r));
+        for row in &mut rows {
+            row.iter_mut().zip(&correlation).for_each(|(x, r)| unsaying(x, r));
+        }
         learned.descend(&rows, examples, n);
         learned
     }
