@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod bench;
+pub mod causes;
 pub mod charging;
 pub mod clock;
 pub mod consortium;

@@ -169,7 +169,7 @@ fn assert_acknowledged_records_are_there(data: &Path) {
         Ok(reader) => reader,
         // It was killed before there was any.
         Err(ReaderError::NoLedger(_) | ReaderError::NotBegun(_)) => return,
-        Err(error) => panic!("{}", eroam::replay::chain(&error)),
+        Err(error) => panic!("{}", eroam::causes::chain(&error)),
     };
     let ledger = reader.client();
     for member in &ledger.genesis().members {
@@ -193,7 +193,7 @@ fn assert_acknowledged_records_are_there(data: &Path) {
 fn assert_each_record_is_there_once(data: &Path, records: u64) {
     let reader = Reader::open(data, None).unwrap();
     recheck::directory(&reader, None, &mut |_, _| {})
-        .unwrap_or_else(|error| panic!("{}", eroam::replay::chain(&error)));
+        .unwrap_or_else(|error| panic!("{}", eroam::causes::chain(&error)));
     let mut taken: BTreeMap<(PartyId, CdrId), u32> = BTreeMap::new();
     for height in 1..=reader.client().latest().height {
         let block = reader.client().block(height).unwrap().unwrap_or_else(|| panic!("block {height}"));

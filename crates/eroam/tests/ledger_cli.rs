@@ -3,6 +3,7 @@
 
 mod support;
 
+use eroam::causes::chain;
 use eroam::consortium::Seed;
 use eroam::ledger::blocks_file::{BlocksFile, RecordedBlock};
 use eroam::ledger::export::{Export, read_genesis};
@@ -10,7 +11,6 @@ use eroam::ledger::reader::Reader;
 use eroam::ledger::recheck::{Fault, Recheck, RecheckError};
 use eroam::ledger::show::{self, TxView};
 use eroam::ledger::{Ledger, LedgerSetup, keys, proofs, recheck};
-use eroam::replay::chain;
 use eroam_domain::codec::{Digest, ShortText, from_bytes, to_bytes};
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::Money;

@@ -25,6 +25,7 @@ use super::issuer::Issuer;
 use super::offices::Office;
 use super::proving::{self, STEP_WITHIN};
 use crate::agent::{Agent, new_id};
+use crate::causes::chain;
 use crate::clock::{in_time, now};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Json, State};
@@ -651,18 +652,6 @@ impl Provider {
             Denied { denial, reason }
         }))
     }
-}
-
-/// An error with its causes, in a line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 async fn enrol(State(provider): State<Provider>, Json(registration): Json<Registration>) -> Response {

@@ -3,6 +3,7 @@
 use super::{Bar, SEED, print_line};
 use clap::error::ErrorKind;
 use clap::{ArgGroup, Args, Subcommand};
+use eroam::causes::chain;
 use eroam::consortium::Seed;
 use eroam::ledger::export::{self, Export};
 use eroam::ledger::import::{self, Import};
@@ -10,7 +11,7 @@ use eroam::ledger::proofs::{self, ProofError};
 use eroam::ledger::reader::Reader;
 use eroam::ledger::recheck::{self, RecheckError};
 use eroam::ledger::{keys, show, status};
-use eroam::replay::{Progress as _, chain};
+use eroam::replay::Progress as _;
 use eroam_domain::cdr::CdrId;
 use eroam_domain::codec::{Digest, ShortText};
 use eroam_domain::ids::{PartyId, PartyIdError};

@@ -2,7 +2,7 @@
 
 use super::objects::ObjectError;
 use super::publisher::PublishError;
-use crate::replay::chain;
+use crate::causes::chain;
 use axum::Json;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::{HeaderValue, StatusCode};

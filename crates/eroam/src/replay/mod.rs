@@ -13,6 +13,7 @@ pub mod assign;
 pub mod input;
 pub mod output;
 
+use crate::causes::chain;
 use crate::consortium::founders::{self, CLOSE_GRACE, PERIOD};
 use crate::consortium::{AtStation, Consortium, ConsortiumError, Seed, Setup};
 use assign::{Assignment, PlannedSession, RoamingShare, assign};
@@ -266,19 +267,6 @@ fn whole_file(path: &std::path::Path, error: &ReadError) -> Rejected {
         reason: chain(error),
         remedy: "give a session file of a format that `eroam replay --help` lists".into(),
     }
-}
-
-/// An error with its causes, in one line.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn rejection(session: &InputSession, field: &str, reason: String, remedy: &str) -> Rejected {

@@ -2,6 +2,7 @@
 
 use super::Setup;
 use super::served::{Listing, ServedParty, ServedStation};
+use crate::causes::chain;
 use crate::charging::ChargingError;
 use crate::charging::catalogue::Catalogue;
 use crate::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace};
@@ -422,7 +423,7 @@ impl World {
         let invitation = standing.station.invitation().clone();
         let Driver { wallet, contract } = self.drivers.get_mut(driver).ok_or("no such driver")?;
         let contract = *contract;
-        let words = |error: ChargingError| in_words(&error);
+        let words = |error: ChargingError| chain(&error);
         wallet.renew(&contract, allowed, WITHDRAWN_AT_ONCE).map_err(words)?;
         // While the driver parks.
         wallet.prepare(&contract).map_err(words)?;
@@ -555,18 +556,6 @@ impl Drop for World {
         self.providers.iter().for_each(Provider::stop);
         self.operators.iter().for_each(Operator::stop);
     }
-}
-
-/// An error with its causes, in a line.
-fn in_words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 fn find(offices: &[Office], party: PartyId) -> Result<Office, SimulateError> {
@@ -772,7 +761,7 @@ fn station(
     let (serving, served) = (Arc::clone(&station), setup.served);
     let thread = std::thread::Builder::new().name("station".to_owned()).spawn(move || {
         serving.serve(|outcome| {
-            let outcome = outcome.map_err(|error| in_words(&error));
+            let outcome = outcome.map_err(|error| chain(&error));
             if served {
                 // Nobody counts them.
                 tracing::info!(?outcome, "simulate.visit");

@@ -120,7 +120,11 @@ impl Learned {
             correlation.iter_mut().zip(row).for_each(|(r, x)| *r += answer * x / n);
         }
         let says = |r: &f64| r.abs() * n.sqrt() > CORRELATION_MIN;
-        let unsaying = |value: &mut f64, r: &f64| if !says(r) { *value = 0.0 };
+        let unsaying = |value: &mut f64, r: &f64| {
+            if !says(r) {
+                *value = 0.0
+            }
+        };
         learned.scale.iter_mut().zip(&correlation).for_each(|(scale, r)| unsaying(scale, r));
         for row in &mut rows {
             row.iter_mut().zip(&correlation).for_each(|(x, r)| unsaying(x, r));
