@@ -103,7 +103,8 @@ fn only_who_signs_this_very_connection_with_the_contracts_key_is_the_customer() 
 
     // With another key, for another contract, with what was signed for another connection, or by the other side.
     let (stranger, overheard) = (SigningKey::generate(&mut OsRng), Comer::come(provider).channel());
-    let refused: [(ContractId, &dyn Fn(Channel) -> [u8; 64]); 4] = [
+    type Sign<'a> = &'a dyn Fn(Channel) -> [u8; 64];
+    let refused: [(ContractId, Sign<'_>); 4] = [
         (contract, &|channel| signed(&stranger, &contract, channel)),
         (other, &|channel| signed(&key, &other, channel)),
         (contract, &|_| signed(&key, &contract, overheard)),

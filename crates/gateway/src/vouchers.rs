@@ -21,6 +21,9 @@ use serde::{Deserialize, Serialize};
 pub const DAYS_AHEAD_MAX: i64 = 7;
 /// The most vouchers of one customer for one UTC day.
 pub const PER_DAY_MAX: usize = 256;
+/// The UTC day that stretches of validity are counted from: Sunday, 4 January 1970, so that vouchers of a week change on
+/// Sundays.
+const STRETCHES_FROM: i64 = 3;
 /// Milliseconds of a UTC day.
 const DAY_MS: i64 = 86_400_000;
 
@@ -30,7 +33,7 @@ const DAY_MS: i64 = 86_400_000;
 pub struct VoucherRules {
     /// The most that one pays, the same for everybody.
     pub cap: Money,
-    /// For so many whole UTC days each is valid, from 1. What is left of one day's limit can be spent on the later ones:
+    /// For so many whole UTC days each is valid, from 1; these stretches follow each other, the same for everybody. What is left of one day's limit can be spent on the later ones:
     /// with 1, the daily limit is one of spending too.
     pub valid_days: u16,
     /// The most that the vouchers of a customer for one UTC day pay together, in millionths of the cap's currency, as
@@ -39,10 +42,13 @@ pub struct VoucherRules {
 }
 
 impl VoucherRules {
-    /// First and last instant of a voucher for the UTC day number `day` (days since 1970); `None` when it is longer than
-    /// a voucher may be, or beyond what a time holds.
+    /// First and last instant of a voucher for the UTC day number `day` (days since 1970): those of the stretch of
+    /// `valid_days` that the day is in, the same for everybody, and not from the day on. When a wallet withdrew would tell its
+    /// vouchers from others'. `None` when it is longer than a voucher may be, or beyond what a time holds.
     #[must_use]
     pub fn validity(&self, day: i64) -> Option<(UnixMillis, UnixMillis)> {
+        let into = day.checked_sub(STRETCHES_FROM)?.checked_rem_euclid(i64::from(self.valid_days))?;
+        let day = day.checked_sub(into)?;
         let from = UnixMillis::new(day.checked_mul(DAY_MS)?)?;
         let end = day.checked_add(i64::from(self.valid_days))?.checked_mul(DAY_MS)?;
         let until = UnixMillis::new(end.checked_sub(1)?)?;

@@ -197,14 +197,22 @@ impl Purse {
         self.kept.values().map(|kept| &kept.voucher)
     }
 
-    /// The voucher to use for an amount in millionths: the smallest that pays it, of these the one that ends first.
+    /// The voucher to use for an amount in millionths: the smallest that pays it, of these the one that ends first, and
+    /// of these in an order that nobody else can see: by their public keys, each would say how many came before it.
     #[must_use]
     pub fn choose(&self, at: UnixMillis, amount: i64) -> Option<&SignedVoucher> {
-        self.vouchers()
-            .filter(|signed| signed.voucher.is_valid_at(at) && signed.voucher.cap.micros >= amount)
-            .min_by_key(|signed| {
-                (signed.voucher.cap.micros, signed.voucher.valid_until, signed.voucher.holder)
+        let order = |key: &SigningKey| Digest::of_parts("eroam/purse-order/1", &[&*key.to_seed()]);
+        self.kept
+            .values()
+            .filter(|kept| {
+                let voucher = &kept.voucher.voucher;
+                voucher.is_valid_at(at) && voucher.cap.micros >= amount
             })
+            .min_by_key(|kept| {
+                let voucher = &kept.voucher.voucher;
+                (voucher.cap.micros, voucher.valid_until, order(&kept.key))
+            })
+            .map(|kept| &kept.voucher)
     }
 
     /// What can be spent at `at`, by currency.

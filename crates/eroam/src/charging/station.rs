@@ -51,7 +51,7 @@ use eroam_station::process::StoppedBy;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
@@ -162,7 +162,6 @@ pub struct Station {
     mode: Mode,
     invitation: Invitation,
     invited: Responder,
-    next: AtomicU64,
     post: Mutex<Box<dyn Post>>,
     /// One sends at a time, oldest first.
     outbox: Mutex<Box<dyn Journal + Send>>,
@@ -250,7 +249,6 @@ impl Station {
             mode,
             invitation,
             invited,
-            next: AtomicU64::new(1),
             outbox: Mutex::new(post.outbox()),
             post: Mutex::new(post),
             // From before it was switched off, perhaps.
@@ -643,9 +641,9 @@ impl Station {
     }
 
     fn new_session(&self) -> Result<SessionId, ChargingError> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        // The EVSE and the time make it unique at the operator, also after a restart.
-        let text = format!("{}-{:x}-{number}", self.claims.evse.normalised(), now().get());
+        // Random, so that it is unique at the operator after a restart, too. Not the EVSE and the time: it becomes the
+        // record's id, which stands on the ledger.
+        let text = format!("{:.24}", random_digest().to_string());
         SessionId::new(&text).map_err(|error| ChargingError::unexpected("a session's id", error))
     }
 }

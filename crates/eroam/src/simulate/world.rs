@@ -641,9 +641,10 @@ fn provider(
     let document = DidDocument { keys: vec![PublicKey::of(&first)], services: Vec::new() };
     publisher.publish_did(did, document, &first).map_err(ChargingError::from)?;
     let from = now();
-    let until = from.checked_add(DurationMs::from_millis(390 * 86_400_000)).unwrap_or(from);
-    let day = UnixMillis::new(from.utc_day() * 86_400_000).unwrap_or(from);
-    let key = office.with(|gateway, _| gateway.publish_voucher_key(day, until));
+    // Vouchers are valid from the beginning of the stretch of days that they are withdrawn in.
+    let until = from.checked_add(DurationMs::from_millis(350 * 86_400_000)).unwrap_or(from);
+    let before = UnixMillis::new((from.utc_day() - 40) * 86_400_000).unwrap_or(from);
+    let key = office.with(|gateway, _| gateway.publish_voucher_key(before, until));
     office.submit(OFFICE_LANE, key.ok_or_else(|| setup_error("no voucher key"))?)?;
     let kinds = Kinds {
         schema: CONTRACT_SCHEMA,

@@ -125,7 +125,7 @@ pub struct Linkage {
     pub controls: Vec<Measured>,
     /// Every driver has an hour and an energy: what these give away by themselves.
     pub habits: Measured,
-    /// Vouchers are valid for a month and withdrawn when there are none: what their days give away.
+    /// Vouchers are valid for a month, the same for everybody, and withdrawn when there are none: what that gives away.
     pub vouchers_of_a_month: Measured,
     /// What the home utility learns.
     pub provider_learns: Vec<&'static str>,
@@ -362,7 +362,7 @@ pub fn linkage(setup: &LinkageSetup, say: &(dyn Fn(&str) + Sync)) -> Result<Link
         controls,
         habits: beside(Variant { name: "drivers have habits", habits: true, ..AS_IT_IS })?,
         vouchers_of_a_month: beside(Variant {
-            name: "vouchers are valid for 30 days from their withdrawal",
+            name: "vouchers are valid for stretches of 30 days",
             valid_days: 30,
             ..AS_IT_IS
         })?,

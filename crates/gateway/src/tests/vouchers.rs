@@ -336,3 +336,17 @@ fn unspent_vouchers_are_taken_back_when_nothing_can_come_of_them_any_more() {
     assert!(matches!(state(&world, 2).unwrap(), Some(VoucherState::Spent { .. })));
     assert_eq!(refund(&mut world), 0, "once");
 }
+
+#[test]
+fn vouchers_of_a_stretch_of_days_do_not_say_when_they_were_withdrawn() {
+    let rules = VoucherRules { cap: Money::new(30 * EUR, eur()), valid_days: 7, daily_limit: EUR };
+    // A Sunday and the days after it.
+    let sunday = on(3, 9, 0, 0).utc_day();
+    let stretch = rules.validity(sunday).unwrap();
+    assert_eq!(stretch.0, on(3, 9, 0, 0));
+    for day in sunday..sunday + 7 {
+        assert_eq!(rules.validity(day), Some(stretch), "day {day}");
+    }
+    assert_eq!(rules.validity(sunday + 7).unwrap().0, on(3, 16, 0, 0));
+    assert!(rules.validity(sunday - 1).unwrap().1 < stretch.0);
+}

@@ -211,7 +211,6 @@ struct Station {
     meter: MeterPublicKey,
     page: u64,
     register: WattHours,
-    sessions: u64,
 }
 
 /// Power is on.
@@ -283,7 +282,9 @@ impl<'a> Market<'a> {
         let accept = AgreementTx::Accept { id, version: 1, terms: digest };
         chain.office(&operator, at, Tx::Agreement(accept))?;
         let begins = after_start(0)?;
-        let key = provider.publish_voucher_key(begins, after_start(90 * DAY_MS)?);
+        // Vouchers are valid from the beginning of the stretch of days that they are withdrawn in.
+        let before = UnixMillis::new(begins.get() - 40 * DAY_MS).unwrap_or(begins);
+        let key = provider.publish_voucher_key(before, after_start(90 * DAY_MS)?);
         let key = key.ok_or_else(|| LinkageError::unexpected("the home utility", "it has no voucher key"))?;
         chain.office(&provider, begins, key)?;
         for driver in &crowd.drivers {
@@ -444,7 +445,7 @@ impl<'a> Market<'a> {
         let (station_side, request) = Visit::asked(&came, at, deadline)?;
 
         // The operator's quote.
-        let session = self.new_session(planned)?;
+        let session = Self::new_session()?;
         let unknown = UnknownDriverRequest {
             session: session.clone(),
             evse: claims.evse.clone(),
@@ -576,13 +577,11 @@ impl<'a> Market<'a> {
         Ok((session, spent, seen))
     }
 
-    /// As `Station` names sessions: by EVSE, time and number.
-    fn new_session(&mut self, planned: Planned) -> Result<SessionId, LinkageError> {
-        let station = self.stations.get_mut(planned.station);
-        let station = station.ok_or_else(|| LinkageError::unexpected("a station", planned.station))?;
-        station.sessions += 1;
-        let evse = station.claims.evse.normalised();
-        let text = format!("{evse}-{:x}-{}", planned.at.get(), station.sessions);
+    /// As `Station` names sessions: by chance.
+    fn new_session() -> Result<SessionId, LinkageError> {
+        let mut random = [0; 32];
+        OsRng.fill_bytes(&mut random);
+        let text = format!("{:.24}", Digest(random).to_string());
         SessionId::new(&text).map_err(LinkageError::of("a session's id"))
     }
 }
@@ -697,5 +696,5 @@ fn station(
         meter_key: meter.to_string(),
         meter_certified: false,
     };
-    Ok(Station { claims, writer, meter, page: 0, register: WattHours::ZERO, sessions: 0 })
+    Ok(Station { claims, writer, meter, page: 0, register: WattHours::ZERO })
 }
