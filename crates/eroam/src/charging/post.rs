@@ -18,8 +18,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// So often the hardware is looked at, in simulated time.
-const SAMPLE_EVERY: DurationMs = DurationMs::from_millis(10_000);
+/// So often the hardware is looked at, in simulated time: below the minute of silence after which a meter has a fault, and
+/// no oftener than hours of charging are worth.
+const SAMPLE_EVERY: DurationMs = DurationMs::from_millis(30_000);
 /// A charge that lasts longer has gone wrong.
 const SAMPLES_MAX: u32 = 100_000;
 
