@@ -2,7 +2,8 @@
 //!
 //! What two readers could understand differently is refused: a key twice in one object, a number that is not an
 //! integer in its one usual form (`1.0`, `1e3`, `-0` and whatever needs more than 64 bits), nesting beyond
-//! [`DEPTH_MAX`]. Who calls says how many bytes at most.
+//! [`DEPTH_MAX`]. Who calls says how many bytes at most, and for long lists how many values: short numbers in long lists
+//! cost most to read for each byte, and refusing them must cost little.
 
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
@@ -10,6 +11,9 @@ use std::fmt;
 
 /// The deepest nesting of arrays and objects that is read.
 pub const DEPTH_MAX: usize = 24;
+
+/// The greatest number of values that is read where nothing else is said: the largest presentation has 15,000.
+pub const VALUES_MAX: usize = 20_480;
 
 /// Why bytes are not taken for JSON.
 #[derive(Debug, thiserror::Error)]
@@ -22,18 +26,38 @@ pub enum JsonError {
         /// How many are read.
         max: usize,
     },
+    /// More values than the reader takes.
+    #[error("about {found} values, at most {max} are read")]
+    TooMany {
+        /// How many commas there are, those in texts included.
+        found: usize,
+        /// How many values are read.
+        max: usize,
+    },
     /// Not JSON, or JSON that is not read.
     #[error("{0}")]
     Malformed(#[source] serde_json::Error),
 }
 
-/// Reads one JSON value of at most `bytes_max` bytes.
+/// Reads one JSON value of at most `bytes_max` bytes and [`VALUES_MAX`] values.
 ///
 /// # Errors
 /// [`JsonError`].
 pub fn value(bytes: &[u8], bytes_max: usize) -> Result<Value, JsonError> {
+    list(bytes, bytes_max, VALUES_MAX)
+}
+
+/// As [`value`], of at most `values_max` values. They are counted by their commas, before anything is read.
+///
+/// # Errors
+/// [`JsonError`].
+pub fn list(bytes: &[u8], bytes_max: usize, values_max: usize) -> Result<Value, JsonError> {
     if bytes.len() > bytes_max {
         return Err(JsonError::TooLarge { found: bytes.len(), max: bytes_max });
+    }
+    let found = bytes.iter().filter(|byte| **byte == b',').count();
+    if found >= values_max {
+        return Err(JsonError::TooMany { found, max: values_max });
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let value = Strict { depth_left: DEPTH_MAX }.deserialize(&mut reader).map_err(JsonError::Malformed)?;
@@ -182,6 +206,16 @@ mod tests {
     fn the_limit_is_in_bytes_and_is_said() {
         assert!(value(b"[1]", 3).is_ok());
         assert_eq!(value(b"[12]", 3).unwrap_err().to_string(), "4 bytes, at most 3 are read");
+    }
+
+    #[test]
+    fn many_short_values_are_refused_unless_they_are_asked_for() {
+        let zeros = |n: usize| format!("[{}0]", "0,".repeat(n - 1));
+        assert!(value(zeros(VALUES_MAX).as_bytes(), 1 << 20).is_ok());
+        let more = zeros(VALUES_MAX + 1);
+        let refused = value(more.as_bytes(), 1 << 20).unwrap_err().to_string();
+        assert_eq!(refused, "about 20480 values, at most 20480 are read");
+        assert!(list(more.as_bytes(), 1 << 20, VALUES_MAX + 1).is_ok());
     }
 
     proptest! {

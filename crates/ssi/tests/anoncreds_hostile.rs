@@ -5,6 +5,7 @@ mod anoncreds_world;
 use anoncreds_world::*;
 use eroam_ssi::anoncreds::issuer::Place;
 use eroam_ssi::anoncreds::*;
+use eroam_ssi::json::JsonError;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
@@ -461,7 +462,15 @@ fn counts_and_lengths_have_limits() {
     };
     assert!(e(457).is_ok() && e(458).is_err(), "an answer e of more bits than an honest one has");
     let wide = format!("[{}0]", "0,".repeat(limits::PRESENTATION_VALUES_MAX));
-    assert!(matches!(Presentation::from_json(wide.as_bytes()), Err(AnonCredsError::Count { .. })));
+    assert!(matches!(
+        Presentation::from_json(wide.as_bytes()),
+        Err(AnonCredsError::Json(JsonError::TooMany { max: limits::PRESENTATION_VALUES_MAX, .. }))
+    ));
+    let wider = format!("[{}0]", "0,".repeat(limits::SCHEMA_BYTES_MAX / 2 - 2));
+    assert!(matches!(
+        Schema::from_json(wider.as_bytes()),
+        Err(AnonCredsError::Json(JsonError::TooMany { .. }))
+    ));
     let secret = LinkSecret::random().unwrap().export_secret();
     assert_eq!(*LinkSecret::import_secret(&secret).unwrap().export_secret(), *secret);
     assert!(AttributeValues::new([("a", "x".repeat(8193))]).is_err());

@@ -10,6 +10,8 @@ pub const REGISTRY_BYTES_MAX: usize = 16 * 1024;
 pub const STATUS_LIST_BYTES_MAX: usize = 2 * REGISTRY_SIZE_MAX as usize + 16 * 1024;
 /// Bytes of the change between two status lists.
 pub const STATUS_DELTA_BYTES_MAX: usize = 8 * REGISTRY_SIZE_MAX as usize + 16 * 1024;
+/// JSON values of a list, and of a change that touches every credential, with what stands around them.
+pub const STATUS_VALUES_MAX: usize = REGISTRY_SIZE_MAX as usize + 1024;
 /// Bytes of an offer: the proof of the key is as large as the key.
 pub const OFFER_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of a request for a credential.

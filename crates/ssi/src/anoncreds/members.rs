@@ -82,24 +82,10 @@ fn id(value: Value) -> Result<ObjectId, AnonCredsError> {
     ObjectId::new(text(value, super::limits::ID_BYTES_MAX)?)
 }
 
-/// Refuses JSON of more than `values_max` values before it is parsed, counting commas: short numbers in long lists
-/// cost most to read for each byte.
-pub(super) fn bounded(bytes: &[u8], bytes_max: usize, values_max: usize) -> Result<&[u8], AnonCredsError> {
-    if bytes.len() > bytes_max {
-        // Not even counted: the reader refuses it.
-        return Ok(bytes);
-    }
-    let found = bytes.iter().filter(|byte| **byte == b',').count();
-    if found < values_max {
-        return Ok(bytes);
-    }
-    Err(AnonCredsError::Count { what: "values", found, min: 0, max: values_max })
-}
-
 /// Reading and writing of a message: bytes with a limit, and serde for who puts one into a larger document.
 macro_rules! message {
     ($type:ty, $limit:expr) => {
-        super::members::message!($type, $limit, usize::MAX);
+        super::members::message!($type, $limit, crate::json::VALUES_MAX);
     };
     ($type:ty, $limit:expr, $values:expr) => {
         impl $type {
@@ -108,10 +94,7 @@ macro_rules! message {
             /// # Errors
             /// [`AnonCredsError`](super::AnonCredsError).
             pub fn from_json(bytes: &[u8]) -> Result<Self, super::AnonCredsError> {
-                Self::from_value(crate::json::value(
-                    super::members::bounded(bytes, $limit, $values)?,
-                    $limit,
-                )?)
+                Self::from_value(crate::json::list(bytes, $limit, $values)?)
             }
 
             /// Writes the reference's JSON.

@@ -5,7 +5,7 @@
 //! that a lost or repeated one is noticed and not computed with.
 
 use super::error::AnonCredsError;
-use super::limits::{STATUS_DELTA_BYTES_MAX, STATUS_LIST_BYTES_MAX};
+use super::limits::{STATUS_DELTA_BYTES_MAX, STATUS_LIST_BYTES_MAX, STATUS_VALUES_MAX};
 use super::members::{Members, message};
 use super::object_id::ObjectId;
 use super::registry::{RevocationIndex, RevocationRegistryDefinition, check_size};
@@ -187,7 +187,7 @@ impl fmt::Debug for StatusList {
     }
 }
 
-message!(StatusList, STATUS_LIST_BYTES_MAX);
+message!(StatusList, STATUS_LIST_BYTES_MAX, STATUS_VALUES_MAX);
 
 /// The change from one status list to the next.
 #[derive(Clone)]
@@ -333,4 +333,4 @@ impl fmt::Debug for StatusDelta {
     }
 }
 
-message!(StatusDelta, STATUS_DELTA_BYTES_MAX);
+message!(StatusDelta, STATUS_DELTA_BYTES_MAX, STATUS_VALUES_MAX);

@@ -4,7 +4,7 @@
 //! point each. It tells by its timestamp for which list it stands: a verifier accepts only the newest.
 
 use super::error::AnonCredsError;
-use super::limits::REGISTRY_SIZE_MAX;
+use super::limits::{REGISTRY_SIZE_MAX, STATUS_VALUES_MAX};
 use super::members::Members;
 use super::object_id::ObjectId;
 use super::registry::{RevocationIndex, RevocationRegistryDefinition, check_size};
@@ -192,7 +192,8 @@ impl WitnessState {
     /// # Errors
     /// [`AnonCredsError`].
     pub fn from_json(bytes: &[u8]) -> Result<Self, AnonCredsError> {
-        let mut state = Members::of(crate::json::value(bytes, BYTES_MAX)?, "witness state")?;
+        let mut state =
+            Members::of(crate::json::list(bytes, BYTES_MAX, STATUS_VALUES_MAX)?, "witness state")?;
         let number = |value: &Value| value.as_u64().and_then(|number| u32::try_from(number).ok());
         let mut small =
             |name: &str| number(&state.take(name)?).ok_or_else(|| AnonCredsError::field(name, "not a u32"));
