@@ -5,8 +5,9 @@
 
 pub mod dynamic;
 
-pub use dynamic::{DynamicRule, Knot, PriceRuleFault, RateWindow};
+pub use dynamic::{Actuals, DynamicRule, Knot, Panel, PriceRuleFault, RateWindow, RenewableKnot};
 
+use crate::cdr::GridZone;
 use crate::codec::Digest;
 use crate::ids::PartyId;
 use crate::money::{Currency, Money, Rounding};
@@ -22,9 +23,6 @@ pub const BENEFICIARIES_MAX: usize = 8;
 pub type AgreementId = Digest;
 
 /// How the wholesale price follows from the operator's tariff.
-///
-/// The ledger has no forecasts yet: until it does, it prices records under [`PriceRule::Dynamic`] without one, which
-/// is the rule's own static rule.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PriceRule {
@@ -231,6 +229,22 @@ pub enum AgreementFault {
     Window,
     #[error("agreements with committed terms cannot be recorded yet, use clear terms")]
     CommittedTerms,
+    #[error("one side's own forecasters are a quorum: raise the quorum, or name others that gain nothing by the price")]
+    PartisanForecasters,
+    #[error(
+        "one side's own attesters of the load are more than half of a quorum, or the independent one gains by the \
+         price: name others"
+    )]
+    PartisanActuals,
+}
+
+/// On whose side of the bill a party is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The home utility pays, and gains by a low price.
+    Debtor,
+    /// The operator, and all who share in the price, gain by a high one.
+    Creditor,
 }
 
 /// The longest contest, resolve or record window: the ledger keeps EVSE occupancy for so long.
@@ -265,8 +279,51 @@ impl RoamingAgreement {
                 AgreementFault::Window,
             ),
             when(self.terms == Terms::Committed, AgreementFault::CommittedTerms),
+            self.partisan_attesters(),
         ];
         faults.into_iter().flatten().next().map_or(Ok(()), Err)
+    }
+
+    /// Whether those who gain by an attestation could make it alone: one side's forecasters must not be a quorum, and
+    /// its attesters of the load not more than half of one.
+    fn partisan_attesters(&self) -> Option<AgreementFault> {
+        let PriceRule::Dynamic(rule) = &self.price_rule else { return None };
+        let of = |parties: &[PartyId], side| parties.iter().filter(|p| self.side(**p) == Some(side)).count();
+        let sides = [Side::Debtor, Side::Creditor];
+        let quorum = usize::from(rule.forecasters.quorum);
+        if sides.iter().any(|side| of(&rule.forecasters.parties, *side) >= quorum) {
+            return Some(AgreementFault::PartisanForecasters);
+        }
+        let partisan = match &rule.actuals {
+            Actuals::Independent { attester } => self.side(*attester).is_some(),
+            Actuals::Median(panel) => sides
+                .iter()
+                .any(|side| of(&panel.parties, *side).saturating_mul(2) > usize::from(panel.quorum)),
+        };
+        partisan.then_some(AgreementFault::PartisanActuals)
+    }
+
+    /// Who gains by the price, and how. The home utility is the debtor, also where it shares in the price.
+    #[must_use]
+    pub fn side(&self, party: PartyId) -> Option<Side> {
+        let shares = self.shares.costs.iter().any(|cost| cost.party == party)
+            || self.shares.surplus.iter().any(|share| share.party == party);
+        if party == self.emsp {
+            Some(Side::Debtor)
+        } else if party == self.cpo || shares {
+            Some(Side::Creditor)
+        } else {
+            None
+        }
+    }
+
+    /// The rule by which a price in `zone` follows a forecast; `None` where the price is static.
+    #[must_use]
+    pub fn forecast_rule(&self, zone: &GridZone) -> Option<&DynamicRule> {
+        match &self.price_rule {
+            PriceRule::Dynamic(rule) if rule.zone == *zone => Some(rule),
+            PriceRule::Dynamic(_) | PriceRule::Static { .. } => None,
+        }
     }
 
     /// What of a price the debtor owes, in millionths.
@@ -327,6 +384,11 @@ mod tests {
             cap_micros: 400_000,
             band_bps: BasisPoints::new(500),
             vat: None,
+            zone: GridZone::new("PT-N").unwrap(),
+            forecasters: Panel { parties: vec![party("GRD")], quorum: 1 },
+            actuals: Actuals::Independent { attester: party("GRD") },
+            true_up_cap_bps: BasisPoints::new(2_000),
+            renewable: Vec::new(),
         };
         let terms = |price_rule, amount_max, energy| RoamingAgreement {
             emsp: party("AAA"),
@@ -360,6 +422,56 @@ mod tests {
         assert_eq!(terms(dynamic(1), 1, 0).check(), Err(AgreementFault::ZeroLimit));
         let free = terms(PriceRule::Static { factor: BasisPoints::ZERO }, 1, 1).check().unwrap_err();
         assert_eq!(free, AgreementFault::PriceRule(PriceRuleFault::Factor));
+    }
+
+    #[test]
+    fn whoever_gains_by_a_forecast_is_never_its_only_attester() {
+        let sides = |forecasters: &[&str], quorum, actuals: Actuals, shares: &[&str]| {
+            let panel = Panel { parties: forecasters.iter().map(|id| party(id)).collect(), quorum };
+            let mut terms = crate::pricing::tests::true_up::terms(DynamicRule {
+                forecasters: panel,
+                actuals,
+                ..crate::pricing::tests::dynamic::rule()
+            });
+            let share = |id: &&str| SurplusShare { party: party(id), share: BasisPoints::new(1) };
+            terms.shares.surplus = shares.iter().map(share).collect();
+            terms.check()
+        };
+        let grid = || Actuals::Independent { attester: party("GRD") };
+        let alone = |id| Actuals::Independent { attester: party(id) };
+        let median = |ids: &[&str], quorum| {
+            Actuals::Median(Panel { parties: ids.iter().map(|id| party(id)).collect(), quorum })
+        };
+        let (forecasters, actuals) =
+            (Err(AgreementFault::PartisanForecasters), Err(AgreementFault::PartisanActuals));
+        // HOM pays, VIS is paid, OWN has a share where it is said so.
+        for (index, (found, want)) in [
+            (sides(&["GRD"], 1, grid(), &[]), Ok(())),
+            (sides(&["VIS"], 1, grid(), &[]), forecasters),
+            (sides(&["HOM"], 1, grid(), &[]), forecasters),
+            (sides(&["VIS", "GRD"], 1, grid(), &[]), forecasters),
+            (sides(&["VIS", "GRD"], 2, grid(), &[]), Ok(())),
+            (sides(&["VIS", "HOM"], 2, grid(), &[]), Ok(())),
+            (sides(&["VIS", "OWN"], 2, grid(), &[]), Ok(())),
+            (sides(&["VIS", "OWN"], 2, grid(), &["OWN"]), forecasters),
+            (sides(&["VIS", "OWN", "GRD"], 3, grid(), &["OWN"]), Ok(())),
+            (sides(&["GRD"], 1, alone("VIS"), &[]), actuals),
+            (sides(&["GRD"], 1, alone("HOM"), &[]), actuals),
+            (sides(&["GRD"], 1, alone("OWN"), &[]), Ok(())),
+            (sides(&["GRD"], 1, alone("OWN"), &["OWN"]), actuals),
+            (sides(&["GRD"], 1, median(&["VIS", "HOM"], 2), &[]), Ok(())),
+            (sides(&["GRD"], 1, median(&["VIS", "HOM"], 1), &[]), actuals),
+            (sides(&["GRD"], 1, median(&["VIS", "HOM", "GRD"], 3), &[]), Ok(())),
+            (sides(&["GRD"], 1, median(&["VIS", "OWN", "GRD"], 3), &["OWN"]), actuals),
+            (sides(&["GRD"], 1, median(&["VIS", "OWN", "GRD", "HOM"], 4), &["OWN"]), Ok(())),
+            // A home utility that shares in the price still pays it.
+            (sides(&["HOM", "VIS"], 2, grid(), &["HOM"]), Ok(())),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            assert_eq!(found, want, "case {index}");
+        }
     }
 
     proptest! {

@@ -171,7 +171,7 @@ pub struct Cdr {
     pub periods: Vec<ChargingPeriod>,
     /// The energy of all periods together.
     pub energy: WattHours,
-    /// The forecast attestation that the price used, where it used one.
+    /// The forecast attestations that the price used, where it used any: [`crate::forecast::set_digest`].
     pub attestation: Option<Digest>,
     /// The wholesale price in the agreement's currency.
     pub price: Price,

@@ -235,6 +235,10 @@ pub struct Quote {
     /// The estimated price for the driver by the home utility's rules. `None` for a driver whom the operator does not
     /// know: the wallet has the rules, and makes it.
     pub retail: Option<Price>,
+    /// The forecast attestations that the wholesale price follows: [`crate::forecast::set_digest`]. `None` for a price
+    /// by the static rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast: Option<Digest>,
     /// When it was made.
     pub made_at: UnixMillis,
     /// The last instant at which it can be accepted.
@@ -245,7 +249,7 @@ impl Quote {
     /// What the acceptance is signed over and the record refers to.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        Digest::of_value("eroam/quote/1", self)
+        Digest::of_value("eroam/quote/2", self)
     }
 }
 

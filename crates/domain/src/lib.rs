@@ -28,6 +28,7 @@ pub mod codec;
 pub mod agreement;
 pub mod cdr;
 pub mod charge;
+pub mod forecast;
 pub mod ids;
 pub mod money;
 pub mod pricing;

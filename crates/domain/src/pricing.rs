@@ -22,8 +22,10 @@
 //! `docs/tariff-vectors.md`.
 
 pub mod dynamic;
+pub mod gain;
 mod matching;
 pub mod plan;
+pub mod true_up;
 
 use crate::agreement::{PriceRule, RoamingAgreement};
 use crate::cdr::{Cdr, ChargingPeriod, PERIODS_MAX};
@@ -43,16 +45,42 @@ pub enum PriceLeg {
     Retail,
 }
 
-/// An attested load forecast, hour by hour, read by [`PriceRule::Dynamic`].
+/// Attested forecasts put together, hour by hour, read by [`PriceRule::Dynamic`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForecastInput {
-    /// The attestation on the ledger.
+    /// The attestations on the ledger that it is made of: [`crate::forecast::set_digest`].
     pub attestation: crate::codec::Digest,
-    /// Forecast load in kilowatts, `[hour]`, for consecutive UTC hours from `first_hour`; at most
-    /// [`dynamic::FORECAST_HOURS_MAX`].
-    pub load_kw: Vec<u32>,
     /// The first hour, in hours since 1970.
     pub first_hour: i64,
+    /// `[hour]`, for consecutive UTC hours from `first_hour`; `None` for an hour that has no forecast. At most
+    /// [`dynamic::FORECAST_HOURS_MAX`].
+    pub hours: Vec<Option<HourForecast>>,
+}
+
+impl ForecastInput {
+    /// What is forecast for a UTC hour (hours since 1970).
+    #[must_use]
+    pub fn hour(&self, hour: i64) -> Option<HourForecast> {
+        let place = usize::try_from(hour.checked_sub(self.first_hour)?).ok()?;
+        self.hours.get(place).copied().flatten()
+    }
+}
+
+/// What is forecast for one hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HourForecast {
+    /// Load in kilowatts.
+    pub load_kw: u32,
+    /// Share of renewable energy in basis points, where it was forecast.
+    pub renewable_bps: Option<u16>,
+}
+
+impl HourForecast {
+    /// A load, and nothing about renewable energy.
+    #[must_use]
+    pub const fn of_load(load_kw: u32) -> Self {
+        Self { load_kw, renewable_bps: None }
+    }
 }
 
 /// Everything that a wholesale price depends on.
@@ -75,9 +103,15 @@ pub struct PricingInputs<'a> {
 }
 
 impl<'a> PricingInputs<'a> {
-    /// What the price of a record depends on: operator, home utility and ledger all compute it from these.
+    /// What the price of a record depends on: operator, home utility and ledger all compute it from these. Which
+    /// forecast a record was priced with, [`crate::forecast::of_record`] finds.
     #[must_use]
-    pub const fn of_record(terms: &'a RoamingAgreement, tariff: &'a Tariff, cdr: &'a Cdr) -> Self {
+    pub const fn of_record(
+        terms: &'a RoamingAgreement,
+        tariff: &'a Tariff,
+        cdr: &'a Cdr,
+        forecast: Option<&'a ForecastInput>,
+    ) -> Self {
         Self {
             tariff,
             rule: &terms.price_rule,
@@ -85,7 +119,7 @@ impl<'a> PricingInputs<'a> {
             clock: cdr.clock,
             periods: cdr.periods.as_slice(),
             end: cdr.end,
-            forecast: None,
+            forecast,
         }
     }
 }
@@ -128,8 +162,11 @@ pub enum PriceError {
         /// The currency of the wholesale price.
         session: Currency,
     },
-    /// A dynamic rule without a capacity or a curve, which no agreement can have.
-    #[error("the dynamic price rule has no rate: its capacity is zero or it has no knots")]
+    /// A dynamic rule without a capacity or a curve, which no agreement can have, or a forecast that lacks what the rule
+    /// needs.
+    #[error(
+        "the dynamic price rule has no rate: its capacity is zero, it has no knots, or the forecast has no renewable share"
+    )]
     NoRate,
     /// More hours than a forecast may have.
     #[error("the forecast has more than {max} hours", max = dynamic::FORECAST_HOURS_MAX)]
@@ -221,6 +258,9 @@ pub enum LineRule {
         utilisation_bps: u32,
         /// Added to the base rate, which is that of the time of use; the unit price has it already.
         surcharge_bps: i32,
+        /// What the share of renewable energy did to the rate, where that was agreed; the unit price has it already.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        renewable: Option<dynamic::RenewablePart>,
     },
 }
 
@@ -539,4 +579,4 @@ fn taxed(excl_vat: i64, vat: Option<VatRate>) -> Result<Price, PriceError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

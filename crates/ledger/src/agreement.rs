@@ -6,20 +6,23 @@
 //!                                                     '--Terminate by either side--> Terminated
 //! ```
 //! Checks, in order. `Propose`: the terms make sense (`BadTerms`), the sender is a side (`NotASide`), emsp, cpo and
-//! resolver are members with these roles and all beneficiaries are members (`UnknownParty`), no other agreement in
+//! resolver are members with these roles and all beneficiaries and attesters are members (`UnknownParty`), no other agreement in
 //! this direction is proposed, active or terminated for a time after the new one begins (`AgreementExists`). `Accept`:
 //! known (`UnknownAgreement`), a side (`NotASide`), not terminated (`AgreementTerminated`), something to accept in this
 //! version (`NothingToAccept`), not by its proposer (`OwnProposal`), the same terms from the same time (`TermsDiffer`),
-//! the effective time after that of the version before (`WrongAgreementVersion`), `LimitReached`. `Amend`: known, a side,
+//! the effective time after that of the version before (`WrongAgreementVersion`), `LimitReached`; whoever a dynamic price rule
+//! names may attest from then on ([`crate::forecast`]). `Amend`: known, a side,
 //! not terminated, the new terms as for `Propose` (`BadTerms`, `NotASide`, `UnknownParty`), active
 //! (`AgreementNotAccepted`), with the sides, currency and period unchanged (`ImmutableTerms`). `Terminate`: known, a
 //! side, not terminated, not for a time gone by (`InThePast`), which would undo quotes that drivers have accepted.
 
+use crate::forecast;
 use crate::membership::{Roles, member, require};
 use crate::reject::{Refusal, RejectCode};
 use crate::state::{Overlay, StateKey};
 use borsh::{BorshDeserialize, BorshSerialize};
-use eroam_domain::agreement::{AgreementFault, AgreementId, BENEFICIARIES_MAX, RoamingAgreement};
+use eroam_domain::agreement::dynamic::PANEL_MAX;
+use eroam_domain::agreement::{AgreementFault, AgreementId, BENEFICIARIES_MAX, PriceRule, RoamingAgreement};
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;
 use eroam_domain::time::UnixMillis;
@@ -141,7 +144,7 @@ pub fn terms_digest(terms: &RoamingAgreement, effective_from: UnixMillis) -> Dig
 }
 
 /// What [`apply`] reads and writes, as far as the transaction says: not the other agreements of a pair of members, nor
-/// the version that an amendment follows.
+/// the version that an amendment follows, nor the rights of those whom accepted terms name to attest.
 pub(crate) fn reads(keys: &mut Vec<StateKey>, tx: &AgreementTx) {
     match tx {
         AgreementTx::Propose { terms, effective_from } => {
@@ -157,9 +160,10 @@ pub(crate) fn reads(keys: &mut Vec<StateKey>, tx: &AgreementTx) {
             keys.push(StateKey::Agreement(*id));
             keys.extend(named(terms).map(StateKey::Member));
         }
-        AgreementTx::Accept { id, .. } | AgreementTx::Terminate { id, .. } => {
-            keys.push(StateKey::Agreement(*id));
+        AgreementTx::Accept { id, version, .. } => {
+            keys.extend([StateKey::Agreement(*id), StateKey::AgreementTerms(*id, *version)]);
         }
+        AgreementTx::Terminate { id, .. } => keys.push(StateKey::Agreement(*id)),
     }
 }
 
@@ -169,6 +173,16 @@ fn named(terms: &RoamingAgreement) -> impl Iterator<Item = PartyId> {
     [terms.emsp, terms.cpo, terms.resolver]
         .into_iter()
         .chain(beneficiaries(terms).take(BENEFICIARIES_MAX.saturating_mul(2)))
+        .chain(attesters(terms).take(PANEL_MAX.saturating_mul(2)))
+}
+
+/// Whose forecasts and loads make the price.
+fn attesters(terms: &RoamingAgreement) -> impl Iterator<Item = PartyId> {
+    let rule = match &terms.price_rule {
+        PriceRule::Dynamic(rule) => Some(rule),
+        PriceRule::Static { .. } => None,
+    };
+    rule.into_iter().flat_map(|rule| rule.forecasters.parties.iter().chain(rule.actuals.parties())).copied()
 }
 
 /// Who gets a share, once for each.
@@ -203,6 +217,8 @@ fn fault_number(fault: AgreementFault) -> u8 {
         AgreementFault::ZeroLimit => 7,
         AgreementFault::Window => 8,
         AgreementFault::CommittedTerms => 9,
+        AgreementFault::PartisanForecasters => 10,
+        AgreementFault::PartisanActuals => 11,
     }
 }
 
@@ -215,7 +231,7 @@ fn check_terms(state: &Overlay<'_>, sender: PartyId, terms: &RoamingAgreement) -
     for (party, roles) in named {
         require(state, party, roles, RejectCode::UnknownParty)?;
     }
-    for party in beneficiaries(terms) {
+    for party in beneficiaries(terms).chain(attesters(terms)) {
         if member(state, party)?.is_none() {
             return Err(RejectCode::UnknownParty.into());
         }
@@ -298,6 +314,9 @@ fn accept(
     if record.versions.len() >= VERSIONS_MAX {
         return Err(RejectCode::LimitReached.into());
     }
+    let agreed: RoamingAgreement =
+        state.read(&StateKey::AgreementTerms(id, version))?.ok_or(RejectCode::UnknownAgreement)?;
+    forecast::grant_rights(state, &agreed)?;
     record.versions.push(pending.version);
     record.pending = None;
     record.status = AgreementStatus::Active;

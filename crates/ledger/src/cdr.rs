@@ -7,14 +7,15 @@
 //! 3. the agreement: known (`UnknownAgreement`), the sender's as operator (`NotASide`), accepted
 //!    (`AgreementNotAccepted`), and this version in force when the quote was accepted (`WrongAgreementVersion`);
 //! 4. currency (`WrongCurrency`); a voucher that pays: reserved for this session under this agreement
-//!    (`UnknownVoucher`), by this very acceptance of this quote at this time (`AcceptanceDiffers`); attestation
-//!    (`UnexpectedAttestation`);
+//!    (`UnknownVoucher`), by this very acceptance of this quote at this time (`AcceptanceDiffers`); a price that
+//!    follows no forecast names none (`UnexpectedAttestation`);
 //! 5. time: `FromTheFuture`, `TooLate`, and the quote was accepted at most a day before (`StaleAcceptance`);
 //! 6. limits: `EnergyLimit`, `DurationLimit`, `PowerLimit`, `AmountLimit`, and what was agreed to with the voucher
 //!    (`VoucherLimit`);
 //! 7. the tariff: `UnknownTariff`, published before the quote was accepted (`TariffNotPublished`), its currency
 //!    (`WrongCurrency`);
-//! 8. the price: `NoPrice`, `PriceMismatch`;
+//! 8. the price: it follows a forecast that was in force while its quote can have been held
+//!    ([`eroam_domain::forecast::of_record`]: `UnknownForecast`, `ForecastOmitted`); `NoPrice`, `PriceMismatch`;
 //! 9. the EVSE was free, day by day: its occupancy of that day is still kept (`TooLate`), `EvseDayFull`,
 //!    `OverlappingRecord`;
 //! 10. the books: `LimitReached`, `Overflow`.
@@ -22,27 +23,30 @@
 //! `Contest`: known (`UnknownRecord`), by its debtor (`NotASide`), provisional (`NotContestable`). `Resolve`: known, by
 //! the resolver (`NotResolver`), contested and in time (`NotResolvable`), the amount (`AdjustmentAmount`), `LimitReached`.
 //! `Credit`: known as the sender's own, the amount, `LimitReached`. The version of the agreement that a record was
-//! charged under says who resolves it.
+//! charged under says who resolves it. `TrueUp`: [`crate::true_up`].
 //!
 //! A record that a voucher pays for spends it: there is no other way to redeem one ([`crate::voucher`]).
 //!
 //! A true record is never refused for lack of funds: credit is reserved before power.
 
 use crate::agreement::{AgreementRecord, AgreementStatus};
+use crate::forecast;
 use crate::membership::{Roles, require};
 use crate::reject::{Item, ItemOutcome, Refusal, RejectCode, check_batch_size};
 use crate::settlement::Books;
 use crate::state::{Overlay, StateError, StateKey};
 use crate::tx::BATCH_MAX;
-use crate::voucher;
+use crate::{true_up, voucher};
 use borsh::{BorshDeserialize, BorshSerialize};
 use eroam_domain::agreement::{AgreementId, RoamingAgreement};
 use eroam_domain::cdr::{
-    Adjustment, AgreementRef, Cdr, CdrFault, CdrId, CdrStatus, Payer, SessionId, TariffRef, session_digest,
+    Adjustment, AgreementRef, Cdr, CdrFault, CdrId, CdrStatus, GridZone, Payer, SessionId, TariffRef,
+    session_digest,
 };
 use eroam_domain::codec::Digest;
+use eroam_domain::forecast::{AttestedForecast, ForecastFault, of_record, session_hours};
 use eroam_domain::ids::PartyId;
-use eroam_domain::pricing::{self, PricingInputs};
+use eroam_domain::pricing::{self, ForecastInput, PricingInputs};
 use eroam_domain::quantity::{DurationMs, Watts};
 use eroam_domain::tariff::{Tariff, TariffId};
 use eroam_domain::time::{PeriodKind, SettlementPeriod, UnixMillis};
@@ -87,6 +91,8 @@ pub enum CdrTx {
         /// How much, in millionths.
         amount: i64,
     },
+    /// A side has records changed whose forecast was too far from the actual load, each with an outcome of its own.
+    TrueUp(Vec<Cdr>),
 }
 
 /// A booked record.
@@ -108,9 +114,9 @@ pub struct CdrRecord {
     pub adjustments: Vec<Adjustment>,
 }
 
-/// The greatest number of adjustments of a record. The last place is the resolver's, so that an operator cannot
-/// prevent a decision by filling it with small credits.
-pub const ADJUSTMENTS_MAX: usize = 16;
+/// The greatest number of adjustments of a record. The last two places are for the true-up and the resolver, so that an
+/// operator cannot prevent either by filling them with small credits.
+pub const ADJUSTMENTS_MAX: usize = 17;
 
 impl CdrRecord {
     /// The status at `now`: windows that have passed make a record final.
@@ -143,7 +149,7 @@ pub struct EvseDay {
 }
 
 /// What the transaction reads and writes, as far as it says: for records everything but the accounts and the voucher,
-/// whose debtor the agreement names, and the later periods of a late record.
+/// whose debtor the agreement names, the forecasts, whose attesters it names, and the later periods of a late record.
 pub(crate) fn reads(keys: &mut Vec<StateKey>, sender: PartyId, tx: &CdrTx) {
     match tx {
         // Refused before a record is looked at.
@@ -161,6 +167,7 @@ pub(crate) fn reads(keys: &mut Vec<StateKey>, sender: PartyId, tx: &CdrTx) {
             keys.push(StateKey::Cdr(*operator, cdr.clone()));
         }
         CdrTx::Credit { cdr, .. } => keys.push(StateKey::Cdr(sender, cdr.clone())),
+        CdrTx::TrueUp(cdrs) => true_up::reads(keys, cdrs),
     }
 }
 
@@ -205,7 +212,11 @@ struct Lookups {
     terms: BTreeMap<(AgreementId, u32), RoamingAgreement>,
     /// With the time of the block that published it.
     tariffs: BTreeMap<(TariffId, u32), (Tariff, UnixMillis)>,
+    forecasts: ForecastDays,
 }
+
+/// What attesters have forecast for days of zones, as far as it was read.
+pub(crate) type ForecastDays = BTreeMap<(PartyId, GridZone, i64), Vec<AttestedForecast>>;
 
 /// Reads through a cache.
 fn cached<K: Ord + Clone, V: BorshDeserialize>(
@@ -235,8 +246,12 @@ pub(crate) fn record_batch(
 ) -> Result<Vec<Item>, Refusal> {
     check_batch_size(cdrs.len())?;
     require(state, sender, Roles::CPO, RejectCode::WrongRole)?;
-    let mut lookups =
-        Lookups { agreements: BTreeMap::new(), terms: BTreeMap::new(), tariffs: BTreeMap::new() };
+    let mut lookups = Lookups {
+        agreements: BTreeMap::new(),
+        terms: BTreeMap::new(),
+        tariffs: BTreeMap::new(),
+        forecasts: ForecastDays::new(),
+    };
     let mut books = Books::default();
     let mut items = Vec::with_capacity(cdrs.len());
     for cdr in cdrs {
@@ -286,7 +301,7 @@ fn record(
     if session != Ok(cdr.session) {
         return Err(RejectCode::WrongSession.into());
     }
-    let Lookups { agreements, terms, tariffs } = lookups;
+    let Lookups { agreements, terms, tariffs, forecasts } = lookups;
     let terms = agreed_terms(state, agreements, terms, sender, cdr)?;
     if cdr.currency != terms.currency {
         return Err(RejectCode::WrongCurrency.into());
@@ -298,7 +313,7 @@ fn record(
             Some((nullifier, limit))
         }
     };
-    if cdr.attestation.is_some() {
+    if cdr.attestation.is_some() && terms.forecast_rule(&cdr.zone).is_none() {
         return Err(RejectCode::UnexpectedAttestation.into());
     }
     check_time(terms, now, cdr)?;
@@ -307,7 +322,7 @@ fn record(
     if voucher.is_some_and(|(_, limit)| due > limit) {
         return Err(RejectCode::VoucherLimit.into());
     }
-    check_price(state, tariffs, sender, terms, cdr)?;
+    check_price(state, tariffs, forecasts, sender, terms, cdr)?;
     let days = occupied_days(state, sender, cdr)?;
     let contest_until = cdr
         .end
@@ -398,6 +413,7 @@ fn check_limits(terms: &RoamingAgreement, cdr: &Cdr, due: i64) -> Result<(), Rej
 fn check_price(
     state: &Overlay<'_>,
     tariffs: &mut BTreeMap<(TariffId, u32), (Tariff, UnixMillis)>,
+    forecasts: &mut ForecastDays,
     sender: PartyId,
     terms: &RoamingAgreement,
     cdr: &Cdr,
@@ -418,9 +434,41 @@ fn check_price(
     if tariff.currency() != terms.currency {
         return Err(RejectCode::WrongCurrency.into());
     }
-    let inputs = PricingInputs::of_record(terms, tariff, cdr);
+    let forecast = record_forecast(state, forecasts, terms, cdr)?;
+    let inputs = PricingInputs::of_record(terms, tariff, cdr, forecast.as_ref());
     let price = pricing::price(&inputs).map_err(|_| RejectCode::NoPrice)?.total;
     if price == cdr.price { Ok(()) } else { Err(RejectCode::PriceMismatch(price).into()) }
+}
+
+/// The forecast that a record says its price follows, if it is one that it may follow.
+pub(crate) fn record_forecast(
+    state: &Overlay<'_>,
+    known: &mut ForecastDays,
+    terms: &RoamingAgreement,
+    cdr: &Cdr,
+) -> Result<Option<ForecastInput>, Refusal> {
+    let mut attested: Vec<AttestedForecast> = Vec::new();
+    if let Some(rule) = terms.forecast_rule(&cdr.zone) {
+        let hours = session_hours(cdr.start, cdr.end, cdr.accepted_at);
+        for party in &rule.forecasters.parties {
+            for day in forecast::days_of(&hours) {
+                let key = (*party, cdr.zone.clone(), day);
+                if !known.contains_key(&key) {
+                    let of_day = forecast::forecasts_of_day(state, *party, &cdr.zone, day)?;
+                    known.insert(key.clone(), of_day);
+                }
+                attested.extend(known.get(&key).into_iter().flatten().cloned());
+            }
+        }
+    }
+    of_record(terms, &attested, cdr).map_err(|fault| {
+        let code = match fault {
+            ForecastFault::Unexpected => RejectCode::UnexpectedAttestation,
+            ForecastFault::NotInForce => RejectCode::UnknownForecast,
+            ForecastFault::Omitted => RejectCode::ForecastOmitted,
+        };
+        code.into()
+    })
 }
 
 /// The EVSE's days that the session touches, with the session in them. Fails when one is taken.
@@ -549,7 +597,7 @@ fn adjust(
     if give_back <= 0 || give_back > left {
         return Err(RejectCode::AdjustmentAmount.into());
     }
-    let kept_free = usize::from(!matches!(adjustment, Adjustment::Resolution { .. }));
+    let kept_free = if matches!(adjustment, Adjustment::Resolution { .. }) { 0 } else { 2 };
     if record.adjustments.len().saturating_add(kept_free) >= ADJUSTMENTS_MAX {
         return Err(RejectCode::LimitReached.into());
     }

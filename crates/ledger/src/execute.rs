@@ -10,7 +10,7 @@ use crate::settlement::{self, SettlementTx};
 use crate::state::{AttestationKind, Overlay, StateError, StateKey, StateView, Writes};
 use crate::tx::{Envelope, LANES_MAX, PublicKey, SignedEnvelope, Tx, VERSION, VerifiedEnvelope};
 use crate::voucher::{self, VoucherKey, VoucherTx};
-use crate::{agreement, cdr, registry, tariff};
+use crate::{agreement, cdr, forecast, registry, tariff, true_up};
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;
 use eroam_domain::time::UnixMillis;
@@ -171,6 +171,7 @@ fn apply(
             cdr::resolve(state, now, sender, *operator, cdr, *give_back)?;
         }
         Tx::Cdr(cdr::CdrTx::Credit { cdr, amount }) => cdr::credit(state, sender, cdr, *amount)?,
+        Tx::Cdr(cdr::CdrTx::TrueUp(cdrs)) => return true_up::true_up_batch(state, now, sender, cdrs),
         Tx::Settlement(SettlementTx::ReserveCredit(items)) => {
             return settlement::reserve_batch(state, now, sender, items);
         }
@@ -193,6 +194,7 @@ fn apply(
         }
         Tx::Voucher(VoucherTx::Refund(items)) => return voucher::refund_batch(state, now, sender, items),
         Tx::Voucher(VoucherTx::Block(items)) => return voucher::block_batch(state, sender, items),
+        Tx::Forecast(tx) => forecast::apply(state, now, sender, tx)?,
     }
     Ok(vec![Item { hash: signed.digest(), outcome: ItemOutcome::ACCEPTED }])
 }

@@ -31,6 +31,7 @@
 pub mod agreement;
 pub mod cdr;
 pub mod execute;
+pub mod forecast;
 pub mod genesis;
 pub mod membership;
 pub mod port;
@@ -43,6 +44,7 @@ pub mod snapshot;
 pub mod state;
 pub mod tariff;
 pub mod tree;
+pub mod true_up;
 pub mod tx;
 pub mod voucher;
 

@@ -2,6 +2,7 @@
 
 use crate::agreement::AgreementRecord;
 use crate::cdr::CdrRecord;
+use crate::forecast::{self, ZoneRights};
 use crate::membership::Member;
 use crate::registry::{
     DefinitionRecord, DidRecord, Mandate, RegistryRecord, RevocationChange, RevocationList, SchemaRecord,
@@ -9,13 +10,15 @@ use crate::registry::{
 use crate::settlement::{ClosedPeriod, Exposure};
 use crate::state::{Account, StateError, StateKey, StateView, read};
 use crate::voucher::{VoucherKey, VoucherState};
-use eroam_domain::agreement::{AgreementId, RoamingAgreement};
-use eroam_domain::cdr::{AgreementRef, CdrId};
+use eroam_domain::agreement::{AgreementId, DynamicRule, RoamingAgreement};
+use eroam_domain::cdr::{AgreementRef, CdrId, GridZone};
+use eroam_domain::forecast::AttestedForecast;
 use eroam_domain::ids::{CredentialDefinitionId, EroamDid, PartyId, RevocationRegistryId, SchemaId};
 use eroam_domain::money::Currency;
 use eroam_domain::tariff::{Tariff, TariffId};
 use eroam_domain::time::{SettlementPeriod, UnixMillis};
 use eroam_domain::voucher::Nullifier;
+use std::ops::RangeInclusive;
 
 /// The next sequence of a member's lane.
 ///
@@ -231,4 +234,35 @@ pub fn voucher(
 /// [`StateError`].
 pub fn voucher_keys(view: &(impl StateView + ?Sized), emsp: PartyId) -> Result<Vec<VoucherKey>, StateError> {
     Ok(read(view, &StateKey::VoucherKeys(emsp))?.unwrap_or_default())
+}
+
+/// What the forecasters that a rule names have attested about hours, whenever it came into force.
+/// [`eroam_domain::forecast::combine`] says what of it counts at an instant.
+///
+/// # Errors
+/// [`StateError`].
+pub fn forecasts(
+    view: &(impl StateView + ?Sized),
+    rule: &DynamicRule,
+    hours: &RangeInclusive<i64>,
+) -> Result<Vec<AttestedForecast>, StateError> {
+    let mut attested = Vec::new();
+    for party in &rule.forecasters.parties {
+        for day in forecast::days_of(hours) {
+            attested.extend(forecast::forecasts_of_day(view, *party, &rule.zone, day)?);
+        }
+    }
+    Ok(attested)
+}
+
+/// What a party may attest about a zone.
+///
+/// # Errors
+/// [`StateError`].
+pub fn zone_rights(
+    view: &(impl StateView + ?Sized),
+    zone: &GridZone,
+    party: PartyId,
+) -> Result<ZoneRights, StateError> {
+    Ok(read(view, &StateKey::ZoneAttester(zone.clone(), party))?.unwrap_or_default())
 }

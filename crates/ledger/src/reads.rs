@@ -1,14 +1,14 @@
 //! What an envelope will look at, said before it is executed, so that an engine can fetch it all in one go.
 //!
 //! Each family lists its own keys, next to its rules. The list is what follows from the envelope alone, whether a key
-//! is read or only written: for a batch every key of every record, but not the accounts of a debtor whom the
-//! agreement names, nor the further agreements between two members. For those there is [`attempt`], which executes and
+//! is read or only written: for a batch every key of every record, but not the accounts of a debtor nor the forecasts of
+//! attesters whom the agreement names, nor the further agreements between two members. For those there is [`attempt`], which executes and
 //! finds everything that is missing at once, where [`execute_verified`] stops at the first.
 
 use crate::execute::{Header, Outcome, execute_verified};
 use crate::state::{StateError, StateKey, StateView};
 use crate::tx::{Envelope, SignedEnvelope, Tx, VerifiedEnvelope};
-use crate::{agreement, cdr, membership, registry, settlement, tariff, voucher};
+use crate::{agreement, cdr, forecast, membership, registry, settlement, tariff, voucher};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -27,6 +27,7 @@ pub fn reads(envelope: &Envelope) -> Vec<StateKey> {
         Tx::Settlement(tx) => settlement::reads(&mut keys, tx),
         Tx::Registry(tx) => registry::reads(&mut keys, sender, tx),
         Tx::Voucher(tx) => voucher::reads(&mut keys, sender, tx),
+        Tx::Forecast(tx) => forecast::reads(&mut keys, sender, tx),
     }
     keys
 }

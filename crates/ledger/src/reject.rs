@@ -97,7 +97,7 @@ pub enum RejectCode {
     WrongCurrency,
     #[error("the voucher is not reserved for this session under this agreement, so nobody promised to pay")]
     UnknownVoucher,
-    #[error("the price rule uses no forecast, but the record names an attestation")]
+    #[error("the price follows no forecast there, but the record names one")]
     UnexpectedAttestation,
     #[error("the session ended in the future")]
     FromTheFuture,
@@ -236,6 +236,45 @@ pub enum RejectCode {
     AlreadyBlocked,
     #[error("the voucher is refunded already")]
     AlreadyRefunded,
+    // Forecasts.
+    #[error("no accepted agreement names the sender to attest this of the zone")]
+    NoAttestationRight,
+    #[error("an attestation is about 1 to 72 hours")]
+    AttestedHours,
+    #[error(
+        "a forecast needs a band around each load, as many values in each list, and renewable shares of at most the whole"
+    )]
+    BadForecast,
+    #[error("an hour of the forecast has begun already: attest it beforehand")]
+    HourBegun,
+    #[error("the forecast reaches further ahead than 72 hours")]
+    TooFarAhead,
+    #[error("an hour of the load is not over yet")]
+    HourNotOver,
+    #[error("an hour of the load ended more than 7 days ago")]
+    LoadTooLate,
+    #[error("the sender has attested another load for one of the hours")]
+    ContradictsLoad,
+    #[error("the sender has attested this already")]
+    DuplicateAttestation,
+    #[error("the sender has attested too many forecasts for one of the days: 4 in an hour, or 128 in all")]
+    AttestationDayFull,
+    #[error("the record names a forecast that was not in force while its quote can have been held")]
+    UnknownForecast,
+    #[error(
+        "the record follows no forecast, but there was one all the time that its quote can have been held: price by it"
+    )]
+    ForecastOmitted,
+    #[error("the record is not the one that was booked under this id")]
+    RecordDiffers,
+    #[error("the price of the record follows no forecast, so there is nothing to true up")]
+    NoForecastUsed,
+    #[error("the record was trued up already")]
+    AlreadyTruedUp,
+    #[error("the actual load of an hour of the record may still be attested: wait")]
+    ActualsAwaited,
+    #[error("the load stayed within the agreed band, or the price is the same")]
+    NothingToTrueUp,
 }
 
 impl RejectCode {

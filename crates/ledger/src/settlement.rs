@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! record:   Payable(debtor) -> Receivable(creditor)                     per open period
+//! true-up:  the same, or back                                           per creditor of the record
 //! close:    Receivable -> Net(creditor), Net(debtor) -> Payable          multilateral, per currency
 //! pay:      Cash(debtor) -> Net(debtor), Net(creditor) -> Cash(creditor) as far as the cash reaches
 //! deposit:  Treasury -> Cash        payout: Cash -> Treasury
@@ -303,15 +304,7 @@ impl Books {
         if full || index.pairs.len().saturating_add(new) > PAIRS_MAX {
             return Err(RejectCode::LimitReached.into());
         }
-        let mut postings = BTreeMap::new();
-        for (creditor, amount) in &parts {
-            let payable = Account::Payable(period, terms.emsp, *creditor, currency);
-            let receivable = Account::Receivable(period, *creditor, terms.emsp, currency);
-            let owed = self.balance(state, payable)?.checked_sub(*amount).ok_or(RejectCode::Overflow)?;
-            let due = self.balance(state, receivable)?.checked_add(*amount).ok_or(RejectCode::Overflow)?;
-            check_pair_balance(due)?;
-            postings.extend([(payable, owed), (receivable, due)]);
-        }
+        let postings = self.owing(state, period, terms, &parts)?;
 
         let index =
             load(&mut self.pairs, (period, currency), state, StateKey::PeriodPairs(period, currency))?;
@@ -326,6 +319,77 @@ impl Books {
         if reservation.is_some() {
             state.remove(&reservation_key);
         }
+        Ok(period)
+    }
+
+    /// The balances after the debtor owes each creditor so much more (or less, if negative).
+    fn owing(
+        &mut self,
+        state: &Overlay<'_>,
+        period: SettlementPeriod,
+        terms: &RoamingAgreement,
+        parts: &[(PartyId, i64)],
+    ) -> Result<BTreeMap<Account, i64>, Refusal> {
+        let mut postings = BTreeMap::new();
+        for (creditor, amount) in parts {
+            let payable = Account::Payable(period, terms.emsp, *creditor, terms.currency);
+            let receivable = Account::Receivable(period, *creditor, terms.emsp, terms.currency);
+            let owed = self.balance(state, payable)?.checked_sub(*amount).ok_or(RejectCode::Overflow)?;
+            let due = self.balance(state, receivable)?.checked_add(*amount).ok_or(RejectCode::Overflow)?;
+            check_pair_balance(due)?;
+            postings.extend([(payable, owed), (receivable, due)]);
+        }
+        Ok(postings)
+    }
+
+    /// Books a true-up of so much, and says in which period: those who share in the price share in the difference as they
+    /// would have shared the other price. Nothing is changed when it fails.
+    pub(crate) fn true_up(
+        &mut self,
+        state: &Overlay<'_>,
+        record: &CdrRecord,
+        cdr: &Cdr,
+        terms: &RoamingAgreement,
+        micros: i64,
+    ) -> Result<SettlementPeriod, Refusal> {
+        let (currency, id) = (terms.currency, record.agreement.id);
+        let period = self.open_period(state, record.period, currency)?;
+        let changed = record.amount.checked_add(micros).ok_or(RejectCode::Overflow)?;
+        let split = |amount| terms.shares.split(amount, cdr.energy, terms.cpo).ok_or(RejectCode::Overflow);
+        let mut differences: BTreeMap<PartyId, i64> = split(changed)?.into_iter().collect();
+        for (party, before) in split(record.amount)? {
+            let difference = differences.entry(party).or_default();
+            *difference = difference.checked_sub(before).ok_or(RejectCode::Overflow)?;
+        }
+        // As in `book_record`: a share of the debtor's own is nobody's claim.
+        let parts: Vec<(PartyId, i64)> =
+            differences.into_iter().filter(|(party, part)| *party != terms.emsp && *part != 0).collect();
+        let owed = parts
+            .iter()
+            .try_fold(0i64, |sum, (_, amount)| sum.checked_add(*amount))
+            .ok_or(RejectCode::Overflow)?;
+
+        let mut exposure = self.exposure(state, id)?.clone();
+        add_to(&mut exposure.booked, period, owed).ok_or(RejectCode::Overflow)?;
+        let mut index =
+            load(&mut self.pairs, (period, currency), state, StateKey::PeriodPairs(period, currency))?
+                .clone();
+        let (pairs, agreements) = (index.pairs.len(), index.agreements.len());
+        index.pairs.extend(parts.iter().map(|(creditor, _)| (terms.emsp, *creditor)));
+        if !parts.is_empty() {
+            index.agreements.insert(id);
+        }
+        let beyond = |before, after, most| after > before && after > most;
+        if beyond(agreements, index.agreements.len(), PERIOD_AGREEMENTS_MAX)
+            || beyond(pairs, index.pairs.len(), PAIRS_MAX)
+        {
+            return Err(RejectCode::LimitReached.into());
+        }
+        let postings = self.owing(state, period, terms, &parts)?;
+
+        self.pairs.insert((period, currency), index);
+        self.accounts.extend(postings);
+        self.exposures.insert(id, exposure);
         Ok(period)
     }
 

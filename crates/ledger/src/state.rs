@@ -2,7 +2,7 @@
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use eroam_domain::agreement::AgreementId;
-use eroam_domain::cdr::{CdrId, EvsePseudonym};
+use eroam_domain::cdr::{CdrId, EvsePseudonym, GridZone};
 use eroam_domain::codec::{self, Digest, ShortText};
 use eroam_domain::ids::{CredentialDefinitionId, EroamDid, PartyId, RevocationRegistryId, SchemaId};
 use eroam_domain::money::Currency;
@@ -75,6 +75,16 @@ pub enum StateKey {
     VoucherKeys(PartyId),
     /// What became of a home utility's voucher: [`crate::voucher::VoucherState`].
     Voucher(PartyId, Nullifier),
+    /// What a party may attest about a zone: [`crate::forecast::ZoneRights`].
+    ZoneAttester(GridZone, PartyId),
+    /// What a party has forecast for a UTC day of a zone; days share [`crate::forecast::DAY_SLOTS`] slots:
+    /// [`crate::forecast::ForecastDay`].
+    ForecastDay(PartyId, GridZone, u8),
+    /// The times of the blocks of these forecasts: [`crate::forecast::ForecastTimes`]. Bookkeeping: not in
+    /// [`state_digest`].
+    ForecastTimes(PartyId, GridZone, u8),
+    /// What a party has measured on a UTC day of a zone, in slots as above: [`crate::forecast::LoadDay`].
+    LoadDay(PartyId, GridZone, u8),
 }
 
 impl StateKey {
@@ -283,7 +293,7 @@ pub struct StateHasher(Sha256);
 impl StateHasher {
     /// Adds an entry, unless it is bookkeeping. Bytes that are no key are added like a key.
     pub fn add(&mut self, key: &[u8], value: &[u8]) {
-        if !matches!(codec::from_bytes(key), Ok(StateKey::Lane(..) | StateKey::TariffPublished(..))) {
+        if !matches!(codec::from_bytes(key), Ok(StateKey::Lane(..) | StateKey::TariffPublished(..) | StateKey::ForecastTimes(..))) {
             add_entry(&mut self.0, key, value);
         }
     }

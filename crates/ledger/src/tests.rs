@@ -4,6 +4,7 @@ mod batches;
 mod determinism;
 mod envelopes;
 mod fixture;
+mod forecast;
 mod formats;
 mod genesis;
 mod lifecycle;

@@ -1,8 +1,8 @@
 //! Transactions and the signed envelope they travel in.
 
 use crate::{
-    agreement::AgreementTx, cdr::CdrTx, membership::MembershipTx, registry::RegistryTx,
-    settlement::SettlementTx, tariff::TariffTx, voucher::VoucherTx,
+    agreement::AgreementTx, cdr::CdrTx, forecast::ForecastTx, membership::MembershipTx,
+    registry::RegistryTx, settlement::SettlementTx, tariff::TariffTx, voucher::VoucherTx,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
@@ -96,6 +96,8 @@ pub enum Tx {
     Registry(RegistryTx),
     /// One-use promises to pay.
     Voucher(VoucherTx),
+    /// The load of the grid.
+    Forecast(ForecastTx),
 }
 
 /// A transaction with everything that is signed.

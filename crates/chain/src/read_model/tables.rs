@@ -12,6 +12,7 @@ use eroam_domain::quantity::WattHours;
 use eroam_domain::time::{PeriodKind, SettlementPeriod, UnixMillis};
 use eroam_ledger::agreement::AgreementTx;
 use eroam_ledger::cdr::CdrTx;
+use eroam_ledger::forecast::ForecastTx;
 use eroam_ledger::membership::MembershipTx;
 use eroam_ledger::registry::RegistryTx;
 use eroam_ledger::reject::ItemOutcome;
@@ -199,6 +200,9 @@ pub enum TxKind {
     ReserveVouchers,
     RefundVouchers,
     BlockVouchers,
+    AttestForecast,
+    AttestLoad,
+    TrueUp,
 }
 
 impl TxKind {
@@ -231,6 +235,9 @@ impl TxKind {
             Tx::Voucher(VoucherTx::Reserve(_)) => Self::ReserveVouchers,
             Tx::Voucher(VoucherTx::Refund(_)) => Self::RefundVouchers,
             Tx::Voucher(VoucherTx::Block(_)) => Self::BlockVouchers,
+            Tx::Forecast(ForecastTx::AttestForecast(_)) => Self::AttestForecast,
+            Tx::Forecast(ForecastTx::AttestLoad(_)) => Self::AttestLoad,
+            Tx::Cdr(CdrTx::TrueUp(_)) => Self::TrueUp,
         }
     }
 
@@ -263,6 +270,9 @@ impl TxKind {
             Self::ReserveVouchers => "voucher.reserve",
             Self::RefundVouchers => "voucher.refund",
             Self::BlockVouchers => "voucher.block",
+            Self::AttestForecast => "forecast.attest_forecast",
+            Self::AttestLoad => "forecast.attest_load",
+            Self::TrueUp => "cdr.true_up",
         }
     }
 }

@@ -5,16 +5,17 @@
 //!                                          -> other hours: the tariff, times the fallback factor
 //! ```
 //! An hour is a UTC hour, because forecasts are; its time-of-use window is that of the station's clock when the hour
-//! starts, so that an hour has one rate at a station whatever the session. What it does not do: choose the forecast.
-//! Whoever prices a record must see to it that the attestation is the one that the driver's quote was made with.
+//! starts, so that an hour has one rate at a station whatever the session. What it does not do: choose the forecast,
+//! which is [`crate::forecast`]'s business.
 //!
 //! Source: DESIGN.md, "Price and shares" (paper A's AI contract).
 
-use super::{Charge, ForecastInput, LineRule, PriceError, PriceLine, PricingInputs, Quantity};
-use crate::agreement::{DynamicRule, Knot};
+use super::{Charge, ForecastInput, HourForecast, LineRule, PriceError, PriceLine, PricingInputs, Quantity};
+use crate::agreement::DynamicRule;
 use crate::quantity::{DurationMs, WattHours};
 use crate::tariff::{Dimension, VatRate};
 use crate::time::{LocalClock, UnixMillis};
+use serde::{Deserialize, Serialize};
 
 /// The greatest number of hours in a forecast: 61 days, longer than any session.
 pub const FORECAST_HOURS_MAX: usize = 1_464;
@@ -29,51 +30,101 @@ pub struct HourRate {
     pub utilisation_bps: u32,
     /// What the curve adds there, in basis points.
     pub surcharge_bps: i32,
+    /// What the second curve adds, where the rule has one.
+    pub renewable: Option<RenewablePart>,
     /// Millionths per kWh, without VAT, within floor and cap.
     pub micros_per_kwh: i64,
 }
 
+/// What the share of renewable energy does to a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenewablePart {
+    /// The forecast share in basis points.
+    pub share_bps: u16,
+    /// What the curve adds there, in basis points, on top of the surcharge for load.
+    pub surcharge_bps: i32,
+}
+
 impl DynamicRule {
-    /// The rate of the UTC hour `hour` (hours since 1970) at a forecast load.
+    /// The rate of the UTC hour `hour` (hours since 1970) at a forecast.
     ///
     /// # Errors
-    /// [`PriceError::NoRate`] for a rule that [`DynamicRule::check`] refuses; [`PriceError::Overflow`], also for a load
-    /// of more than 400,000 times the capacity.
-    pub fn rate(&self, hour: i64, clock: &LocalClock, load_kw: u32) -> Result<HourRate, PriceError> {
+    /// [`PriceError::NoRate`] for a rule that [`DynamicRule::check`] refuses, and for a forecast without the renewable
+    /// share that the rule needs; [`PriceError::Overflow`], also for a load of more than 400,000 times the capacity.
+    pub fn rate(
+        &self,
+        hour: i64,
+        clock: &LocalClock,
+        forecast: HourForecast,
+    ) -> Result<HourRate, PriceError> {
         let start = UnixMillis::from_utc_hour(hour).ok_or(PriceError::Overflow)?;
-        let utilisation = u64::from(load_kw).checked_mul(10_000).ok_or(PriceError::Overflow)?;
+        let utilisation = u64::from(forecast.load_kw).checked_mul(10_000).ok_or(PriceError::Overflow)?;
         let utilisation = utilisation.checked_div(u64::from(self.capacity_kw)).ok_or(PriceError::NoRate)?;
         let utilisation_bps = u32::try_from(utilisation).map_err(|_| PriceError::Overflow)?;
-        let surcharge_bps = self.surcharge(utilisation_bps).ok_or(PriceError::NoRate)?;
+        let renewable = self.renewable_part(forecast.renewable_bps)?;
         let window = self.time_of_use_at(clock.at(start)).get();
-        let base = super::scale_bps(self.base_micros_per_kwh, i64::from(window))?;
-        let with_surcharge = 10_000i64.checked_add(i64::from(surcharge_bps)).ok_or(PriceError::Overflow)?;
-        let wanted = super::scale_bps(base, with_surcharge)?;
+        self.rate_at(window, utilisation_bps, renewable)
+    }
+
+    /// The rate at a utilisation, when so much of the base rate is paid (`time_of_use_bps`).
+    pub(super) fn rate_at(
+        &self,
+        time_of_use_bps: u32,
+        utilisation_bps: u32,
+        renewable: Option<RenewablePart>,
+    ) -> Result<HourRate, PriceError> {
+        let surcharge_bps = self.surcharge(utilisation_bps).ok_or(PriceError::NoRate)?;
+        let base = super::scale_bps(self.base_micros_per_kwh, i64::from(time_of_use_bps))?;
+        let with = |rate, surcharge_bps: i32| {
+            super::scale_bps(rate, 10_000i64.checked_add(surcharge_bps.into()).ok_or(PriceError::Overflow)?)
+        };
+        let by_load = with(base, surcharge_bps)?;
+        let wanted = renewable.map_or(Ok(by_load), |part| with(by_load, part.surcharge_bps))?;
         // Not `clamp`, which panics for a rule whose floor is above its cap.
         let micros_per_kwh = wanted.max(self.floor_micros).min(self.cap_micros);
-        Ok(HourRate { utilisation_bps, surcharge_bps, micros_per_kwh })
+        Ok(HourRate { utilisation_bps, surcharge_bps, renewable, micros_per_kwh })
+    }
+
+    /// What the second curve says of a share; nothing where there is no such curve.
+    pub(super) fn renewable_part(&self, share_bps: Option<u16>) -> Result<Option<RenewablePart>, PriceError> {
+        if self.renewable.is_empty() {
+            return Ok(None);
+        }
+        let share_bps = share_bps.ok_or(PriceError::NoRate)?;
+        let knots = self.renewable.iter().map(|knot| (knot.share_bps, knot.surcharge_bps));
+        let surcharge_bps = curve(knots, share_bps.into()).ok_or(PriceError::NoRate)?;
+        Ok(Some(RenewablePart { share_bps, surcharge_bps }))
     }
 
     /// The surcharge curve: straight between two knots and rounded down, level beyond the ends. `None` without knots.
     #[must_use]
     pub fn surcharge(&self, utilisation_bps: u32) -> Option<i32> {
-        let above = self.knots.iter().position(|k| k.utilisation_bps > utilisation_bps);
-        let (low, high) = match above {
-            Some(0) => return self.knots.first().map(|k| k.surcharge_bps),
-            Some(next) => (self.knots.get(next.checked_sub(1)?)?, self.knots.get(next)?),
-            None => return self.knots.last().map(|k| k.surcharge_bps),
-        };
-        between(*low, *high, utilisation_bps)
+        curve(self.knots.iter().map(|knot| (knot.utilisation_bps, knot.surcharge_bps)), utilisation_bps)
     }
 }
 
+/// A curve through rising points: straight between two and rounded down, level beyond the ends. `None` without points.
+fn curve(points: impl Iterator<Item = (u32, i32)>, at: u32) -> Option<i32> {
+    let mut before = None;
+    for point in points {
+        if point.0 > at {
+            return match before {
+                Some(low) => between(low, point, at),
+                None => Some(point.1),
+            };
+        }
+        before = Some(point);
+    }
+    before.map(|(_, value)| value)
+}
+
 /// The straight line from `low` to `high`.
-fn between(low: Knot, high: Knot, utilisation_bps: u32) -> Option<i32> {
-    let run = i64::from(high.utilisation_bps).checked_sub(i64::from(low.utilisation_bps))?;
-    let rise = i64::from(high.surcharge_bps).checked_sub(i64::from(low.surcharge_bps))?;
-    let along = i64::from(utilisation_bps).checked_sub(i64::from(low.utilisation_bps))?;
+fn between(low: (u32, i32), high: (u32, i32), at: u32) -> Option<i32> {
+    let run = i64::from(high.0).checked_sub(i64::from(low.0))?;
+    let rise = i64::from(high.1).checked_sub(i64::from(low.1))?;
+    let along = i64::from(at).checked_sub(i64::from(low.0))?;
     let added = rise.checked_mul(along)?.checked_div_euclid(run)?;
-    i32::try_from(i64::from(low.surcharge_bps).checked_add(added)?).ok()
+    i32::try_from(i64::from(low.1).checked_add(added)?).ok()
 }
 
 /// Takes the energy of hours with a forecast out of `charges`, before step sizes, and prices it at the rates of the
@@ -85,7 +136,7 @@ pub(super) fn take_hours(
     rule: &DynamicRule,
     forecast: &ForecastInput,
 ) -> Result<Vec<PriceLine>, PriceError> {
-    if forecast.load_kw.len() > FORECAST_HOURS_MAX {
+    if forecast.hours.len() > FORECAST_HOURS_MAX {
         return Err(PriceError::ForecastTooLong);
     }
     let mut lines = Vec::new();
@@ -96,13 +147,13 @@ pub(super) fn take_hours(
         let end = next.map_or(inputs.end, |p| p.start);
         let span = end.since(start).ok_or(PriceError::PeriodOrder(index))?;
         let flow = Flow { start, span, energy: WattHours::from_milli_wh(charge.volume) };
-        for (hour, load_kw) in hours_between(start.utc_hour(), flow.last_hour(), forecast) {
+        for (hour, of_hour) in hours_between(start.utc_hour(), flow.last_hour(), forecast) {
             let energy = flow.in_hour(hour).ok_or(PriceError::Overflow)?;
             if energy.is_zero() {
                 continue;
             }
             charge.volume = charge.volume.checked_sub(energy.milli_wh()).ok_or(PriceError::Overflow)?;
-            let rate = rule.rate(hour, &inputs.clock, load_kw)?;
+            let rate = rule.rate(hour, &inputs.clock, of_hour)?;
             lines.push(line(charge.period, hour, rate, energy, rule.vat)?);
         }
         charge.billed = charge.volume;
@@ -111,12 +162,17 @@ pub(super) fn take_hours(
     Ok(lines)
 }
 
-/// The hours from `first` to `last` that have a forecast, with their load. The loop is as long as the forecast at
-/// most, however long the session claims to be.
-fn hours_between(first: i64, last: i64, forecast: &ForecastInput) -> impl Iterator<Item = (i64, u32)> {
+/// The hours from `first` to `last` that have a forecast, with it. The loop is as long as the forecast at most, however
+/// long the session claims to be.
+fn hours_between(
+    first: i64,
+    last: i64,
+    forecast: &ForecastInput,
+) -> impl Iterator<Item = (i64, HourForecast)> {
     let skipped = usize::try_from(first.saturating_sub(forecast.first_hour).max(0)).unwrap_or(usize::MAX);
     let from = first.max(forecast.first_hour);
-    (from..=last).zip(forecast.load_kw.iter().copied().skip(skipped))
+    let hours = (from..=last).zip(forecast.hours.iter().skip(skipped));
+    hours.filter_map(|(hour, of_hour)| of_hour.map(|of_hour| (hour, of_hour)))
 }
 
 /// Energy that flows evenly over the time of a period.
@@ -163,10 +219,10 @@ fn line(
     energy: WattHours,
     vat: Option<VatRate>,
 ) -> Result<PriceLine, PriceError> {
-    let HourRate { utilisation_bps, surcharge_bps, micros_per_kwh } = rate;
+    let HourRate { utilisation_bps, surcharge_bps, renewable, micros_per_kwh } = rate;
     let excl_vat = super::amount(micros_per_kwh, energy.milli_wh(), super::MILLI_WH_PER_KWH)?;
     Ok(PriceLine {
-        rule: LineRule::Dynamic { hour, utilisation_bps, surcharge_bps },
+        rule: LineRule::Dynamic { hour, utilisation_bps, surcharge_bps, renewable },
         period: Some(period),
         quantity: Quantity::Energy { measured: energy, billed: energy },
         unit_price_micros: Some(micros_per_kwh),

@@ -1,8 +1,10 @@
 //! What every restriction, dimension and rule does to a price, by table.
 
-mod dynamic;
+pub(crate) mod dynamic;
+mod gain;
 mod plan;
 mod retail;
+pub(crate) mod true_up;
 
 use super::*;
 use crate::cdr::Range;

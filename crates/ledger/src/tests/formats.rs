@@ -1,6 +1,7 @@
 //! Canonical bytes: golden hashes, round trips, and bytes that are nothing.
 
 use super::fixture::*;
+use super::forecast::{attest, forecast_of, measured, rule, true_ups, with_rule};
 use super::registry::{
     definition_id, did_on, grant, publish_definition, publish_did, publish_registry, publish_schema,
     registry_id, schema_id, update,
@@ -8,6 +9,7 @@ use super::registry::{
 use super::voucher::{block, publish_voucher_key, refund, reserve_vouchers, voucher_of};
 use crate::agreement::{AgreementTx, agreement_id, terms_digest};
 use crate::cdr::CdrTx;
+use crate::forecast::{ForecastAttestation, ForecastTx};
 use crate::membership::MembershipTx;
 use crate::registry::RegistryTx;
 use crate::reject::{Item, ItemOutcome, RejectCode, outcome_root};
@@ -16,7 +18,8 @@ use crate::state::StateKey;
 use crate::tariff::TariffTx;
 use crate::tx::{Envelope, SignedEnvelope, Tx};
 use crate::voucher::VoucherTx;
-use eroam_domain::cdr::AgreementRef;
+use eroam_domain::agreement::{Actuals, DynamicRule, Panel, RenewableKnot};
+use eroam_domain::cdr::{AgreementRef, Cdr};
 use eroam_domain::codec::{self, Digest};
 use eroam_domain::money::Price;
 use proptest::prelude::*;
@@ -49,6 +52,9 @@ pub(super) fn kind(tx: &Tx) -> &'static str {
         Tx::Voucher(VoucherTx::Reserve(_)) => "ReserveVouchers",
         Tx::Voucher(VoucherTx::Refund(_)) => "RefundVouchers",
         Tx::Voucher(VoucherTx::Block(_)) => "BlockVouchers",
+        Tx::Forecast(ForecastTx::AttestForecast(_)) => "AttestForecast",
+        Tx::Forecast(ForecastTx::AttestLoad(_)) => "AttestLoad",
+        Tx::Cdr(CdrTx::TrueUp(_)) => "TrueUp",
     }
 }
 
@@ -97,6 +103,12 @@ fn one_of_each() -> Vec<Tx> {
         reserve_vouchers([held.reservation(&cdr, 12 * EUR)]),
         refund([held.signed]),
         block([held.signed.voucher.nullifier()]),
+        attest(ForecastAttestation {
+            renewable_bps: Some(vec![3_000, 10_000]),
+            ..forecast_of(on(1, 20, 13), &[500, 600])
+        }),
+        measured(on(1, 20, 10), &[500, 600]),
+        true_ups([Cdr { attestation: Some(Digest::of(b"set")), ..cdr }]),
     ]
 }
 
@@ -109,6 +121,13 @@ fn hashes() -> Vec<(&'static str, String)> {
     hashes.push(("envelope", envelope.digest().to_string()));
     hashes.push(("genesis", genesis().network().to_string()));
     hashes.push(("snapshot", Digest::of(&super::snapshots::of_genesis()).to_string()));
+    let green = DynamicRule {
+        renewable: vec![RenewableKnot { share_bps: 5_000, surcharge_bps: -500 }],
+        actuals: Actuals::Median(Panel { parties: vec![hom(), vis()], quorum: 2 }),
+        ..rule()
+    };
+    let green = with_rule(terms(hom(), vis()), green);
+    hashes.push(("dynamic terms", terms_digest(&green, on(1, 1, 0)).to_string()));
     let price = Price { excl_vat: 1, incl_vat: 2 };
     let outcomes = [
         ItemOutcome::ACCEPTED,
@@ -150,9 +169,13 @@ const GOLDEN: &[(&str, &str)] = &[
     ("ReserveVouchers", "73bb4e5d90f85fad9613dae2a3ad5d618415121ebd5acdf5b2582a2a9ef7c643"),
     ("RefundVouchers", "edc8d513d732e1923b4e13a83119d8e1724cac74a92054b436901552ede92874"),
     ("BlockVouchers", "a88be1948fb0a35b3589174d2b3e53edb78ab9491197db432af5a64649149e91"),
+    ("AttestForecast", "ceaeeb9be6af8353ff21bdff0147d4583545f454be746df59fc42a2bc00fe5e7"),
+    ("AttestLoad", "f26f4be91e6e01c195a9ea4c9a8ab52d9845b2cda0ee657c93633b9971705329"),
+    ("TrueUp", "3ab8441a198ec04175f3b3a8db31591b28b17dd0ce0582cc26a20138e54b513f"),
     ("envelope", "87f2da23659c302a5df59e8a8a54e0a557177aea5363e3a1aac67f2ad09bf9ce"),
     ("genesis", "2628d6170671dbdb710143e498607b4c85b53f43502bf144e15aa91d2753dd4a"),
     ("snapshot", "fbc84c96b0e492c577dd741f75ff89dddcfd49aae66e7f260fd220f577db3525"),
+    ("dynamic terms", "acc50672549a1ec658fb1c733879065cd386d35712effbb0f8f91ca616f19d56"),
     ("outcomes", "5ee24891e3e56d1649f200bc6347ffdc254ecf7df448a77d3e6a023a2abe71b4"),
     ("outcome root", "8b5794ffe29468d6e3eeaad0fbd636cbefd4919173cd84d73d99eb28b19006b0"),
 ];
@@ -179,7 +202,7 @@ fn every_transaction_survives_its_bytes() {
 
 #[test]
 fn every_code_survives_its_bytes() {
-    // 103 codes: the first byte says which; those with contents need more bytes.
+    // 120 codes: the first byte says which; those with contents need more bytes.
     let mut codes = 0;
     for first in 0..=u8::MAX {
         let bytes = [0usize, 1, 16].map(|more| [vec![first], vec![0; more]].concat());
@@ -192,7 +215,7 @@ fn every_code_survives_its_bytes() {
             assert!(first >= codes, "a gap in the codes");
         }
     }
-    assert_eq!(codes, 103);
+    assert_eq!(codes, 120);
 }
 
 proptest! {
@@ -209,7 +232,7 @@ proptest! {
     /// Far more of these get past the first fields.
     #[test]
     fn damaged_envelopes_never_panic_and_stay_canonical(
-        which in 0usize..25,
+        which in 0usize..28,
         damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in any::<prop::sample::Index>(),
         whole in any::<bool>(),
@@ -244,7 +267,7 @@ proptest! {
 
     #[test]
     fn envelopes_survive_their_bytes(
-        which in 0usize..25, version in any::<u8>(), key in any::<u32>(), lane in any::<u16>(), sequence in any::<u64>(),
+        which in 0usize..28, version in any::<u8>(), key in any::<u32>(), lane in any::<u16>(), sequence in any::<u64>(),
         network in any::<[u8; 32]>(),
     ) {
         let chain = Chain::new();

@@ -4,6 +4,7 @@ use super::fixture::*;
 use super::registry::{did_on, registry_id};
 use crate::agreement::{AgreementRecord, AgreementStatus, Pending, SUCCESSORS_MAX, VERSIONS_MAX, Version};
 use crate::cdr::{ADJUSTMENTS_MAX, CdrRecord, EvseDay, RECORDS_PER_EVSE_DAY_MAX};
+use crate::forecast::{DayForecast, ForecastDay, ForecastTimes, LoadDay, PER_DAY_MAX, ZoneRights};
 use crate::genesis::{MEMBERS_MAX, Parameters};
 use crate::membership::{KEYS_MAX, KeyRecord, Member, Roles};
 use crate::registry::{
@@ -20,7 +21,8 @@ use crate::state::{Account, AttestationKind, KEY_BYTES_MAX, StateKey, VALUE_BYTE
 use crate::tx::PublicKey;
 use crate::voucher::{self, VoucherKey, VoucherState};
 use eroam_domain::agreement::{
-    AgreedCost, BENEFICIARIES_MAX, DynamicRule, Knot, PriceRule, RateWindow, RoamingAgreement, Shares,
+    Actuals, AgreedCost, BENEFICIARIES_MAX, DynamicRule, Knot, Panel, PriceRule, RateWindow, RenewableKnot,
+    RoamingAgreement, Shares,
     SurplusShare, dynamic,
 };
 use eroam_domain::cdr::{Adjustment, AgreementRef, CdrId, CdrStatus, EvsePseudonym};
@@ -115,6 +117,7 @@ fn greatest_terms() -> RoamingAgreement {
         bps: BasisPoints::WHOLE,
     };
     let knots = u32::try_from(dynamic::KNOTS_MAX).unwrap();
+    let panel = Panel { parties: parties(dynamic::PANEL_MAX), quorum: 5 };
     let rule = DynamicRule {
         fallback: BasisPoints::WHOLE,
         base_micros_per_kwh: 120_000,
@@ -125,6 +128,11 @@ fn greatest_terms() -> RoamingAgreement {
         cap_micros: 400_000,
         band_bps: BasisPoints::new(500),
         vat: Some(VatRate::ZERO),
+        zone: text(),
+        forecasters: panel.clone(),
+        actuals: Actuals::Median(panel),
+        true_up_cap_bps: BasisPoints::WHOLE,
+        renewable: (0..knots).map(|share_bps| RenewableKnot { share_bps, surcharge_bps: 0 }).collect(),
     };
     let cost = AgreedCost { party: own(), per_kwh_micros: 1, per_session_micros: 1 };
     let share = SurplusShare { party: own(), share: BasisPoints::new(1) };
@@ -243,6 +251,16 @@ fn greatest(key: &StateKey) -> usize {
             };
             size(&spent).max(size(&reserved))
         }
+        StateKey::ZoneAttester(..) => size(&ZoneRights { forecasts: true, loads: true }),
+        StateKey::ForecastDay(..) => {
+            let (load_kw, renewable_bps) = (vec![1; 24], Some(vec![1; 24]));
+            let forecast = DayForecast { id: DIGEST, first_hour: 1, load_kw, renewable_bps };
+            size(&ForecastDay { day: 1, forecasts: vec![forecast; PER_DAY_MAX] })
+        }
+        StateKey::ForecastTimes(..) => {
+            size(&ForecastTimes { day: 1, since: vec![(DIGEST, UnixMillis::EPOCH); PER_DAY_MAX] })
+        }
+        StateKey::LoadDay(..) => size(&LoadDay { day: 1, load_kw: [Some(1); 24] }),
     }
 }
 
@@ -292,6 +310,10 @@ fn one_of_each_key() -> Vec<StateKey> {
         StateKey::Mandate(hom(), arb(), schema()),
         StateKey::VoucherKeys(hom()),
         StateKey::Voucher(hom(), Nullifier(DIGEST)),
+        StateKey::ZoneAttester(text(), tr1()),
+        StateKey::ForecastDay(tr1(), text(), 1),
+        StateKey::ForecastTimes(tr1(), text(), 1),
+        StateKey::LoadDay(tr1(), text(), 1),
     ]
 }
 

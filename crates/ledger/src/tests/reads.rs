@@ -75,6 +75,7 @@ fn depends_on_state(tx: &Tx, key: &StateKey) -> bool {
     match kind(tx) {
         "RecordCdrs" => match key {
             StateKey::Account(Account::Payable(..) | Account::Receivable(..)) | StateKey::Voucher(..) => true,
+            StateKey::ForecastDay(..) | StateKey::ForecastTimes(..) => true,
             // Later than the record's own.
             StateKey::ClosedPeriod(period, _) | StateKey::PeriodPairs(period, _) => {
                 let Tx::Cdr(CdrTx::RecordCdrs(cdrs)) = tx else { panic!("records") };
@@ -86,6 +87,19 @@ fn depends_on_state(tx: &Tx, key: &StateKey) -> bool {
             matches!(key, StateKey::Unpaid(_) | StateKey::Account(Account::Net(..)))
         }
         "Propose" => matches!(key, StateKey::Agreement(_)),
+        "Accept" => matches!(key, StateKey::ZoneAttester(..)),
+        // Whose they are is in the agreement, and what they are about in its terms.
+        "TrueUp" => matches!(
+            key,
+            StateKey::Cdr(..)
+                | StateKey::Tariff(..)
+                | StateKey::ForecastDay(..)
+                | StateKey::ForecastTimes(..)
+                | StateKey::LoadDay(..)
+                | StateKey::ClosedPeriod(..)
+                | StateKey::PeriodPairs(..)
+                | StateKey::Account(Account::Payable(..) | Account::Receivable(..))
+        ),
         "Amend" | "Contest" => matches!(key, StateKey::AgreementTerms(..)),
         "Terminate" => matches!(key, StateKey::AgreementOf(..)),
         "Resolve" | "Credit" => matches!(

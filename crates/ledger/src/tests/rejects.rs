@@ -5,6 +5,9 @@
 //! out, and a refusal must change nothing but, at most, the lane. So a ladder proves the order of its checks.
 
 use super::fixture::*;
+use super::forecast::{
+    attest, booked_by_forecast, by_forecast, dynamic_terms, forecast_of, measured, rule, true_ups,
+};
 use super::registry::{
     definition_id, did_on, document, grant, make_issuer, publish_definition, publish_did, publish_registry,
     publish_schema, registry_id, schema_id, update, with_registry,
@@ -14,6 +17,9 @@ use super::voucher::{
 };
 use crate::agreement::{AgreementRecord, AgreementTx, VERSIONS_MAX, Version, terms_digest};
 use crate::cdr::{CdrRecord, CdrTx, DAY_SLOTS, EvseDay, RECORDS_PER_EVSE_DAY_MAX};
+use crate::forecast::{
+    DayForecast, ForecastAttestation, ForecastDay, ForecastTx, LoadAttestation, LoadDay, PER_DAY_MAX, attestation_id,
+};
 use crate::membership::{KEYS_MAX, MembershipTx};
 use crate::registry::{Mandate, REGISTRY_SIZE_MAX, RegistryTx, RevocationChange, SchemaRecord, did_digest};
 use crate::reject::RejectCode;
@@ -24,9 +30,10 @@ use crate::tx::{Envelope, LANES_MAX, PublicKey, Tx};
 use crate::voucher::{self, VoucherKey, VoucherReservation, VoucherState, VoucherTx, acceptance_digest};
 use ed25519_dalek::SigningKey;
 use eroam_domain::agreement::{
-    BENEFICIARIES_MAX, PriceRule, RoamingAgreement, SurplusShare, Terms, WINDOW_MAX,
+    Actuals, BENEFICIARIES_MAX, DynamicRule, Panel, PriceRule, RoamingAgreement, SurplusShare, Terms,
+    WINDOW_MAX,
 };
-use eroam_domain::cdr::{Adjustment, Cdr, CdrStatus, Payer};
+use eroam_domain::cdr::{Adjustment, Cdr, CdrStatus, Payer, TariffRef};
 use eroam_domain::codec::{self, Digest, ShortText};
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::{Money, Price};
@@ -255,6 +262,14 @@ fn bad_terms() -> Vec<(RejectCode, Spoil)> {
             c.terms().contest_window = DurationMs::from_millis(WINDOW_MAX.millis() + 1);
         }),
         (BadTerms(9), |c| c.terms().terms = Terms::Committed),
+        (BadTerms(10), |c| {
+            let forecasters = Panel { parties: vec![c.terms().cpo], quorum: 1 };
+            c.terms().price_rule = PriceRule::Dynamic(DynamicRule { forecasters, ..rule() });
+        }),
+        (BadTerms(11), |c| {
+            let actuals = Actuals::Independent { attester: c.terms().cpo };
+            c.terms().price_rule = PriceRule::Dynamic(DynamicRule { actuals, ..rule() });
+        }),
     ]
 }
 
@@ -522,7 +537,7 @@ fn resolve_ladder() -> Ladder {
         (AdjustmentAmount, |c| c.tx = resolve(&c.roaming.cdr(1, on(1, 10, 8), 10_000), -1)),
         (AdjustmentAmount, |c| c.tx = resolve(&c.roaming.cdr(1, on(1, 10, 8), 10_000), 10 * EUR + 1)),
         // No sequence of transactions fills the resolver's place; the state is edited to see that it would be safe.
-        (LimitReached, |c| c.edit_record(|r| r.adjustments = vec![Adjustment::Credit { micros: 0 }; 16])),
+        (LimitReached, |c| c.edit_record(|r| r.adjustments = vec![Adjustment::Credit { micros: 0 }; 17])),
     ];
     Ladder { name: "resolve", rungs, base }
 }
@@ -1011,6 +1026,159 @@ fn paid_record_ladder() -> Ladder {
     Ladder { name: "paid record", rungs, base }
 }
 
+fn forecast_ladder() -> Ladder {
+    use RejectCode::*;
+    fn said(c: &mut Case) -> &mut ForecastAttestation {
+        match &mut c.tx {
+            Tx::Forecast(ForecastTx::AttestForecast(said)) => said,
+            other => panic!("{other:?}"),
+        }
+    }
+    /// Changes what the attester's bucket of the first day holds.
+    fn edit(c: &mut Case, change: impl FnOnce(&mut ForecastDay, Digest)) {
+        let (attester, said) = (c.sender, said(c).clone());
+        let day = said.first_hour.div_euclid(24);
+        let slot = u8::try_from(day.rem_euclid(256)).unwrap();
+        let key = StateKey::ForecastDay(attester, said.zone.clone(), slot);
+        let mut kept = c.chain.read(&key).unwrap_or(ForecastDay { day, forecasts: Vec::new() });
+        change(&mut kept, attestation_id(attester, &said));
+        kept.forecasts.sort_by_key(|forecast| forecast.id);
+        c.chain.put(&key, &kept);
+    }
+    fn other(id: Digest) -> DayForecast {
+        DayForecast { id, first_hour: 0, load_kw: Vec::new(), renewable_bps: None }
+    }
+    let base = Case::new(tr1(), |chain, _| {
+        chain.agree(dynamic_terms(hom(), uti()));
+        attest(forecast_of(on(1, 20, 13), &[500, 600]))
+    });
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (NoAttestationRight, |c| c.sender = hom()),
+        (AttestedHours, |c| said(c).load_kw.clear()),
+        (BadForecast, |c| said(c).low_kw[0] = 501),
+        (HourBegun, |c| said(c).first_hour = c.chain.now.utc_hour()),
+        (TooFarAhead, |c| said(c).first_hour = c.chain.now.utc_hour() + 72),
+        (DuplicateAttestation, |c| edit(c, |kept, id| kept.forecasts.push(other(id)))),
+        (AttestationDayFull, |c| {
+            let ids = (0..PER_DAY_MAX).map(|n| Digest::of(&n.to_le_bytes()));
+            edit(c, |kept, _| kept.forecasts.extend(ids.map(other)));
+        }),
+    ];
+    Ladder { name: "forecast", rungs, base }
+}
+
+fn load_ladder() -> Ladder {
+    use RejectCode::*;
+    fn said(c: &mut Case) -> &mut LoadAttestation {
+        match &mut c.tx {
+            Tx::Forecast(ForecastTx::AttestLoad(said)) => said,
+            other => panic!("{other:?}"),
+        }
+    }
+    /// Has the sender have attested something for the first hour and the one after it.
+    fn put(c: &mut Case, first_kw: u32, second_kw: u32) {
+        let said = said(c).clone();
+        let day = said.first_hour.div_euclid(24);
+        let slot = u8::try_from(day.rem_euclid(256)).unwrap();
+        let mut load_kw = [None; 24];
+        let place = usize::try_from(said.first_hour.rem_euclid(24)).unwrap();
+        (load_kw[place], load_kw[(place + 1) % 24]) = (Some(first_kw), Some(second_kw));
+        c.chain.put(&StateKey::LoadDay(tr1(), said.zone, slot), &LoadDay { day, load_kw });
+    }
+    let base = Case::new(tr1(), |chain, _| {
+        chain.agree(dynamic_terms(hom(), uti()));
+        measured(on(1, 20, 8), &[500, 600])
+    });
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (NoAttestationRight, |c| c.sender = hom()),
+        (AttestedHours, |c| said(c).load_kw.clear()),
+        (HourNotOver, |c| said(c).first_hour = c.chain.now.utc_hour() - 1),
+        (LoadTooLate, |c| c.chain.now = later(c.chain.now, 8 * DAY)),
+        (ContradictsLoad, |c| put(c, 500, 601)),
+        (DuplicateAttestation, |c| put(c, 500, 600)),
+    ];
+    Ladder { name: "load", rungs, base }
+}
+
+/// A record under a dynamic rule, of an hour that was forecast.
+fn forecast_record_ladder() -> Ladder {
+    use RejectCode::*;
+    let (chain, roaming, cdr) = booked_by_forecast(dynamic_terms(hom(), vis()));
+    let mut base = Case::new(vis(), |_, _| records([cdr.clone()]));
+    (base.chain, base.roaming) = (chain, roaming.clone());
+    // Another record than the one that is booked, an hour later.
+    let next = roaming.cdr(2, on(1, 20, 14), 10_000);
+    base.tx = records([by_forecast(&base.chain, &roaming, &next, on(1, 20, 14))]);
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (UnexpectedAttestation, |c| c.cdr().zone = ShortText::new("PT-S").unwrap()),
+        (UnknownTariff, |c| c.cdr().tariff.version = 99),
+        (UnknownForecast, |c| c.cdr().attestation = Some(Digest::ZERO)),
+        (ForecastOmitted, |c| c.cdr().attestation = None),
+        (PriceMismatch(Price { excl_vat: 3 * EUR, incl_vat: 3 * EUR }), |c| c.cdr().price.excl_vat -= 1),
+    ];
+    Ladder { name: "forecast record", rungs, base }
+}
+
+fn true_up_ladder() -> Ladder {
+    use RejectCode::*;
+    fn cdr(c: &mut Case) -> &mut Cdr {
+        match &mut c.tx {
+            Tx::Cdr(CdrTx::TrueUp(cdrs)) => &mut cdrs[0],
+            other => panic!("{other:?}"),
+        }
+    }
+    fn put_load(c: &mut Case, load_kw: Option<u32>) {
+        let (day, hour) = (on(1, 20, 13).utc_day(), 13);
+        let mut loads = [None; 24];
+        loads[hour] = load_kw;
+        let slot = u8::try_from(day.rem_euclid(256)).unwrap();
+        let zone = ShortText::new("PT-N").unwrap();
+        c.chain.put(&StateKey::LoadDay(tr1(), zone, slot), &LoadDay { day, load_kw: loads });
+    }
+    fn forget(c: &mut Case, key: &StateKey) {
+        c.chain.state.apply([(codec::to_bytes(key), None)].into());
+    }
+    let (mut chain, roaming, booked) = booked_by_forecast(dynamic_terms(hom(), vis()));
+    chain.ok(tr1(), measured(on(1, 20, 13), &[600]));
+    let mut base = Case::new(hom(), |_, _| true_ups([booked]));
+    (base.chain, base.roaming) = (chain, roaming);
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (BatchSize, |c| c.tx = true_ups([])),
+        (UnknownAgreement, |c| cdr(c).agreement.id = Digest::ZERO),
+        (NotASide, |c| c.sender = uti()),
+        (UnknownRecord, |c| cdr(c).id = ShortText::new("cdr-9").unwrap()),
+        (RecordDiffers, |c| cdr(c).quote = Digest::ZERO),
+        (NoForecastUsed, |c| {
+            cdr(c).attestation = None;
+            let digest = cdr(c).digest();
+            c.edit_record(|record| record.digest = digest);
+        }),
+        (AlreadyTruedUp, |c| {
+            c.edit_record(|record| record.adjustments.push(Adjustment::TrueUp { micros: 1 }));
+        }),
+        (TooLate, |c| c.chain.now = later(c.chain.now, 121 * DAY)),
+        (UnknownTariff, |c| {
+            let TariffRef { id, version } = cdr(c).tariff.clone();
+            forget(c, &StateKey::Tariff(vis(), id, version));
+        }),
+        (UnknownForecast, |c| {
+            let slot = u8::try_from(on(1, 20, 13).utc_day().rem_euclid(256)).unwrap();
+            forget(c, &StateKey::ForecastDay(tr1(), ShortText::new("PT-N").unwrap(), slot));
+        }),
+        (NoPrice, |c| {
+            let reserved =
+                Restrictions { reservation: Some(ReservationRestriction::Reservation), ..Restrictions::NONE };
+            let TariffRef { id, version } = cdr(c).tariff.clone();
+            let other = tariff_of(vis(), id.as_str(), eur(), EUR, reserved);
+            c.chain.put(&StateKey::Tariff(vis(), id, version), &other);
+        }),
+        (ActualsAwaited, |c| put_load(c, None)),
+        (NothingToTrueUp, |c| put_load(c, Some(500))),
+        (LimitReached, |c| c.edit_record(|r| r.adjustments = vec![Adjustment::Credit { micros: 0 }; 16])),
+    ];
+    Ladder { name: "true up", rungs, base }
+}
+
 fn voucher_key_ladder() -> Ladder {
     use RejectCode::*;
     fn keys(c: &Case) -> Vec<VoucherKey> {
@@ -1202,6 +1370,10 @@ fn ladders() -> Vec<Ladder> {
         reserve_voucher_ladder(),
         refund_ladder(),
         block_ladder(),
+        forecast_ladder(),
+        load_ladder(),
+        forecast_record_ladder(),
+        true_up_ladder(),
     ]
 }
 
@@ -1245,7 +1417,7 @@ ladders_of_codes! {
     RejectCode::SequenceUsed => &["envelope"],
     RejectCode::SequenceGap => &["envelope"],
     RejectCode::Expired => &["envelope"],
-    RejectCode::BatchSize => &["envelope", "record", "reserve", "reserve voucher", "refund", "block"],
+    RejectCode::BatchSize => &["envelope", "record", "reserve", "reserve voucher", "refund", "block", "true up"],
     RejectCode::WrongRole =>
         &[
             "tariff", "record", "reserve", "deposit", "payout", "definition", "grant", "voucher key",
@@ -1257,9 +1429,9 @@ ladders_of_codes! {
     RejectCode::TooManyKeys => &["rotate"],
     RejectCode::BadTerms(_) => &["propose", "amend"],
     RejectCode::NotASide =>
-        &["propose", "accept", "amend", "terminate", "record", "contest", "reserve", "reserve voucher"],
+        &["propose", "accept", "amend", "terminate", "record", "contest", "reserve", "reserve voucher", "true up"],
     RejectCode::AgreementExists => &["propose"],
-    RejectCode::UnknownAgreement => &["accept", "amend", "terminate", "record", "reserve", "reserve voucher"],
+    RejectCode::UnknownAgreement => &["accept", "amend", "terminate", "record", "reserve", "reserve voucher", "true up"],
     RejectCode::AgreementNotAccepted => &["amend", "record", "reserve", "reserve voucher"],
     RejectCode::NothingToAccept => &["accept"],
     RejectCode::OwnProposal => &["accept"],
@@ -1270,7 +1442,7 @@ ladders_of_codes! {
     RejectCode::WrongAgreementVersion => &["accept", "record", "reserve", "reserve voucher"],
     RejectCode::NotOwnTariff => &["tariff"],
     RejectCode::WrongTariffVersion => &["tariff"],
-    RejectCode::UnknownTariff => &["record", "paid record"],
+    RejectCode::UnknownTariff => &["record", "paid record", "true up", "forecast record"],
     RejectCode::TariffNotPublished => &["record"],
     RejectCode::MalformedRecord(_) => &["record"],
     RejectCode::DuplicateRecord => &["record"],
@@ -1278,9 +1450,9 @@ ladders_of_codes! {
     RejectCode::WrongSession => &["record"],
     RejectCode::WrongCurrency => &["record", "paid record", "reserve voucher"],
     RejectCode::UnknownVoucher => &["record", "paid record"],
-    RejectCode::UnexpectedAttestation => &["record", "paid record"],
+    RejectCode::UnexpectedAttestation => &["record", "paid record", "forecast record"],
     RejectCode::FromTheFuture => &["record", "reserve", "reserve voucher"],
-    RejectCode::TooLate => &["record", "reserve voucher"],
+    RejectCode::TooLate => &["record", "reserve voucher", "true up"],
     RejectCode::StaleAcceptance => &["record"],
     RejectCode::EnergyLimit => &["record", "paid record"],
     RejectCode::DurationLimit => &["record"],
@@ -1288,9 +1460,9 @@ ladders_of_codes! {
     RejectCode::AmountLimit => &["record", "paid record"],
     RejectCode::OverlappingRecord => &["record"],
     RejectCode::EvseDayFull => &["record"],
-    RejectCode::NoPrice => &["record"],
-    RejectCode::PriceMismatch(_) => &["record", "paid record"],
-    RejectCode::UnknownRecord => &["contest", "resolve", "credit"],
+    RejectCode::NoPrice => &["record", "true up"],
+    RejectCode::PriceMismatch(_) => &["record", "paid record", "forecast record"],
+    RejectCode::UnknownRecord => &["contest", "resolve", "credit", "true up"],
     RejectCode::NotContestable => &["contest"],
     RejectCode::NotResolvable => &["resolve"],
     RejectCode::NotResolver => &["resolve"],
@@ -1306,7 +1478,7 @@ ladders_of_codes! {
     RejectCode::PeriodNotOver => &["close"],
     RejectCode::PeriodClosed => &["close"],
     RejectCode::NothingBooked => &["close"],
-    RejectCode::LimitReached => &["accept", "record", "resolve", "credit", "voucher key"],
+    RejectCode::LimitReached => &["accept", "record", "resolve", "credit", "voucher key", "true up"],
     RejectCode::Overflow => &["record", "deposit", "close"],
     RejectCode::BadDid => &["did"],
     RejectCode::NotDidOwner => &["did", "schema", "definition", "registry", "revocation"],
@@ -1343,6 +1515,23 @@ ladders_of_codes! {
     RejectCode::VoucherNotRefundable => &["refund"],
     RejectCode::AlreadyBlocked => &["refund", "block"],
     RejectCode::AlreadyRefunded => &["refund", "block"],
+    RejectCode::NoAttestationRight => &["forecast", "load"],
+    RejectCode::AttestedHours => &["forecast", "load"],
+    RejectCode::BadForecast => &["forecast"],
+    RejectCode::HourBegun => &["forecast"],
+    RejectCode::TooFarAhead => &["forecast"],
+    RejectCode::HourNotOver => &["load"],
+    RejectCode::LoadTooLate => &["load"],
+    RejectCode::ContradictsLoad => &["load"],
+    RejectCode::DuplicateAttestation => &["forecast", "load"],
+    RejectCode::AttestationDayFull => &["forecast"],
+    RejectCode::UnknownForecast => &["forecast record", "true up"],
+    RejectCode::ForecastOmitted => &["forecast record"],
+    RejectCode::RecordDiffers => &["true up"],
+    RejectCode::NoForecastUsed => &["true up"],
+    RejectCode::AlreadyTruedUp => &["true up"],
+    RejectCode::ActualsAwaited => &["true up"],
+    RejectCode::NothingToTrueUp => &["true up"],
 }
 
 #[test]
@@ -1370,7 +1559,7 @@ fn every_fault_number_is_reached() {
     for (place, (code, _)) in (1u8..).zip(&records) {
         assert_eq!(*code, RejectCode::MalformedRecord(place));
     }
-    assert_eq!((terms.len(), records.len()), (9, 7));
+    assert_eq!((terms.len(), records.len()), (11, 7));
 }
 
 #[test]

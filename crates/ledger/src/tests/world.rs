@@ -2,6 +2,7 @@
 //! valid, many are not; after each one the books must be sound.
 
 use super::fixture::*;
+use super::forecast::{attest, by_forecast, forecast_of, measured, rule, true_ups};
 use super::voucher::{
     Held, block, paid_with, publish_voucher_key, refund, reserve_vouchers, sign, voucher_of,
 };
@@ -117,6 +118,26 @@ pub(super) enum Step {
         by: u8,
         items: Vec<u8>,
     },
+    /// Of the next hours.
+    AttestForecast {
+        by: u8,
+        ahead: u8,
+        loads: Vec<u16>,
+    },
+    /// Of the hours that were forecast last.
+    AttestLoad {
+        by: u8,
+        loads: Vec<u16>,
+    },
+    /// A session in the hours that were forecast last.
+    RecordByForecast {
+        by: u8,
+        session: Session,
+    },
+    TrueUp {
+        by: u8,
+        records: Vec<u8>,
+    },
     Resend {
         which: u8,
     },
@@ -184,14 +205,20 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(kind, back, other_currency)| Step::Close { kind, back, other_currency }),
         1 => (b(), prop::bool::weighted(0.8)).prop_map(|(by, proved)| Step::Rotate { by, proved }),
         1 => (b(), 0u8..6).prop_map(|(by, seed)| Step::PublishVoucherKey { by, seed }),
-        3 => (b(), proptest::collection::vec(spending(), 1..5))
+        4 => (b(), proptest::collection::vec(spending(), 1..5))
             .prop_map(|(by, items)| Step::SpendVouchers { by, items }),
-        3 => (b(), proptest::collection::vec((b(), 0u8..40), 1..5))
+        4 => (b(), proptest::collection::vec((b(), 0u8..40), 1..5))
             .prop_map(|(by, items)| Step::RecordSpent { by, items }),
         1 => (b(), proptest::collection::vec(0u8..24, 1..5))
             .prop_map(|(by, items)| Step::RefundVouchers { by, items }),
         1 => (b(), proptest::collection::vec(0u8..24, 1..3))
             .prop_map(|(by, items)| Step::BlockVouchers { by, items }),
+        3 => (b(), 1u8..80, proptest::collection::vec(0u16..1_000, 1..6))
+            .prop_map(|(by, ahead, loads)| Step::AttestForecast { by, ahead, loads }),
+        3 => (b(), proptest::collection::vec(0u16..1_000, 1..6))
+            .prop_map(|(by, loads)| Step::AttestLoad { by, loads }),
+        4 => (b(), session()).prop_map(|(by, session)| Step::RecordByForecast { by, session }),
+        3 => (b(), proptest::collection::vec(b(), 1..4)).prop_map(|(by, records)| Step::TrueUp { by, records }),
         1 => b().prop_map(|which| Step::Resend { which }),
         1 => b().prop_map(|which| Step::Forge { which }),
     ]
@@ -211,6 +238,7 @@ fn flavoured(emsp: PartyId, cpo: PartyId, flavour: u8) -> RoamingAgreement {
             let cost = AgreedCost { party: own(), per_kwh_micros: 333_333, per_session_micros: 100_000 };
             terms.shares =
                 Shares { costs: vec![cost], surplus: vec![share(emsp, 1_000), share(uti(), 3_333)] };
+            terms.price_rule = PriceRule::Dynamic(rule());
         }
         2 => terms.price_rule = PriceRule::Static { factor: BasisPoints::new(8_765) },
         3 => terms.vat = VatTreatment::ReverseCharge,
@@ -229,6 +257,8 @@ pub(super) struct World {
     recorded: Vec<Cdr>,
     /// Sessions that vouchers were spent on: under which agreement, their numbers, and what was reserved.
     spent: Vec<(Roaming, u32, VoucherReservation)>,
+    /// The first hour of each forecast that was attested.
+    forecast: Vec<UnixMillis>,
     keys: u32,
 }
 
@@ -247,7 +277,8 @@ impl World {
         for emsp in [hom(), uti()] {
             chain.ok(emsp, publish_voucher_key(emsp));
         }
-        Self { chain, agreements, recorded: Vec::new(), spent: Vec::new(), keys: 0 }
+        let (recorded, spent, forecast) = (Vec::new(), Vec::new(), Vec::new());
+        Self { chain, agreements, recorded, spent, forecast, keys: 0 }
     }
 
     fn agreement(&self, number: u8) -> Roaming {
@@ -274,7 +305,8 @@ impl World {
         };
         let start = self.ago(session.hours_ago);
         let number = u32::from(session.number) * 4 + u32::from(session.hours_ago % 4);
-        let mut cdr = roaming.cdr(number, start, u64::from(session.kwh) * 1_003);
+        let cdr = roaming.cdr(number, start, u64::from(session.kwh) * 1_003);
+        let mut cdr = by_forecast(&self.chain, &roaming, &cdr, start);
         // Records of one number differ, and most have a place of their own.
         cdr.evse = EvsePseudonym([session.number % 16; 16]);
         match session.spoil {
@@ -473,7 +505,8 @@ impl World {
                     let place = usize::from(which % 6);
                     let (roaming, number, reservation) = self.spent.iter().rev().nth(place)?;
                     let accepted_at = reservation.spent.acceptance.accepted_at;
-                    let mut cdr = roaming.cdr(*number, accepted_at, u64::from(*kwh) * 1_003);
+                    let cdr = roaming.cdr(*number, accepted_at, u64::from(*kwh) * 1_003);
+                    let mut cdr = by_forecast(&self.chain, roaming, &cdr, accepted_at);
                     // Most have a place of their own.
                     cdr.evse = EvsePseudonym([100 + u8::try_from(number % 100).unwrap(); 16]);
                     Some(paid_with(&cdr, reservation))
@@ -491,6 +524,36 @@ impl World {
                 let emsp = pick(&[hom(), uti()], *by);
                 let nullifiers: Vec<_> = items.iter().map(|n| self.voucher(emsp, *n).nullifier()).collect();
                 (self.who(emsp, *by), block(nullifiers))
+            }
+            Step::AttestForecast { by, ahead, loads } => {
+                let first = later(self.ago(0), u64::from(*ahead) * HOUR);
+                let loads: Vec<u32> = loads.iter().map(|kw| u32::from(*kw)).collect();
+                self.forecast.push(first);
+                (self.who(tr1(), *by), attest(forecast_of(first, &loads)))
+            }
+            Step::AttestLoad { by, loads } => {
+                let loads: Vec<u32> = loads.iter().map(|kw| u32::from(*kw)).collect();
+                (self.who(tr1(), *by), measured(*self.forecast.last()?, &loads))
+            }
+            Step::RecordByForecast { by, session } => {
+                let by_rule = |a: &&Roaming| matches!(a.terms.price_rule, PriceRule::Dynamic(_));
+                let roaming = self.agreements.iter().rev().find(by_rule)?.clone();
+                let start = later(*self.forecast.last()?, u64::from(session.hours_ago % 5) * HOUR / 2);
+                let number = 3_000 + u32::from(session.number);
+                let mut cdr = roaming.cdr(number, start, u64::from(session.kwh) * 1_003);
+                cdr.evse = EvsePseudonym([200 + session.number % 16; 16]);
+                let cdr = by_forecast(&self.chain, &roaming, &cdr, start);
+                self.recorded.push(cdr.clone());
+                (self.who(roaming.terms.cpo, *by), records([cdr]))
+            }
+            Step::TrueUp { by, records } => {
+                let dynamic = self.recorded.iter().rev().filter(|cdr| cdr.attestation.is_some());
+                let known: Vec<&Cdr> = dynamic.take(4).collect();
+                let first = known.first()?;
+                let emsp = self.agreements.iter().find(|a| a.at.id == first.agreement.id)?.terms.emsp;
+                let pick = |n: &u8| known[usize::from(*n) % known.len()].clone();
+                let (sender, cdrs) = (self.who(emsp, *by), records.iter().map(pick).collect::<Vec<_>>());
+                (sender, true_ups(cdrs))
             }
             Step::Wait { .. } | Step::Resend { .. } | Step::Forge { .. } => return None,
         })
@@ -511,6 +574,15 @@ impl World {
                 for by in [by & 1, 1 - (by & 1)] {
                     self.take(&Step::Attest { by, party: *party, euros: *euros, out: *out, both: false });
                 }
+                return;
+            }
+            // Mostly with what follows: the loads come, and one of the sides asks.
+            Step::RecordByForecast { by, session } if session.spoil < 200 => {
+                let loads = vec![u16::from(session.spoil) * 5; 4];
+                let session = Session { spoil: u8::MAX, ..session.clone() };
+                self.take(&Step::RecordByForecast { by: *by, session });
+                self.take(&Step::AttestLoad { by: *by, loads });
+                self.take(&Step::TrueUp { by: *by, records: vec![0] });
                 return;
             }
             Step::Resend { which } => old(self, *which),
@@ -551,6 +623,9 @@ impl World {
         let tx = match &signed.envelope().tx {
             Tx::Cdr(CdrTx::RecordCdrs(cdrs)) if accepted.contains(&true) => {
                 records(cdrs.iter().enumerate().filter(|(n, _)| keep(*n)).map(|(_, c)| c.clone()))
+            }
+            Tx::Cdr(CdrTx::TrueUp(cdrs)) if accepted.contains(&true) => {
+                true_ups(cdrs.iter().enumerate().filter(|(n, _)| keep(*n)).map(|(_, c)| c.clone()))
             }
             Tx::Settlement(SettlementTx::ReserveCredit(all)) if accepted.contains(&true) => {
                 reserve(all.iter().enumerate().filter(|(n, _)| keep(*n)).map(|(_, r)| r.clone()))

@@ -1,14 +1,25 @@
 //! Energy at the rate of the hour.
 
 use super::*;
-use crate::agreement::{DynamicRule, Knot, PriceRuleFault, RateWindow};
+use crate::agreement::{Actuals, DynamicRule, Knot, Panel, PriceRuleFault, RateWindow, RenewableKnot};
 use crate::codec::{Digest, from_bytes, to_bytes};
-use crate::pricing::dynamic::{FORECAST_HOURS_MAX, HourRate};
+use crate::ids::PartyId;
+use crate::pricing::dynamic::{FORECAST_HOURS_MAX, HourRate, RenewablePart};
 use crate::time::Weekdays;
 use proptest::prelude::*;
 
-fn knot(utilisation_bps: u32, surcharge_bps: i32) -> Knot {
+pub(super) fn knot(utilisation_bps: u32, surcharge_bps: i32) -> Knot {
     Knot { utilisation_bps, surcharge_bps }
+}
+
+pub(super) fn share(share_bps: u32, surcharge_bps: i32) -> RenewableKnot {
+    RenewableKnot { share_bps, surcharge_bps }
+}
+
+/// A panel of so many parties.
+pub(crate) fn panel(parties: usize, quorum: u8) -> Panel {
+    let names = ["AAA", "BBB", "CCC", "DDD", "EEE", "FFF"];
+    Panel { parties: names[..parties].iter().map(|id| PartyId::new("PT", id).unwrap()).collect(), quorum }
 }
 
 fn window(days: Weekdays, from: u16, until: u16, bps: u32) -> RateWindow {
@@ -17,7 +28,8 @@ fn window(days: Weekdays, from: u16, until: u16, bps: u32) -> RateWindow {
 }
 
 /// The parameters of the forecasting study, with a capacity that makes a kilowatt a basis point.
-fn rule() -> DynamicRule {
+pub(crate) fn rule() -> DynamicRule {
+    let grid = PartyId::new("PT", "GRD").unwrap();
     DynamicRule {
         fallback: BasisPoints::new(9_000),
         base_micros_per_kwh: 120_000,
@@ -37,12 +49,18 @@ fn rule() -> DynamicRule {
         cap_micros: 400_000,
         band_bps: BasisPoints::new(500),
         vat: None,
+        zone: crate::cdr::GridZone::new("PT-N").unwrap(),
+        forecasters: Panel { parties: vec![grid], quorum: 1 },
+        actuals: Actuals::Independent { attester: grid },
+        true_up_cap_bps: BasisPoints::new(2_000),
+        renewable: Vec::new(),
     }
 }
 
 /// Loads for the hours from the one of `text` on.
-fn forecast(text: &str, load_kw: &[u32]) -> ForecastInput {
-    ForecastInput { attestation: Digest::ZERO, load_kw: load_kw.to_vec(), first_hour: at(text).utc_hour() }
+pub(super) fn forecast(text: &str, load_kw: &[u32]) -> ForecastInput {
+    let hours = load_kw.iter().map(|load_kw| Some(HourForecast::of_load(*load_kw))).collect();
+    ForecastInput { attestation: Digest::ZERO, first_hour: at(text).utc_hour(), hours }
 }
 
 fn under(
@@ -88,7 +106,7 @@ fn hours(priced: &ItemisedPrice) -> Vec<(i64, u32, u64, i64, i64)> {
 
 const BY_TARIFF: LineRule = LineRule::Tariff { element: 0, dimension: Dimension::Energy };
 
-fn quarter_per_kwh() -> Tariff {
+pub(super) fn quarter_per_kwh() -> Tariff {
     tariff(&[element(NONE, &[component(Dimension::Energy, 250_000, 1)])])
 }
 
@@ -146,15 +164,15 @@ fn the_rate_of_an_hour_by_hand() {
         // Saturday has no afternoon window.
         ("2021-05-08T14:00:00Z", 6_000, 6_000, 0, 120_000),
     ] {
-        let rate = rule.rate(at(utc).utc_hour(), &clock, load_kw).unwrap();
-        assert_eq!(rate, HourRate { utilisation_bps, surcharge_bps, micros_per_kwh }, "{utc} {load_kw} kW");
+        let rate = rule.rate(at(utc).utc_hour(), &clock, HourForecast::of_load(load_kw)).unwrap();
+        assert_eq!(rate, HourRate { utilisation_bps, surcharge_bps, renewable: None, micros_per_kwh }, "{utc} {load_kw} kW");
     }
     // The first window that matches counts, and the utilisation is rounded down.
     let doubled = window(Weekdays::EVERY_DAY, 0, 0, 20_000);
     let both = DynamicRule { time_of_use: [vec![doubled], rule.time_of_use.clone()].concat(), ..rule };
     let odd = DynamicRule { capacity_kw: 30_000, ..both };
-    let rate = odd.rate(at("2021-05-05T14:00:00Z").utc_hour(), &clock, 20_000).unwrap();
-    assert_eq!(rate, HourRate { utilisation_bps: 6_666, surcharge_bps: 1_332, micros_per_kwh: 271_968 });
+    let rate = odd.rate(at("2021-05-05T14:00:00Z").utc_hour(), &clock, HourForecast::of_load(20_000)).unwrap();
+    assert_eq!(rate, HourRate { utilisation_bps: 6_666, surcharge_bps: 1_332, renewable: None, micros_per_kwh: 271_968 });
 }
 
 #[test]
@@ -164,11 +182,11 @@ fn a_rate_stays_within_floor_and_cap() {
     for (load_kw, want) in
         [(0, 110_000), (5_250, 110_000), (6_000, 120_000), (7_500, 156_000), (10_000, 200_000)]
     {
-        assert_eq!(narrow.rate(hour, &LocalClock::UTC, load_kw).unwrap().micros_per_kwh, want, "{load_kw}");
+        assert_eq!(narrow.rate(hour, &LocalClock::UTC, HourForecast::of_load(load_kw)).unwrap().micros_per_kwh, want, "{load_kw}");
     }
     // The whole price as a discount leaves the floor.
     let free = DynamicRule { knots: vec![knot(0, -10_000)], floor_micros: 0, ..rule() };
-    assert_eq!(free.rate(hour, &LocalClock::UTC, 1).unwrap().micros_per_kwh, 0);
+    assert_eq!(free.rate(hour, &LocalClock::UTC, HourForecast::of_load(1)).unwrap().micros_per_kwh, 0);
 }
 
 #[test]
@@ -237,9 +255,9 @@ fn hours_without_a_forecast_fall_back_to_the_static_rule() {
         amounts(&priced),
         [
             (BY_TARIFF, 2_000_000),
-            (LineRule::Dynamic { hour: loads.first_hour, utilisation_bps: 6_000, surcharge_bps: 0 }, 480_000),
+            (LineRule::Dynamic { hour: loads.first_hour, utilisation_bps: 6_000, surcharge_bps: 0, renewable: None }, 480_000),
             (
-                LineRule::Dynamic { hour: loads.first_hour + 1, utilisation_bps: 6_000, surcharge_bps: 0 },
+                LineRule::Dynamic { hour: loads.first_hour + 1, utilisation_bps: 6_000, surcharge_bps: 0, renewable: None },
                 600_000
             ),
             // 90 % of the two hours at the tariff, and of nothing else.
@@ -326,9 +344,44 @@ fn what_has_no_rate_is_an_error() {
 }
 
 #[test]
+fn the_renewable_share_is_one_more_factor_and_the_line_says_so() {
+    let green = DynamicRule { renewable: vec![share(2_000, 0), share(7_000, -1_500)], ..rule() };
+    let said = |load_kw, renewable_bps| HourForecast { load_kw, renewable_bps };
+    let noon = at("2021-05-05T12:00:00Z").utc_hour();
+    for (share_bps, surcharge_bps, micros_per_kwh) in
+        [(0, 0, 120_000), (2_000, 0, 120_000), (4_500, -750, 111_000), (9_000, -1_500, 102_000)]
+    {
+        let rate = green.rate(noon, &LocalClock::UTC, said(6_000, Some(share_bps))).unwrap();
+        assert_eq!(rate.renewable, Some(RenewablePart { share_bps, surcharge_bps }));
+        assert_eq!(rate.micros_per_kwh, micros_per_kwh);
+    }
+    // A rule without the curve does not look at the share; one with it has no rate without the share.
+    let rate = rule().rate(noon, &LocalClock::UTC, said(6_000, Some(9_000))).unwrap();
+    assert_eq!((rate.renewable, rate.micros_per_kwh), (None, 120_000));
+    assert_eq!(green.rate(noon, &LocalClock::UTC, said(6_000, None)), Err(PriceError::NoRate));
+    let mut loads = forecast("2021-05-05T12:00:00Z", &[6_000]);
+    loads.hours[0] = Some(said(6_000, Some(9_000)));
+    let priced = from_noon(&green, &loads, &quarter_per_kwh(), &[charging(mins(60), wh(1_000))]);
+    let LineRule::Dynamic { renewable, .. } = priced.lines[0].rule else { panic!("{:?}", priced.lines) };
+    assert_eq!(renewable, Some(RenewablePart { share_bps: 9_000, surcharge_bps: -1_500 }));
+    let json = serde_json::to_string(&priced.lines[0].rule).unwrap();
+    assert!(json.ends_with(r#","renewable":{"share_bps":9000,"surcharge_bps":-1500}}}"#), "{json}");
+}
+
+#[test]
+fn an_hour_without_a_forecast_between_two_with_one_is_the_tariffs() {
+    let mut loads = forecast("2021-05-05T12:00:00Z", &[6_000, 6_000, 6_000]);
+    loads.hours[1] = None;
+    let priced = from_noon(&rule(), &loads, &quarter_per_kwh(), &[charging(mins(180), wh(3_000))]);
+    assert_eq!(hours(&priced).iter().map(|h| h.0).collect::<Vec<_>>(), [12, 14]);
+    // 1 kWh at 0.25 times 90 %, and two at the rates of their hours: 0.12 and 0.15.
+    assert_eq!(priced.total.excl_vat, 225_000 + 120_000 + 150_000);
+}
+
+#[test]
 fn each_fault_of_a_rule_is_found_in_order() {
     type Spoil = fn(&mut DynamicRule);
-    let cases: [(PriceRuleFault, Spoil); 22] = [
+    let cases: [(PriceRuleFault, Spoil); 37] = [
         (PriceRuleFault::Factor, |r| r.fallback = BasisPoints::ZERO),
         (PriceRuleFault::Factor, |r| r.fallback = BasisPoints::new(100_001)),
         (PriceRuleFault::Rates, |r| r.base_micros_per_kwh = -1),
@@ -349,7 +402,26 @@ fn each_fault_of_a_rule_is_found_in_order() {
         (PriceRuleFault::Surcharge, |r| r.knots[0].surcharge_bps = -10_001),
         (PriceRuleFault::Surcharge, |r| r.knots[4].surcharge_bps = 100_001),
         (PriceRuleFault::Band, |r| r.band_bps = BasisPoints::new(10_001)),
+        (PriceRuleFault::KnotUtilisation, |r| r.knots[4].utilisation_bps = 100_001),
+        (PriceRuleFault::RenewableKnots, |r| r.renewable = (0..33).map(|s| share(s, 0)).collect()),
+        (PriceRuleFault::RenewableKnots, |r| r.renewable = vec![share(10_001, 0)]),
+        (PriceRuleFault::RenewableOrder, |r| r.renewable = vec![share(5, 0), share(5, 0)]),
+        (PriceRuleFault::RenewableSurcharge, |r| r.renewable = vec![share(5, -10_001)]),
+        (PriceRuleFault::RenewableSurcharge, |r| r.renewable = vec![share(5, 100_001)]),
+        (PriceRuleFault::Forecasters, |r| r.forecasters.parties.clear()),
+        (PriceRuleFault::Forecasters, |r| r.forecasters = panel(6, 1)),
+        (PriceRuleFault::Forecasters, |r| r.forecasters = panel(2, 0)),
+        (PriceRuleFault::Forecasters, |r| r.forecasters = panel(2, 3)),
+        (PriceRuleFault::Forecasters, |r| {
+            r.forecasters.parties = [r.forecasters.parties.clone(), r.forecasters.parties.clone()].concat();
+        }),
+        (PriceRuleFault::Attesters, |r| r.actuals = Actuals::Median(panel(6, 1))),
+        (PriceRuleFault::Attesters, |r| r.actuals = Actuals::Median(panel(1, 2))),
+        (PriceRuleFault::TrueUpCap, |r| r.true_up_cap_bps = BasisPoints::new(10_001)),
         // The first fault wins.
+        (PriceRuleFault::KnotOrder, |r| {
+            (r.knots[3].utilisation_bps, r.knots[4].utilisation_bps) = (200_000, 100_001);
+        }),
         (PriceRuleFault::Capacity, |r| (r.capacity_kw, r.knots) = (0, Vec::new())),
         (PriceRuleFault::Factor, |r| (r.fallback, r.cap_micros) = (BasisPoints::ZERO, 0)),
     ];
@@ -362,6 +434,10 @@ fn each_fault_of_a_rule_is_found_in_order() {
     widest.knots = (0..32).map(|u| knot(u, -10_000)).collect();
     widest.time_of_use = vec![widest.time_of_use[0]; 64];
     (widest.floor_micros, widest.cap_micros, widest.band_bps) = (1, 1, BasisPoints::WHOLE);
+    widest.knots[31].utilisation_bps = 100_000;
+    widest.renewable = (0..31).map(|s| share(s, 0)).chain([share(10_000, -10_000)]).collect();
+    widest.forecasters = panel(5, 5);
+    (widest.actuals, widest.true_up_cap_bps) = (Actuals::Median(panel(5, 1)), BasisPoints::WHOLE);
     assert_eq!(PriceRule::Dynamic(widest).check(), Ok(()));
     assert_eq!(PriceRule::Dynamic(rule()).check(), Ok(()));
     let factor = |bps| PriceRule::Static { factor: BasisPoints::new(bps) }.check();
@@ -384,7 +460,12 @@ fn rules_round_trip_and_the_static_one_keeps_its_bytes() {
     assert!(json.starts_with(r#"{"dynamic":{"fallback":9000,"base_micros_per_kwh":120000,"#), "{json}");
     let misspelt = json.replace(r#""vat""#, r#""tax""#);
     assert!(serde_json::from_str::<PriceRule>(&misspelt).is_err());
-    let line = LineRule::Dynamic { hour: 449_988, utilisation_bps: 6_200, surcharge_bps: -800 };
+    let line = LineRule::Dynamic {
+        hour: 449_988,
+        utilisation_bps: 6_200,
+        surcharge_bps: -800,
+        renewable: None,
+    };
     let json = serde_json::to_string(&line).unwrap();
     assert_eq!(json, r#"{"dynamic":{"hour":449988,"utilisation_bps":6200,"surcharge_bps":-800}}"#);
     assert_eq!(serde_json::from_str::<LineRule>(&json).unwrap(), line);
@@ -423,7 +504,7 @@ fn the_drivers_time_of_use_follows_the_hour() {
 }
 
 prop_compose! {
-    fn arb_rule()(
+    pub(super) fn arb_rule()(
         fallback in 1u32..20_000,
         base in 1i64..1_000_000,
         windows in prop::collection::vec((0u16..24, 0u16..24, 1u32..30_000), 0..4),
@@ -448,6 +529,7 @@ prop_compose! {
             cap_micros: floor + above,
             band_bps: BasisPoints::new(500),
             vat: vat.and_then(VatRate::from_ppm),
+            ..super::dynamic::rule()
         };
         assert_eq!(rule.check(), Ok(()));
         rule
@@ -500,7 +582,7 @@ proptest! {
         let mut loads = forecast("2021-05-05T12:00:00Z", &loads);
         loads.first_hour += skip;
         let covered = |hour: i64| {
-            usize::try_from(hour - loads.first_hour).is_ok_and(|place| place < loads.load_kw.len())
+            usize::try_from(hour - loads.first_hour).is_ok_and(|place| place < loads.hours.len())
         };
         // `under` checks that the lines add up.
         let priced = under(&rule, Some(&loads), &mixed_tariff(), &periods, end).unwrap();
