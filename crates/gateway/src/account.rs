@@ -11,7 +11,7 @@ use eroam_domain::cdr::{
 use eroam_domain::charge::acceptance_digest;
 use eroam_domain::codec::{Digest, to_bytes};
 use eroam_domain::ids::{EvseId, PartyId};
-use eroam_domain::pricing::{self, ItemisedPrice, PriceError, PricingInputs};
+use eroam_domain::pricing::{self, ForecastInput, ItemisedPrice, PriceError, PricingInputs};
 use eroam_domain::tariff::Tariff;
 use eroam_ledger::settlement::CreditReservation;
 use eroam_ledger::tx::PublicKey;
@@ -35,6 +35,8 @@ pub struct RecordInputs<'a> {
     pub evse: EvsePseudonym,
     /// Its grid zone.
     pub zone: &'a GridZone,
+    /// The forecast that the price follows: [`crate::forecasts::of_session`].
+    pub forecast: Option<&'a ForecastInput>,
 }
 
 /// The record of a session.
@@ -47,7 +49,7 @@ pub fn record(
     consumption: &Consumption,
 ) -> Result<Cdr, PriceError> {
     let (agreement, terms) = inputs.agreement;
-    let price = wholesale(terms, inputs.tariff, consumption)?.total;
+    let price = wholesale(terms, inputs.tariff, consumption, inputs.forecast)?.total;
     Ok(Cdr {
         id: cdr_id(inputs.session),
         session: session_digest(inputs.operator, inputs.session),
@@ -61,7 +63,7 @@ pub fn record(
         clock: consumption.clock,
         periods: consumption.periods.clone(),
         energy: consumption.energy,
-        attestation: None,
+        attestation: inputs.forecast.map(|forecast| forecast.attestation),
         price,
         currency: terms.currency,
         quote: accepted.quote.digest(),
@@ -79,6 +81,7 @@ pub fn wholesale(
     terms: &RoamingAgreement,
     tariff: &Tariff,
     consumption: &Consumption,
+    forecast: Option<&ForecastInput>,
 ) -> Result<ItemisedPrice, PriceError> {
     pricing::price(&PricingInputs {
         tariff,
@@ -87,11 +90,11 @@ pub fn wholesale(
         clock: consumption.clock,
         periods: &consumption.periods,
         end: consumption.end,
-        forecast: None,
+        forecast,
     })
 }
 
-/// The itemised wholesale price of a record.
+/// The itemised wholesale price of a record, with the forecast that it names ([`crate::forecasts::of_booked`]).
 ///
 /// # Errors
 /// [`PriceError`].
@@ -99,8 +102,9 @@ pub fn wholesale_of(
     terms: &RoamingAgreement,
     tariff: &Tariff,
     cdr: &Cdr,
+    forecast: Option<&ForecastInput>,
 ) -> Result<ItemisedPrice, PriceError> {
-    pricing::price(&PricingInputs::of_record(terms, tariff, cdr))
+    pricing::price(&PricingInputs::of_record(terms, tariff, cdr, forecast))
 }
 
 /// A session's record has the session's id: one session, one record.

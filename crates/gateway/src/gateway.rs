@@ -12,15 +12,18 @@
 //! come out, and transactions wait in an outbox until the host sends them to the ledger in batches. Everything may
 //! be repeated: what was done already is not done again, and what was waiting is asked for again.
 
+mod contests;
 mod evidence;
 mod home;
 mod operator;
 mod outbox;
+mod true_ups;
 mod unknown_driver;
 mod vouchers;
 
 pub use evidence::{EVIDENCE_KEPT_FOR, EvidenceTooLarge, evidence_digest};
 
+use crate::anomalies::RecordName;
 use crate::authenticate::PinError;
 use crate::ports::{Entropy, Store, StoreError};
 use crate::rules::Rules;
@@ -161,12 +164,18 @@ enum Outgoing {
     Record(SessionId, Box<Cdr>),
     Block(Nullifier),
     Refund(Box<SignedVoucher>),
+    /// A booked record of an operator's, to be trued up.
+    TrueUp(PartyId, Box<Cdr>),
+    /// A record to contest, with the digest of the evidence.
+    Contest(RecordName, Digest),
 }
 
 /// What an envelope is about, in the order of its items.
 enum InFlight {
     Sessions(Vec<SessionId>),
     Vouchers(Vec<Nullifier>),
+    Contest(RecordName),
+    TrueUps(Vec<RecordName>),
 }
 
 /// One organisation's gateway.
@@ -187,6 +196,7 @@ pub struct Gateway<S> {
     terms: BTreeMap<AgreementRef, RoamingAgreement>,
     tariffs: BTreeMap<(PartyId, TariffRef), Tariff>,
     debtor_of: BTreeMap<AgreementId, PartyId>,
+    watch: contests::Watch,
 }
 
 impl<S: Store> Gateway<S> {
@@ -214,6 +224,7 @@ impl<S: Store> Gateway<S> {
             terms: BTreeMap::new(),
             tariffs: BTreeMap::new(),
             debtor_of: BTreeMap::new(),
+            watch: contests::Watch::default(),
         }
     }
 
@@ -301,6 +312,7 @@ impl<S: Store> Gateway<S> {
         for issued in self.store.awaited_vouchers().map_err(&error)? {
             self.queue_voucher(&issued);
         }
+        self.resume_contests()?;
         for mut session in self.store.unsettled_sessions().map_err(&error)? {
             let wanted = sessions::resume(&session);
             let before = session.clone();
@@ -312,7 +324,7 @@ impl<S: Store> Gateway<S> {
         Ok(effects)
     }
 
-    /// Time has passed: quotes expire, visitors and old evidence are forgotten.
+    /// Time has passed: quotes expire, visitors and old evidence are forgotten, records are trued up whose loads are known.
     ///
     /// # Errors
     /// [`GatewayError`].
@@ -320,6 +332,7 @@ impl<S: Store> Gateway<S> {
         let error = self.store_error();
         self.store.remove_expired_visitors(now).map_err(&error)?;
         self.forget_evidence(now)?;
+        self.look_for_true_ups(ledger, now)?;
         let mut effects = Vec::new();
         for session in self.store.unsettled_sessions().map_err(error)? {
             if session.open_quote().is_some_and(|quote| now > quote.expires_at) {

@@ -40,6 +40,14 @@ pub struct WholesaleLine {
     pub price: Price,
     /// What of it is due, in millionths.
     pub due: i64,
+    /// What a true-up that was booked in the period adds, in millionths; negative for what it gives back.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub true_up: i64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde wants")]
+const fn is_zero(micros: &i64) -> bool {
+    *micros == 0
 }
 
 impl WholesaleLine {
@@ -59,7 +67,14 @@ impl WholesaleLine {
             currency: cdr.currency,
             price: cdr.price,
             due,
+            true_up: 0,
         }
+    }
+
+    /// The line of a true-up whose record is on the invoice of an earlier period: nothing else of it is due.
+    #[must_use]
+    pub fn of_true_up_alone(self) -> Self {
+        Self { energy: WattHours::ZERO, price: Price::ZERO, due: 0, ..self }
     }
 }
 
@@ -136,7 +151,8 @@ impl InvoiceMaker {
         let invoice = self.open.iter_mut().find(|i| i.currency == currency).ok_or_else(overflow)?;
         invoice.energy = invoice.energy.checked_add(line.energy).ok_or_else(overflow)?;
         invoice.total = invoice.total.checked_add(line.price).ok_or_else(overflow)?;
-        invoice.due = invoice.due.checked_add(line.due).ok_or_else(overflow)?;
+        let due = line.due.checked_add(line.true_up).ok_or_else(overflow)?;
+        invoice.due = invoice.due.checked_add(due).ok_or_else(overflow)?;
         invoice.lines.push(line);
         Ok(finished)
     }

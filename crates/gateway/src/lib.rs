@@ -9,9 +9,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod account;
+pub mod anomalies;
 pub mod authenticate;
 pub mod authorize;
 pub mod billing;
+pub mod forecasts;
 pub mod gateway;
 pub mod invoice;
 mod page;
@@ -25,5 +27,6 @@ pub mod sessions;
 mod testing;
 #[cfg(test)]
 mod tests;
+pub mod true_ups;
 pub mod unknown_driver;
 pub mod vouchers;

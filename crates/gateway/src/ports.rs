@@ -1,9 +1,11 @@
 //! What a gateway needs from outside: a place to keep its records, and secrets.
 
+use crate::anomalies::{AnomalyCase, RecordName, Sighting};
 use crate::billing::{BillLine, Charge};
 use crate::invoice::WholesaleLine;
 use crate::profiles::{HomeProfile, VisitorProfile};
 use crate::sessions::Session;
+use crate::true_ups::AwaitedTrueUp;
 use crate::vouchers::IssuedVoucher;
 use eroam_domain::cdr::{CdrId, SessionId};
 use eroam_domain::codec::{Digest, to_bytes};
@@ -197,6 +199,69 @@ pub trait Store {
     /// # Errors
     /// [`StoreError`].
     fn remove_evidence_before(&mut self, instant: UnixMillis) -> Result<u64, StoreError>;
+
+    /// Keeps what the anomaly rules remember of a record, in place of what was remembered before.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn put_sighting(&mut self, sighting: &Sighting) -> Result<(), StoreError>;
+
+    /// What is remembered of records that ended at or after `instant`, in the order of their ends.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn sightings_since(&mut self, instant: UnixMillis) -> Result<Vec<Sighting>, StoreError>;
+
+    /// Forgets records that ended before `instant`; gives how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn remove_sightings_before(&mut self, instant: UnixMillis) -> Result<u64, StoreError>;
+
+    /// What was found of a record.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn anomaly(&mut self, name: &RecordName) -> Result<Option<AnomalyCase>, StoreError>;
+
+    /// Keeps what was found of a record, with its evidence. It is never deleted.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn put_anomaly(&mut self, case: &AnomalyCase) -> Result<(), StoreError>;
+
+    /// The cases that wait for the ledger, in the order of their records' names.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn waiting_anomalies(&mut self) -> Result<Vec<AnomalyCase>, StoreError>;
+
+    /// Hands out every case, in the order of the records' names.
+    ///
+    /// # Errors
+    /// [`StoreError`]; or what `visit` returned.
+    fn each_anomaly(
+        &mut self,
+        visit: &mut dyn FnMut(AnomalyCase) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError>;
+
+    /// Keeps a record that may be trued up, in place of what was kept of it.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn put_true_up(&mut self, awaited: &AwaitedTrueUp) -> Result<(), StoreError>;
+
+    /// The records to look at by `now`, at most `count`, the earliest first.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn due_true_ups(&mut self, now: UnixMillis, count: u32) -> Result<Vec<AwaitedTrueUp>, StoreError>;
+
+    /// Forgets a record: it was trued up, or never will be.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn remove_true_up(&mut self, name: &RecordName) -> Result<(), StoreError>;
 
     /// Makes every change since the last commit durable, all or none.
     ///

@@ -1,15 +1,19 @@
-//! The estimate that a driver sees before power flows: held for some minutes, accepted, refused or expired.
+//! The estimate that a driver sees before power flows: held for some minutes, accepted, refused or expired. What it is
+//! made of, and what it would be later, is [`detail`].
 //!
 //! Source: Paper A, section 2.2.2 ("the HUN's AAA may also inform the EV driver about the approximate estimated
 //! bill").
 
-use eroam_domain::agreement::{PriceRule, RoamingAgreement};
-use eroam_domain::cdr::{AgreementRef, SessionId, TariffRef};
+pub mod detail;
+
+use eroam_domain::agreement::{DynamicRule, PriceRule, RoamingAgreement};
+use eroam_domain::cdr::{AgreementRef, GridZone, SessionId, TariffRef};
 use eroam_domain::charge::{Denial, Quote, ServiceDescription};
+use eroam_domain::forecast::{AttestedForecast, QUOTE_HOLD_MAX, combine, session_hours};
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::{Rounding, RoundingMode};
 use eroam_domain::pricing::plan::{EvenSession, periods};
-use eroam_domain::pricing::{self, ItemisedPrice, PricingInputs};
+use eroam_domain::pricing::{self, ForecastInput, ItemisedPrice, PricingInputs};
 use eroam_domain::quantity::{BasisPoints, DurationMs, WattHours, Watts};
 use eroam_domain::retail::{self, RetailInputs};
 use eroam_domain::tariff::Tariff;
@@ -50,6 +54,10 @@ pub struct QuoteInputs<'a> {
     pub agreement: Option<(AgreementRef, &'a RoamingAgreement)>,
     /// The tariff of the EVSE.
     pub tariff: (&'a TariffRef, &'a Tariff),
+    /// The grid zone of the EVSE.
+    pub zone: &'a GridZone,
+    /// What the agreement's forecasters have attested: [`crate::forecasts::attested_from`].
+    pub attested: &'a [AttestedForecast],
     /// Whom it is for.
     pub driver: Quoted<'a>,
     /// The power of the EVSE.
@@ -74,7 +82,8 @@ pub fn own_terms() -> (PriceRule, Rounding) {
 }
 
 /// Makes a quote: the wholesale price that the operator will record, and for a known driver the price by the home
-/// utility's rules, for the expected session.
+/// utility's rules, for the expected session. A price by forecast is held for no longer than the ledger lets a record
+/// follow it ([`QUOTE_HOLD_MAX`]).
 ///
 /// # Errors
 /// [`Denial::NoPrice`] when there is no price for the session in the agreement's currency, [`Denial::AmountLimit`] when
@@ -82,7 +91,71 @@ pub fn own_terms() -> (PriceRule, Rounding) {
 pub fn make(inputs: &QuoteInputs<'_>) -> Result<Quote, Denial> {
     let session = expected_session(inputs).ok_or(Denial::NoPrice)?;
     let (tariff_ref, tariff) = inputs.tariff;
-    let planned = periods(&session, tariff, &inputs.clock).map_err(|_| Denial::NoPrice)?;
+    let forecast = forecast_for(inputs, &session, inputs.now);
+    let Prices { wholesale, retail } = prices(inputs, &session, forecast.as_ref())?;
+    // The ledger would refuse such a record: better no power than power that nobody pays for.
+    if let Some((_, terms)) = inputs.agreement {
+        if terms.currency != tariff.currency() {
+            return Err(Denial::NoPrice);
+        }
+        if terms.due(wholesale.total) > terms.limits.amount_max {
+            return Err(Denial::AmountLimit);
+        }
+    }
+    if let (Quoted::Known(service), Some(retail)) = (inputs.driver, &retail)
+        && retail.total.incl_vat > service.amount_max
+    {
+        return Err(Denial::AmountLimit);
+    }
+    let held_for = match forecast_rule(inputs) {
+        Some(_) => inputs.held_for.min(QUOTE_HOLD_MAX),
+        None => inputs.held_for,
+    };
+    Ok(Quote {
+        session: inputs.session.clone(),
+        operator: inputs.operator,
+        agreement: inputs.agreement.map(|(reference, _)| reference),
+        tariff: tariff_ref.clone(),
+        energy: session.energy,
+        until: session.end,
+        currency: tariff.currency(),
+        wholesale: wholesale.total,
+        retail: retail.map(|retail| retail.total),
+        forecast: forecast.map(|forecast| forecast.attestation),
+        made_at: inputs.now,
+        expires_at: inputs.now.checked_add(held_for).ok_or(Denial::NoPrice)?,
+    })
+}
+
+/// The rule by which the wholesale price at the EVSE follows a forecast.
+fn forecast_rule<'a>(inputs: &QuoteInputs<'a>) -> Option<&'a DynamicRule> {
+    inputs.agreement.and_then(|(_, terms)| terms.forecast_rule(inputs.zone))
+}
+
+/// The forecast in force at `at` for the hours of a session.
+fn forecast_for(
+    inputs: &QuoteInputs<'_>,
+    session: &EvenSession,
+    at: UnixMillis,
+) -> Option<ForecastInput> {
+    let hours = session_hours(session.start, session.end, inputs.now);
+    forecast_rule(inputs).and_then(|rule| combine(rule, inputs.attested, at, hours))
+}
+
+/// A session's two prices.
+struct Prices {
+    wholesale: ItemisedPrice,
+    /// `None` for a driver whom the operator does not know.
+    retail: Option<ItemisedPrice>,
+}
+
+fn prices(
+    inputs: &QuoteInputs<'_>,
+    session: &EvenSession,
+    forecast: Option<&ForecastInput>,
+) -> Result<Prices, Denial> {
+    let (_, tariff) = inputs.tariff;
+    let planned = periods(session, tariff, &inputs.clock).map_err(|_| Denial::NoPrice)?;
     let (own_rule, own_rounding) = own_terms();
     let (rule, rounding) = match inputs.agreement {
         Some((_, terms)) => (&terms.price_rule, terms.rounding),
@@ -95,42 +168,17 @@ pub fn make(inputs: &QuoteInputs<'_>) -> Result<Quote, Denial> {
         clock: inputs.clock,
         periods: &planned,
         end: session.end,
-        forecast: None,
+        forecast,
     })
     .map_err(|_| Denial::NoPrice)?;
-    // The ledger would refuse such a record: better no power than power that nobody pays for.
-    if let Some((_, terms)) = inputs.agreement {
-        if terms.currency != tariff.currency() {
-            return Err(Denial::NoPrice);
-        }
-        if terms.due(wholesale.total) > terms.limits.amount_max {
-            return Err(Denial::AmountLimit);
-        }
-    }
     let retail = match inputs.driver {
         Quoted::Known(service) => {
             let roaming = inputs.agreement.is_some();
-            let retail = retail_price(service, roaming, &wholesale, &planned, session.end, inputs.clock)?;
-            if retail.total.incl_vat > service.amount_max {
-                return Err(Denial::AmountLimit);
-            }
-            Some(retail.total)
+            Some(retail_price(service, roaming, &wholesale, &planned, session.end, inputs.clock)?)
         }
         Quoted::Unknown { .. } => None,
     };
-    Ok(Quote {
-        session: inputs.session.clone(),
-        operator: inputs.operator,
-        agreement: inputs.agreement.map(|(reference, _)| reference),
-        tariff: tariff_ref.clone(),
-        energy: session.energy,
-        until: session.end,
-        currency: tariff.currency(),
-        wholesale: wholesale.total,
-        retail,
-        made_at: inputs.now,
-        expires_at: inputs.now.checked_add(inputs.held_for).ok_or(Denial::NoPrice)?,
-    })
+    Ok(Prices { wholesale, retail })
 }
 
 /// The driver's price by a service description's rules.

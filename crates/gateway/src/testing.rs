@@ -1,10 +1,12 @@
 //! A store in memory, for the tests of this crate and of its users.
 
+use crate::anomalies::{AnomalyCase, CaseState, RecordName, Sighting};
 use crate::billing::{BillLine, Charge};
 use crate::invoice::WholesaleLine;
 use crate::ports::{EVIDENCE_BYTES_MAX, Store, StoreError};
 use crate::profiles::{HomeProfile, VisitorProfile};
 use crate::sessions::Session;
+use crate::true_ups::AwaitedTrueUp;
 use crate::vouchers::{IssuedVoucher, VoucherStatus};
 use eroam_domain::cdr::{CdrId, SessionId};
 use eroam_domain::ids::{ContractId, PartyId};
@@ -24,6 +26,9 @@ pub(crate) struct MemoryStore {
     pub billed_through: Option<CivilMonth>,
     pub vouchers: BTreeMap<Nullifier, IssuedVoucher>,
     pub evidence: BTreeMap<SessionId, (UnixMillis, Vec<u8>)>,
+    pub sightings: BTreeMap<RecordName, Sighting>,
+    pub anomalies: BTreeMap<RecordName, AnomalyCase>,
+    pub true_ups: BTreeMap<RecordName, AwaitedTrueUp>,
     pub fail: bool,
 }
 
@@ -209,6 +214,70 @@ impl Store for MemoryStore {
         let before = self.evidence.len();
         self.evidence.retain(|_, (kept_at, _)| *kept_at >= instant);
         Ok(u64::try_from(before.saturating_sub(self.evidence.len())).unwrap_or(u64::MAX))
+    }
+
+    fn put_sighting(&mut self, sighting: &Sighting) -> Result<(), StoreError> {
+        self.check()?;
+        self.sightings.insert(sighting.name.clone(), sighting.clone());
+        Ok(())
+    }
+
+    fn sightings_since(&mut self, instant: UnixMillis) -> Result<Vec<Sighting>, StoreError> {
+        self.check()?;
+        let mut since: Vec<_> = self.sightings.values().filter(|s| s.end >= instant).cloned().collect();
+        since.sort_by_key(|s| (s.end, s.name.clone()));
+        Ok(since)
+    }
+
+    fn remove_sightings_before(&mut self, instant: UnixMillis) -> Result<u64, StoreError> {
+        self.check()?;
+        let before = self.sightings.len();
+        self.sightings.retain(|_, s| s.end >= instant);
+        Ok(u64::try_from(before.saturating_sub(self.sightings.len())).unwrap_or(u64::MAX))
+    }
+
+    fn anomaly(&mut self, name: &RecordName) -> Result<Option<AnomalyCase>, StoreError> {
+        self.check()?;
+        Ok(self.anomalies.get(name).cloned())
+    }
+
+    fn put_anomaly(&mut self, case: &AnomalyCase) -> Result<(), StoreError> {
+        self.check()?;
+        self.anomalies.insert(case.name.clone(), case.clone());
+        Ok(())
+    }
+
+    fn waiting_anomalies(&mut self) -> Result<Vec<AnomalyCase>, StoreError> {
+        self.check()?;
+        Ok(self.anomalies.values().filter(|c| c.state == CaseState::Waiting).cloned().collect())
+    }
+
+    fn each_anomaly(
+        &mut self,
+        visit: &mut dyn FnMut(AnomalyCase) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.check()?;
+        self.anomalies.values().cloned().try_for_each(visit)
+    }
+
+    fn put_true_up(&mut self, awaited: &AwaitedTrueUp) -> Result<(), StoreError> {
+        self.check()?;
+        self.true_ups.insert(awaited.name(), awaited.clone());
+        Ok(())
+    }
+
+    fn due_true_ups(&mut self, now: UnixMillis, count: u32) -> Result<Vec<AwaitedTrueUp>, StoreError> {
+        self.check()?;
+        let mut due: Vec<_> = self.true_ups.values().filter(|t| t.look_at <= now).cloned().collect();
+        due.sort_by_key(|t| (t.look_at, t.name()));
+        due.truncate(usize::try_from(count).unwrap_or(usize::MAX));
+        Ok(due)
+    }
+
+    fn remove_true_up(&mut self, name: &RecordName) -> Result<(), StoreError> {
+        self.check()?;
+        self.true_ups.remove(name);
+        Ok(())
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {

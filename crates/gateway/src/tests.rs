@@ -1,10 +1,12 @@
 //! One organisation's business, and three of them together. [`world`] is the consortium that the tests share.
 
+mod anomalies;
 mod authentication;
 mod authorization;
 mod bills;
 mod charges;
 mod crashes;
+mod forecasts;
 mod profiles;
 mod quotes;
 mod routing;

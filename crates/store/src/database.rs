@@ -463,6 +463,8 @@ async fn adopt(
         migration(1, "records", include_str!("../migrations/0001_records.sql")),
         migration(2, "no envelopes", include_str!("../migrations/0002_no_envelopes.sql")),
         migration(3, "vouchers and evidence", include_str!("../migrations/0003_vouchers_and_evidence.sql")),
+        migration(4, "anomalies", include_str!("../migrations/0004_anomalies.sql")),
+        migration(5, "true-ups", include_str!("../migrations/0005_true_ups.sql")),
     ]);
     // The lock that we hold is enough, and sqlx's own would make the organisations of one server wait for each other.
     migrator.set_locking(false);

@@ -13,11 +13,15 @@
 //! sets (`on` by default). After an error of the database a store refuses everything else; opened again, it shows
 //! the last commit.
 //!
+//! What an organisation's or a station's *agent* keeps (connections, credentials, registrations) is in an [`AgentStore`],
+//! an SQLite file of its own.
+//!
 //! What it deliberately does not do: reconnect (another process may have taken over meanwhile), hash or sign
 //! records, and decide anything about them.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing))]
 
+mod agent_store;
 mod database;
 mod file_lock;
 mod open_error;
@@ -26,12 +30,13 @@ mod rows;
 mod session_counts;
 mod store_url;
 
+pub use agent_store::{AgentStore, AgentStoreError, RecordChange};
 pub use open_error::OpenError;
 pub use org_store::OrgStore;
 pub use session_counts::SessionCounts;
 pub use store_url::{StoreUrl, StoreUrlError};
 
 /// The format of a store that this version writes; it counts the migrations.
-pub const FORMAT: i64 = 3;
+pub const FORMAT: i64 = 5;
 /// The oldest format that this version reads. Before it, records said who pays for a session in another form.
 pub const FORMAT_OLDEST: i64 = 3;

@@ -7,16 +7,18 @@
 //! | sessions | unsettled and changed ones |
 //! | charges | unbilled and changed ones |
 //! | wholesale lines | changed ones |
-//! | vouchers, evidence | changed ones |
+//! | vouchers, evidence, sightings, anomalies, awaited true-ups | changed ones |
 //!
 //! [`Store::commit`] writes what changed, many rows in a statement, in one transaction. What has to be read in order
 //! (bills, invoices, counts, vouchers of a customer) is written into that transaction first, so that reading sees every change.
 
+mod anomalies;
 mod charges;
 mod contracts;
 mod evidence;
 mod known_keys;
 mod sessions;
+mod true_ups;
 mod visitors;
 mod vouchers;
 mod wholesale;
@@ -26,6 +28,7 @@ use crate::open_error::OpenError;
 use crate::rows::Value;
 use crate::session_counts::SessionCounts;
 use crate::store_url::StoreUrl;
+use anomalies::Anomalies;
 use charges::Charges;
 use contracts::Contracts;
 use eroam_domain::cdr::{CdrId, SessionId};
@@ -33,17 +36,20 @@ use eroam_domain::codec::Digest;
 use eroam_domain::ids::{ContractId, PartyId};
 use eroam_domain::time::{CivilMonth, SettlementPeriod, UnixMillis};
 use eroam_domain::voucher::Nullifier;
+use eroam_gateway::anomalies::{AnomalyCase, RecordName, Sighting};
 use eroam_gateway::billing::{BillLine, Charge};
 use eroam_gateway::invoice::WholesaleLine;
 use eroam_gateway::ports::{Store, StoreError};
 use eroam_gateway::profiles::{HomeProfile, VisitorProfile};
 use eroam_gateway::sessions::Session;
+use eroam_gateway::true_ups::AwaitedTrueUp;
 use eroam_gateway::vouchers::IssuedVoucher;
 use evidence::Evidence;
 use serde::de::DeserializeOwned;
 use sessions::Sessions;
 use sqlx::Row;
 use sqlx::any::AnyRow;
+use true_ups::TrueUps;
 use visitors::Visitors;
 use vouchers::Vouchers;
 use wholesale::Wholesale;
@@ -65,6 +71,8 @@ pub struct OrgStore {
     wholesale: Wholesale,
     vouchers: Vouchers,
     evidence: Evidence,
+    anomalies: Anomalies,
+    true_ups: TrueUps,
     billed_through: Option<CivilMonth>,
     billed_through_changed: bool,
 }
@@ -83,6 +91,7 @@ impl OrgStore {
                 sessions: Sessions::load(database)?,
                 charges: Charges::load(database)?,
                 vouchers: Vouchers::load(database)?,
+                anomalies: Anomalies::load(database)?,
                 billed_through: load_billed_through(database)?,
             })
         };
@@ -97,6 +106,8 @@ impl OrgStore {
             wholesale: Wholesale::default(),
             vouchers: loaded.vouchers,
             evidence: Evidence::default(),
+            anomalies: loaded.anomalies,
+            true_ups: TrueUps::default(),
             billed_through: loaded.billed_through,
             billed_through_changed: false,
         })
@@ -134,6 +145,8 @@ impl OrgStore {
         self.wholesale.write(&mut self.database)?;
         self.vouchers.write(&mut self.database)?;
         self.evidence.write(&mut self.database)?;
+        self.anomalies.write(&mut self.database)?;
+        self.true_ups.write(&mut self.database)?;
         if let Some(month) = self.billed_through.filter(|_| self.billed_through_changed) {
             let row = vec![Value::Text(BILLED_THROUGH.into()), Value::Text(month.to_string())];
             self.database.put(&META, std::iter::once(Ok(row)))?;
@@ -149,6 +162,7 @@ struct Loaded {
     sessions: Sessions,
     charges: Charges,
     vouchers: Vouchers,
+    anomalies: Anomalies,
     billed_through: Option<CivilMonth>,
 }
 
@@ -338,6 +352,68 @@ impl Store for OrgStore {
         self.database.check()?;
         self.write_changes()?;
         evidence::remove_before(&mut self.database, instant)
+    }
+
+    fn put_sighting(&mut self, sighting: &Sighting) -> Result<(), StoreError> {
+        self.database.check()?;
+        self.anomalies.put_sighting(sighting);
+        Ok(())
+    }
+
+    fn sightings_since(&mut self, instant: UnixMillis) -> Result<Vec<Sighting>, StoreError> {
+        self.database.check()?;
+        self.write_changes()?;
+        anomalies::sightings_since(&mut self.database, instant)
+    }
+
+    fn remove_sightings_before(&mut self, instant: UnixMillis) -> Result<u64, StoreError> {
+        self.database.check()?;
+        self.write_changes()?;
+        anomalies::remove_sightings_before(&mut self.database, instant)
+    }
+
+    fn anomaly(&mut self, name: &RecordName) -> Result<Option<AnomalyCase>, StoreError> {
+        self.database.check()?;
+        self.anomalies.get(&mut self.database, name)
+    }
+
+    fn put_anomaly(&mut self, case: &AnomalyCase) -> Result<(), StoreError> {
+        self.database.check()?;
+        self.anomalies.put(case);
+        Ok(())
+    }
+
+    fn waiting_anomalies(&mut self) -> Result<Vec<AnomalyCase>, StoreError> {
+        self.database.check()?;
+        self.write_changes()?;
+        anomalies::waiting(&mut self.database)
+    }
+
+    fn each_anomaly(
+        &mut self,
+        visit: &mut dyn FnMut(AnomalyCase) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        self.database.check()?;
+        self.write_changes()?;
+        anomalies::each(&mut self.database, visit)
+    }
+
+    fn put_true_up(&mut self, awaited: &AwaitedTrueUp) -> Result<(), StoreError> {
+        self.database.check()?;
+        self.true_ups.put(awaited);
+        Ok(())
+    }
+
+    fn due_true_ups(&mut self, now: UnixMillis, count: u32) -> Result<Vec<AwaitedTrueUp>, StoreError> {
+        self.database.check()?;
+        self.write_changes()?;
+        true_ups::due(&mut self.database, now, count)
+    }
+
+    fn remove_true_up(&mut self, name: &RecordName) -> Result<(), StoreError> {
+        self.database.check()?;
+        self.write_changes()?;
+        true_ups::remove(&mut self.database, name)
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {

@@ -5,6 +5,7 @@ mod support;
 use eroam_domain::charge::Denial;
 use eroam_domain::codec::Digest;
 use eroam_domain::time::{CivilMonth, PeriodKind, SettlementPeriod};
+use eroam_gateway::anomalies::{CaseState, Sighting};
 use eroam_gateway::billing::{BillLine, Charge};
 use eroam_gateway::ports::{Store, StoreError};
 use eroam_gateway::sessions::{AuthorizedBy, Phase, SessionPayer};
@@ -468,16 +469,17 @@ on_both! {
 
     fn a_newer_format_is_refused_before_anything_is_changed(place) {
         place.open();
-        place.sql("no_lys", "UPDATE meta SET value = '4' WHERE key = 'format'; DROP TABLE wholesale");
+        place.sql("no_lys", "UPDATE meta SET value = '5' WHERE key = 'format'; DROP TABLE wholesale");
         let refused = place.try_open().err().unwrap();
-        assert!(matches!(refused, OpenError::NewerFormat { found: 4, supported: 3, .. }), "{refused:?}");
+        assert!(matches!(refused, OpenError::NewerFormat { found: 5, supported: 4, .. }), "{refused:?}");
         assert!(refused.to_string().contains("use the newer version"), "{refused}");
     }
 
     /// Before format 3, sessions said in another form who pays.
     fn an_older_format_is_refused_and_left_as_it_is(place) {
         place.open();
-        let as_before = "DROP TABLE vouchers; DROP TABLE evidence; DELETE FROM _sqlx_migrations WHERE version = 3; \
+        let as_before = "DROP TABLE vouchers; DROP TABLE evidence; DROP TABLE sightings; DROP TABLE anomalies; \
+                         DELETE FROM _sqlx_migrations WHERE version > 2; \
                          UPDATE meta SET value = '2' WHERE key = 'format'";
         place.sql("no_lys", as_before);
         for _ in 0..2 {
@@ -487,6 +489,61 @@ on_both! {
         }
         // It would fail if the table were there.
         place.sql("no_lys", "CREATE TABLE vouchers (nullifier BIGINT)");
+    }
+
+    fn a_store_from_before_the_anomaly_rules_is_taken_over(place) {
+        let mut store = place.open();
+        store.put_home_profile(&records::home_profile(1)).unwrap();
+        store.commit().unwrap();
+        drop(store);
+        let as_before = "DROP TABLE sightings; DROP TABLE anomalies; DELETE FROM _sqlx_migrations WHERE version = 4; \
+                         UPDATE meta SET value = '3' WHERE key = 'format'";
+        place.sql("no_lys", as_before);
+        let mut store = place.open();
+        assert_eq!(store.home_profile(&contract(1)).unwrap(), Some(records::home_profile(1)));
+        assert_eq!(store.waiting_anomalies().unwrap(), []);
+    }
+
+    fn anomalies_and_their_evidence_are_kept(place) {
+        let mut store = place.open();
+        let case = |n: u32, state| records::anomaly(n, state);
+        for (n, state) in [(1, CaseState::Waiting), (2, CaseState::Notice), (3, CaseState::Waiting)] {
+            store.put_anomaly(&case(n, state)).unwrap();
+        }
+        assert_eq!(store.anomaly(&case(2, CaseState::Notice).name).unwrap(), Some(case(2, CaseState::Notice)));
+        store.commit().unwrap();
+        store.put_anomaly(&case(3, CaseState::Contested)).unwrap();
+        assert_eq!(store.waiting_anomalies().unwrap(), [case(1, CaseState::Waiting)]);
+        store.commit().unwrap();
+        drop(store);
+        let mut store = place.open();
+        assert_eq!(store.waiting_anomalies().unwrap(), [case(1, CaseState::Waiting)]);
+        assert_eq!(store.anomaly(&case(4, CaseState::Notice).name).unwrap(), None);
+        let mut all = Vec::new();
+        let visited = store.each_anomaly(&mut |case| {
+            all.push(case);
+            Ok(())
+        });
+        visited.unwrap();
+        let want = [(1, CaseState::Waiting), (2, CaseState::Notice), (3, CaseState::Contested)];
+        assert_eq!(all, want.map(|(n, state)| case(n, state)));
+        assert!(all.iter().all(|case| !case.evidence.is_empty()));
+    }
+
+    fn sightings_are_read_by_their_ends_and_forgotten(place) {
+        let mut store = place.open();
+        for n in [3, 1, 2] {
+            store.put_sighting(&records::sighting(n)).unwrap();
+        }
+        assert_eq!(store.sightings_since(records::sighting(2).end).unwrap(), [2, 3].map(records::sighting));
+        store.commit().unwrap();
+        drop(store);
+        let mut store = place.open();
+        let known = Sighting { customer: Some(Digest::of(b"who")), ..records::sighting(2) };
+        store.put_sighting(&known).unwrap();
+        assert_eq!(store.remove_sightings_before(known.end).unwrap(), 1);
+        store.commit().unwrap();
+        assert_eq!(store.sightings_since(at(0)).unwrap(), [known, records::sighting(3)]);
     }
 
     fn a_database_of_something_else_is_refused(place) {

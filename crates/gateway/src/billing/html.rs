@@ -476,15 +476,19 @@ fn sentence(item: &PriceLine, bill: &Bill, line: &BillLine) -> String {
         LineRule::Tier { tier, bps } => format!("{} tier {}", tier_words(tier), added(bps)),
         LineRule::Payment { option, bps } => format!("{} {}", payment_words(option), added(bps)),
         LineRule::RoamingFee => "Roaming fee, for charging at another operator".into(),
-        LineRule::Dynamic { hour, utilisation_bps, surcharge_bps } => {
+        LineRule::Dynamic { hour, utilisation_bps, surcharge_bps, renewable } => {
             let load = percent(utilisation_bps.into());
             let at = UnixMillis::from_utc_hour(hour)
                 .map(|at| format!(" at {}", page::time_words(&line.clock.at(at))));
+            let green = renewable.map(|part| {
+                format!("; renewable {}: {}", percent(part.share_bps.into()), added(part.surcharge_bps))
+            });
             format!(
-                "{} (grid load {load}{}: {} on the energy price)",
+                "{} (grid load {load}{}: {}{} on the energy price)",
                 measured("Energy", item, bill),
                 at.unwrap_or_default(),
-                added(surcharge_bps)
+                added(surcharge_bps),
+                green.unwrap_or_default()
             )
         }
     }
@@ -612,6 +616,7 @@ mod tests {
     use eroam_domain::agreement::PriceRule;
     use eroam_domain::cdr::{ChargingPeriod, TariffRef};
     use eroam_domain::money::{Rounding, RoundingMode};
+    use eroam_domain::pricing::dynamic::RenewablePart;
     use eroam_domain::pricing::{self, ItemisedPrice, PriceLeg, PricingInputs};
     use eroam_domain::quantity::BasisPoints;
     use eroam_domain::retail::{self, RetailBase, RetailInputs, RetailRules, TimeOfUse};
@@ -910,10 +915,22 @@ mod tests {
                     hour: at(12 * 60).utc_hour(),
                     utilisation_bps: 6_200,
                     surcharge_bps: 800,
+                    renewable: None,
                 },
                 Quantity::Energy { measured: kwh, billed: kwh },
                 away,
                 "Energy: 2.50 kWh (grid load 62 % at 13:00: +8 % on the energy price)",
+            ),
+            (
+                LineRule::Dynamic {
+                    hour: at(12 * 60).utc_hour(),
+                    utilisation_bps: 6_200,
+                    surcharge_bps: 800,
+                    renewable: Some(RenewablePart { share_bps: 5_500, surcharge_bps: -300 }),
+                },
+                Quantity::Energy { measured: kwh, billed: kwh },
+                away,
+                "Energy: 2.50 kWh (grid load 62 % at 13:00: +8 %; renewable 55 %: \u{2212}3 % on the energy price)",
             ),
             (LineRule::Rounding, once, away, "Rounding"),
         ] {

@@ -1,12 +1,13 @@
 //! The home utility's part: its customers, what it tells visited operators about them, and their bills.
 
+use super::contests::Reported;
 use super::{Effect, Gateway, GatewayError};
 use crate::authorize::Promise;
 use crate::billing::{BillLine, Booking, Charge, bill_month};
 use crate::ports::Store;
 use crate::sessions::{Consumption, Phase, Promised, Session};
 use crate::vouchers::IssuedVoucher;
-use crate::{account, authenticate, authorize, quote};
+use crate::{account, authenticate, authorize, forecasts, quote};
 use eroam_domain::agreement::AgreementId;
 use eroam_domain::cdr::{Cdr, CdrId, GridZone, Payer, TariffRef};
 use eroam_domain::charge::{
@@ -261,7 +262,8 @@ impl<S: Store> Gateway<S> {
         self.store.put_charge(from, &id, &charge).map_err(error)
     }
 
-    /// Home utility: a block has booked records. Looks for those that this organisation owes for.
+    /// A block has booked records, or trued some up. Looks for those that this organisation owes for, and for true-ups of its
+    /// own.
     ///
     /// # Errors
     /// [`GatewayError`].
@@ -272,12 +274,19 @@ impl<S: Store> Gateway<S> {
         receipt: &Receipt,
         now: UnixMillis,
     ) -> Result<(), GatewayError> {
+        if let Tx::Cdr(CdrTx::TrueUp(cdrs)) = &envelope.tx {
+            for (cdr, item) in cdrs.iter().zip(&receipt.items) {
+                let ItemOutcome::Accepted { booked_in: Some(period) } = item.outcome else { continue };
+                self.trued_up(ledger, cdr, period)?;
+            }
+        }
         let Tx::Cdr(CdrTx::RecordCdrs(cdrs)) = &envelope.tx else { return Ok(()) };
         for (cdr, item) in cdrs.iter().zip(&receipt.items) {
             let ItemOutcome::Accepted { booked_in: Some(period) } = item.outcome else { continue };
             if self.debtor(ledger, cdr.agreement.id)? == Some(self.party) {
                 let booking = Booking { digest: item.hash, seen_at: now, period };
                 self.booked(ledger, envelope.member, &cdr.id, booking)?;
+                self.examine(ledger, envelope.member, cdr, None, None)?;
             }
         }
         Ok(())
@@ -327,7 +336,12 @@ impl<S: Store> Gateway<S> {
         report: &SessionReport,
     ) -> Result<Charge, GatewayError> {
         match self.bill_line(ledger, operator, report)? {
-            Ok(line) => Ok(Charge::Billed(Box::new(line))),
+            Ok(line) => {
+                self.await_true_up(operator, &report.cdr)?;
+                let reported = Reported { contract: line.contract, evse: &report.evse };
+                self.examine(ledger, operator, &report.cdr, Some(reported), None)?;
+                Ok(Charge::Billed(Box::new(line)))
+            }
             Err(why) => Ok(Charge::Disputed { why }),
         }
     }
@@ -370,7 +384,11 @@ impl<S: Store> Gateway<S> {
         let Some(rules) = self.rules.home.version(promise.retail_version) else {
             return Ok(Err("the retail rules that applied are gone".into()));
         };
-        let priced = account::wholesale_of(terms, tariff, cdr).and_then(|wholesale| {
+        let forecast = match forecasts::of_booked(ledger, terms, cdr)? {
+            Ok(forecast) => forecast,
+            Err(fault) => return Ok(Err(fault.to_string())),
+        };
+        let priced = account::wholesale_of(terms, tariff, cdr, forecast.as_ref()).and_then(|wholesale| {
             let inputs = RetailInputs {
                 tier: promise.tier,
                 payment: promise.payment,

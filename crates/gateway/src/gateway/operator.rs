@@ -4,13 +4,14 @@ use super::{Effect, Evse, Gateway, GatewayError, TARIFFS_AHEAD_MAX};
 use crate::account::RecordInputs;
 use crate::ports::Store;
 use crate::profiles::VisitorProfile;
+use crate::quote::detail::QuoteDetail;
 use crate::quote::{QuoteInputs, Quoted};
 use crate::route::{Route, route};
 use crate::sessions::{
     AcceptedBy, Authority, Consumption, Grant, PayerOpening, Phase, Promised, Session, SessionEffect,
     SessionEvent, SessionPayer,
 };
-use crate::{account, authenticate, authorize, quote, sessions};
+use crate::{account, authenticate, authorize, forecasts, quote, sessions};
 use ed25519_dalek::Signer as _;
 use eroam_domain::cdr::{Payer, SessionId, TariffRef};
 use eroam_domain::charge::{
@@ -179,11 +180,15 @@ impl<S: Store> Gateway<S> {
             None => service.energy_max,
         };
         let tariff_ref = TariffRef { id: evse.tariff.clone(), version };
+        let terms = agreement.as_ref().map(|(_, terms)| terms);
+        let attested = forecasts::attested_from(ledger, terms, &evse.zone, now)?;
         let quote = quote::make(&QuoteInputs {
             session: &session.id,
             operator: self.party,
             agreement: agreement.as_ref().map(|(reference, terms)| (*reference, terms)),
             tariff: (&tariff_ref, &tariff),
+            zone: &evse.zone,
+            attested: &attested,
             driver: Quoted::Known(&service),
             power: evse.power,
             energy_wanted: session.energy_wanted,
@@ -212,6 +217,62 @@ impl<S: Store> Gateway<S> {
             },
             Err(denial) => SessionEvent::Denied(denial),
         })
+    }
+
+    /// What the quote that a driver sees is made of, and what the same energy would cost later. `None` when there is no open
+    /// quote, or its price does not follow any more from what is on the ledger.
+    ///
+    /// # Errors
+    /// [`GatewayError`].
+    pub fn quote_detail(
+        &mut self,
+        ledger: &dyn StateView,
+        id: &SessionId,
+    ) -> Result<Option<QuoteDetail>, GatewayError> {
+        let session = self.known(id)?;
+        let (Some(quote), Some(evse)) = (session.open_quote(), self.stations.get(&session.evse).cloned())
+        else {
+            return Ok(None);
+        };
+        if !self.load_tariff(ledger, self.party, &quote.tariff)? {
+            return Ok(None);
+        }
+        let terms = match quote.agreement {
+            Some(reference) => match self.terms(ledger, reference)? {
+                Some(terms) => Some((reference, terms.clone())),
+                None => return Ok(None),
+            },
+            None => None,
+        };
+        let energy_max = quote.energy;
+        let service = match (&session.payer, session.home()) {
+            (SessionPayer::Contract { contract, .. }, Some(home)) if home != self.party => {
+                let error = self.store_error();
+                let visitor = self.store.visitor(contract).map_err(error)?;
+                let rules = self.rules.partner(home);
+                visitor.and_then(|v| authorize::visitor(&v.service, &rules, &evse.zone).ok())
+            }
+            _ => None,
+        };
+        let Some(tariff) = self.tariffs.get(&(self.party, quote.tariff.clone())) else { return Ok(None) };
+        let agreed = terms.as_ref().map(|(_, terms)| terms);
+        let attested = forecasts::attested_from(ledger, agreed, &evse.zone, quote.made_at)?;
+        let inputs = QuoteInputs {
+            session: &session.id,
+            operator: self.party,
+            agreement: terms.as_ref().map(|(reference, terms)| (*reference, terms)),
+            tariff: (&quote.tariff, tariff),
+            zone: &evse.zone,
+            attested: &attested,
+            driver: service.as_ref().map_or(Quoted::Unknown { energy_max }, Quoted::Known),
+            power: evse.power,
+            energy_wanted: Some(quote.energy),
+            leaves_at: session.leaves_at,
+            now: quote.made_at,
+            clock: session.clock,
+            held_for: self.policy.quote_held_for,
+        };
+        Ok(quote::detail::detail(&inputs, quote).ok())
     }
 
     /// The latest version of an own tariff that a session may start under at `now`: the next one may have been
@@ -375,6 +436,15 @@ impl<S: Store> Gateway<S> {
         else {
             return Ok(None);
         };
+        let times = (consumption.start, consumption.end);
+        let found = forecasts::of_session(ledger, terms, &zone, &accepted.quote, times, accepted.at)?;
+        let forecast = match found {
+            Ok(forecast) => forecast,
+            Err(error) => {
+                tracing::warn!(session = %session.id, %error, "gateway.account.no_forecast");
+                return Ok(None);
+            }
+        };
         let inputs = RecordInputs {
             operator: self.party,
             session: &session.id,
@@ -384,6 +454,7 @@ impl<S: Store> Gateway<S> {
             tariff,
             evse: account::evse_pseudonym(&self.secrets.salt, &session.evse),
             zone: &zone,
+            forecast: forecast.as_ref(),
         };
         match account::record(&inputs, accepted, consumption) {
             Ok(cdr) => {

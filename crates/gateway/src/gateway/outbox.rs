@@ -2,6 +2,7 @@
 
 use super::{Effect, Gateway, GatewayError, InFlight, LANE, Outgoing, RECORD_BYTES_MAX};
 use crate::account;
+use crate::anomalies::RecordName;
 use crate::invoice::WholesaleLine;
 use crate::ports::Store;
 use crate::sessions::{Phase, Session, SessionEvent};
@@ -92,6 +93,8 @@ impl<S: Store> Gateway<S> {
         let count = match &about {
             InFlight::Sessions(ids) => ids.len(),
             InFlight::Vouchers(nullifiers) => nullifiers.len(),
+            InFlight::Contest(_) => 1,
+            InFlight::TrueUps(names) => names.len(),
         };
         // A batch that was refused whole has one item, which is everybody's answer.
         let refused = match receipt.items.as_slice() {
@@ -117,6 +120,16 @@ impl<S: Store> Gateway<S> {
                     let outcome = outcome(place).ok_or(GatewayError::ForeignReceipt)?;
                     self.voucher_answered(nullifier, outcome)?;
                 }
+            }
+            InFlight::TrueUps(names) => {
+                for (place, name) in names.iter().enumerate() {
+                    let outcome = outcome(place).ok_or(GatewayError::ForeignReceipt)?;
+                    self.true_up_answered(name, outcome)?;
+                }
+            }
+            InFlight::Contest(name) => {
+                let outcome = outcome(0).ok_or(GatewayError::ForeignReceipt)?;
+                self.contest_answered(ledger, &name, outcome)?;
             }
         }
         Ok(merge_reports(effects))
@@ -192,13 +205,14 @@ impl<S: Store> Gateway<S> {
             return Ok(());
         };
         let Some(home) = session.home() else { return Ok(()) };
+        self.await_true_up(self.party, cdr)?;
         let error = self.store_error();
         self.store.put_wholesale(&WholesaleLine::of(cdr, home, period, due)).map_err(error)
     }
 }
 
 /// Whether a refusal says nothing about the record: its envelope did not count, or it came too early.
-fn is_passing(code: RejectCode) -> bool {
+pub(super) fn is_passing(code: RejectCode) -> bool {
     code.leaves_sequence() || matches!(code, RejectCode::Expired | RejectCode::FromTheFuture)
 }
 
@@ -206,7 +220,7 @@ fn is_passing(code: RejectCode) -> bool {
 fn batches(waiting: Vec<Outgoing>) -> Vec<(InFlight, Tx)> {
     let (mut blocks, mut refunds) = (Vec::new(), Vec::new());
     let (mut reservations, mut vouchers, mut taken) = (Vec::new(), Vec::new(), Vec::new());
-    let mut records = Vec::new();
+    let (mut records, mut contests, mut true_ups) = (Vec::new(), Vec::new(), Vec::new());
     for outgoing in waiting {
         match outgoing {
             Outgoing::Reservation(id, reservation) => reservations.push((id, reservation)),
@@ -214,6 +228,10 @@ fn batches(waiting: Vec<Outgoing>) -> Vec<(InFlight, Tx)> {
             Outgoing::OwnVoucher(id, nullifier) => taken.push((id, nullifier)),
             Outgoing::Record(id, cdr) => records.push((id, *cdr)),
             Outgoing::Block(nullifier) => blocks.push((nullifier, nullifier)),
+            Outgoing::Contest(name, evidence) => contests.push((name, evidence)),
+            Outgoing::TrueUp(operator, cdr) => {
+                true_ups.push((RecordName { operator, cdr: cdr.id.clone() }, *cdr));
+            }
             Outgoing::Refund(signed) => refunds.push((signed.voucher.nullifier(), *signed)),
         }
     }
@@ -225,22 +243,37 @@ fn batches(waiting: Vec<Outgoing>) -> Vec<(InFlight, Tx)> {
     });
     chunk(&mut out, &vouchers, InFlight::Sessions, |items| Tx::Voucher(VoucherTx::Reserve(items)));
     chunk(&mut out, &taken, InFlight::Sessions, block);
+    chunk_records(&mut out, records, InFlight::Sessions, CdrTx::RecordCdrs);
+    chunk_records(&mut out, true_ups, InFlight::TrueUps, CdrTx::TrueUp);
+    for (name, evidence) in contests {
+        let RecordName { operator, cdr } = name.clone();
+        out.push((InFlight::Contest(name), Tx::Cdr(CdrTx::Contest { operator, cdr, evidence })));
+    }
+    chunk(&mut out, &refunds, InFlight::Vouchers, |items| Tx::Voucher(VoucherTx::Refund(items)));
+    out
+}
+
+/// Cuts records, each with what it is about, into batches that an envelope has room for.
+fn chunk_records<K>(
+    out: &mut Vec<(InFlight, Tx)>,
+    records: Vec<(K, Cdr)>,
+    about: fn(Vec<K>) -> InFlight,
+    tx: fn(Vec<Cdr>) -> CdrTx,
+) {
     let mut records = records.into_iter().peekable();
     while records.peek().is_some() {
-        let (mut ids, mut items, mut bytes) = (Vec::new(), Vec::new(), 0usize);
-        while ids.len() < BATCH_MAX
-            && let Some((id, cdr)) = records.next_if(|(_, cdr)| {
+        let (mut keys, mut items, mut bytes) = (Vec::new(), Vec::new(), 0usize);
+        while keys.len() < BATCH_MAX
+            && let Some((key, cdr)) = records.next_if(|(_, cdr)| {
                 bytes = bytes.saturating_add(to_bytes(cdr).len());
                 items.is_empty() || bytes <= RECORD_BYTES_MAX
             })
         {
-            ids.push(id);
+            keys.push(key);
             items.push(cdr);
         }
-        out.push((InFlight::Sessions(ids), Tx::Cdr(CdrTx::RecordCdrs(items))));
+        out.push((about(keys), Tx::Cdr(tx(items))));
     }
-    chunk(&mut out, &refunds, InFlight::Vouchers, |items| Tx::Voucher(VoucherTx::Refund(items)));
-    out
 }
 
 /// Cuts items, each with what it is about, into batches.

@@ -13,6 +13,7 @@
 
 use super::{Effect, Gateway, GatewayError};
 use crate::account;
+use crate::forecasts;
 use crate::ports::Store;
 use crate::quote::{QuoteInputs, Quoted, own_terms};
 use crate::sessions::{
@@ -107,11 +108,15 @@ impl<S: Store> Gateway<S> {
             return Ok(Err(Denial::NoPrice));
         };
         let tariff_ref = TariffRef { id: evse.tariff.clone(), version };
+        let terms = agreement.as_ref().map(|(_, terms)| terms);
+        let attested = forecasts::attested_from(ledger, terms, &evse.zone, at)?;
         let quote = crate::quote::make(&QuoteInputs {
             session: &request.session,
             operator: self.party,
             agreement: agreement.as_ref().map(|(reference, terms)| (*reference, terms)),
             tariff: (&tariff_ref, &tariff),
+            zone: &evse.zone,
+            attested: &attested,
             driver: Quoted::Unknown { energy_max },
             power: evse.power,
             energy_wanted: request.energy_wanted,
@@ -345,7 +350,7 @@ impl<S: Store> Gateway<S> {
             energy: WattHours::ZERO,
             readings: Digest::ZERO,
         };
-        self.due(ledger, quote, &consumption)
+        self.due(ledger, session, quote, quote.made_at, &consumption)
     }
 
     /// What is due for what a session has consumed so far, in millionths of the quote's currency: a station switches off
@@ -360,9 +365,10 @@ impl<S: Store> Gateway<S> {
         id: &SessionId,
         consumption: &Consumption,
     ) -> Result<Option<i64>, GatewayError> {
-        match self.known(id)?.phase {
+        let session = self.known(id)?;
+        match &session.phase {
             Phase::Reserving { accepted, .. } | Phase::Charging { accepted, .. } => {
-                self.due(ledger, &accepted.quote, consumption)
+                self.due(ledger, &session, &accepted.quote, accepted.at, consumption)
             }
             _ => Ok(None),
         }
@@ -371,7 +377,9 @@ impl<S: Store> Gateway<S> {
     fn due(
         &mut self,
         ledger: &dyn StateView,
+        session: &Session,
         quote: &Quote,
+        accepted_at: UnixMillis,
         consumption: &Consumption,
     ) -> Result<Option<i64>, GatewayError> {
         let party = self.party;
@@ -387,7 +395,16 @@ impl<S: Store> Gateway<S> {
         let Some(tariff) = self.tariffs.get(&(party, quote.tariff.clone())) else { return Ok(None) };
         Ok(match terms {
             Some(terms) => {
-                account::wholesale(terms, tariff, consumption).ok().map(|price| terms.due(price.total))
+                let Some(zone) = self.stations.get(&session.evse).map(|evse| &evse.zone) else {
+                    return Ok(None);
+                };
+                let times = (consumption.start, consumption.end);
+                match forecasts::of_session(ledger, terms, zone, quote, times, accepted_at)? {
+                    Ok(forecast) => account::wholesale(terms, tariff, consumption, forecast.as_ref())
+                        .ok()
+                        .map(|price| terms.due(price.total)),
+                    Err(_) => None,
+                }
             }
             None => {
                 let (rule, rounding) = own_terms();

@@ -97,6 +97,11 @@ fn range_words(period: SettlementPeriod) -> Option<String> {
     Some(if first == last { format!("{first}, UTC") } else { format!("{first} to {last}, UTC") })
 }
 
+/// What a line adds to what is due.
+fn owed(line: &super::WholesaleLine) -> i128 {
+    i128::from(line.due) + i128::from(line.true_up)
+}
+
 fn records(invoice: &Invoice) -> Markup {
     let room = |amounts: &dyn Fn(&super::WholesaleLine) -> i128, total: i128| {
         page::further_decimals(invoice.lines.iter().map(amounts).chain([total]))
@@ -105,7 +110,7 @@ fn records(invoice: &Invoice) -> Markup {
     let energy = room(&|l| l.energy.milli_wh().into(), energy_total);
     let excl_vat = room(&|l| l.price.excl_vat.into(), invoice.total.excl_vat.into());
     let incl_vat = room(&|l| l.price.incl_vat.into(), invoice.total.incl_vat.into());
-    let due = room(&|l| l.due.into(), invoice.due.into());
+    let due = room(&owed, invoice.due.into());
     html! {
         section {
             h2 { "Records" }
@@ -122,12 +127,17 @@ fn records(invoice: &Invoice) -> Markup {
                 tbody {
                     @for line in &invoice.lines {
                         tr.record {
-                            th.id scope="row" { (line.cdr) }
+                            th.id scope="row" {
+                                (line.cdr)
+                                @if line.true_up != 0 {
+                                    " (true-up " (page::figure(line.true_up.into(), due)) ")"
+                                }
+                            }
                             td.instant { time datetime=(line.start) { (instant_words(line.start)) } }
                             td.n { (page::figure(line.energy.milli_wh().into(), energy)) }
                             td.n { (page::figure(line.price.excl_vat.into(), excl_vat)) }
                             td.n { (page::figure(line.price.incl_vat.into(), incl_vat)) }
-                            td.n { (page::figure(line.due.into(), due)) }
+                            td.n { (page::figure(owed(line), due)) }
                         }
                     }
                     tr.sum {
@@ -157,7 +167,8 @@ fn notes() -> Markup {
             ul.check {
                 li {
                     "Amounts without and with VAT are those of each record on the consortium's ledger. Due is the one "
-                    "that the agreement makes payable."
+                    "that the agreement makes payable, with the true-up that the actual load of the grid made of a price by "
+                    "forecast."
                 }
                 li {
                     "This invoice repeats what the ledger has booked, so that each record can be checked there by its "
@@ -200,6 +211,7 @@ mod tests {
                 currency: "EUR".parse().unwrap(),
                 price: Price { excl_vat, incl_vat },
                 due: excl_vat,
+                true_up: 0,
             };
             assert_eq!(maker.add(line).unwrap(), Vec::new());
         }

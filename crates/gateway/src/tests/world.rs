@@ -32,6 +32,7 @@ use eroam_ledger::genesis::{BlockTime, Consensus, Genesis, GenesisMember, Parame
 use eroam_ledger::membership::Roles;
 use eroam_ledger::port::Receipt;
 use eroam_ledger::query;
+use eroam_ledger::reject::RejectCode;
 use eroam_ledger::settlement::SettlementTx;
 use eroam_ledger::state::{MemoryState, StateError, StateView};
 use eroam_ledger::tariff::TariffTx;
@@ -265,6 +266,8 @@ pub(super) fn gateway(party: PartyId, store: MemoryStore) -> Gateway<MemoryStore
     };
     let entropy = Box::new(SeededEntropy(salt(party)));
     let mut gateway = Gateway::new(party, "name", secrets, policy, store, entropy);
+    // Every charge here has the readings of every other: what that means is tried in `anomalies`.
+    gateway.set_anomaly_rules(None);
     gateway.rules_mut().home = crate::rules::HomeRules::new([0, 1, 2, 3]);
     gateway.rules_mut().home.update(on(1, 1, 0, 0), retail()).unwrap();
     gateway.rules_mut().vouchers =
@@ -356,6 +359,22 @@ impl TestLedger {
         let receipt = self.submit(self.time, &envelope.sign(&key_of(member)));
         let refused: Vec<_> = receipt.items.iter().filter_map(|i| i.outcome.rejection()).collect();
         assert!(refused.is_empty(), "{refused:?}");
+    }
+
+    /// [`TestLedger::office`] in a block of `now`; gives what became of it.
+    pub(super) fn office_at(&mut self, now: UnixMillis, member: PartyId, tx: Tx) -> Option<RejectCode> {
+        let envelope = Envelope {
+            version: VERSION,
+            network: self.network,
+            member,
+            key: 0,
+            lane: 1,
+            sequence: query::next_sequence(self, member, 1).unwrap(),
+            expires_at: later(now, HOUR),
+            tx,
+        };
+        let receipt = self.submit(now, &envelope.sign(&key_of(member)));
+        receipt.items[0].outcome.rejection()
     }
 
     #[track_caller]

@@ -15,6 +15,7 @@ use eroam_domain::retail::{PaymentOption, RetailBase, RetailRules, Tier};
 use eroam_domain::tariff::VatRate;
 use eroam_domain::time::{LocalClock, PeriodKind, SettlementPeriod, UnixMillis};
 use eroam_domain::voucher::{OneTimeKey, SignedVoucher, SpentVoucher, Voucher, VoucherAcceptance};
+use eroam_gateway::anomalies::{AnomalyCase, CaseState, Finding, RecordName, Same, Sighting};
 use eroam_gateway::billing::{BillLine, Booking};
 use eroam_gateway::invoice::WholesaleLine;
 use eroam_gateway::profiles::{ContractState, HomeProfile, ServicePortfolio, VisitorProfile};
@@ -146,6 +147,7 @@ pub fn quote(n: u32) -> Quote {
         currency: nok(),
         wholesale: price(60_000_000),
         retail: Some(price(70_000_000)),
+        forecast: None,
         made_at: at(0),
         expires_at: at(60_000),
     }
@@ -386,5 +388,18 @@ pub fn wholesale(emsp: &str, period: SettlementPeriod, cdr: CdrId) -> WholesaleL
         currency: nok(),
         price: price(61_000_000),
         due: 61_000_000,
+        true_up: 0,
     }
+}
+
+/// What the anomaly rules remember of record `n`, which ended after that of a smaller number.
+pub fn sighting(n: u32) -> Sighting {
+    Sighting { end: at(i64::from(n) * 60_000), ..Sighting::of(party("PT-GLP"), &cdr(n)) }
+}
+
+/// What they found of it.
+pub fn anomaly(n: u32, state: CaseState) -> AnomalyCase {
+    let name = |n| RecordName { operator: party("PT-GLP"), cdr: cdr_id(n) };
+    let finding = Finding::Replay { of: name(n + 1), same: Same::Shape };
+    AnomalyCase { name: name(n), state, findings: vec![finding], evidence: n.to_le_bytes().to_vec() }
 }
