@@ -26,7 +26,7 @@ use crate::hour::{UtcHour, WEEK};
 use crate::seasonal::SeasonalRule;
 use crate::series::LoadSeries;
 use eroam_domain::agreement::{DynamicRule, Knot};
-use eroam_domain::pricing::PriceError;
+use eroam_domain::pricing::{HourForecast, PriceError};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -219,8 +219,8 @@ fn judge(
     let predicted = forecaster.predict(series, hour, *horizon);
     let forecast_kw = predicted.map(|p| p.load_kw).or_else(|| SeasonalRule.load_kw(series, origin, hour));
     let local = clock.local_clock(hour);
-    let rate = |kw: f64| rule.rate(hour.get(), &local, whole_kw(kw));
-    let without = static_rule(rule, 0).rate(hour.get(), &local, 0)?.micros_per_kwh;
+    let rate = |kw: f64| rule.rate(hour.get(), &local, HourForecast::of_load(whole_kw(kw)));
+    let without = static_rule(rule, 0).rate(hour.get(), &local, HourForecast::of_load(0))?.micros_per_kwh;
     let priced = |kw: Option<f64>| kw.map_or(Ok(without), |kw| rate(kw).map(|r| r.micros_per_kwh));
     let ideal = rate(actual_kw)?;
     let forecast = priced(forecast_kw)?;
@@ -290,7 +290,7 @@ impl StaticRates {
         for hour in weeks.iter().flatten() {
             if let Entry::Vacant(vacant) = rates.entry(hour.time_of_use_bps) {
                 let clock = setting.clock.local_clock(hour.hour);
-                vacant.insert(rule.rate(hour.hour.get(), &clock, 0)?.micros_per_kwh);
+                vacant.insert(rule.rate(hour.hour.get(), &clock, HourForecast::of_load(0))?.micros_per_kwh);
             }
         }
         Ok(Self(rates))

@@ -15,6 +15,7 @@
 pub mod backtest;
 pub mod clock;
 pub mod conformal;
+pub mod demand;
 pub mod efficiency;
 pub mod exogenous;
 pub mod features;

@@ -7,6 +7,7 @@ mod gaps;
 mod plausible;
 pub mod read;
 mod row;
+pub mod sample;
 #[cfg(test)]
 mod tests;
 

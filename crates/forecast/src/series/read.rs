@@ -169,7 +169,7 @@ pub fn read_series(input: impl Read, options: &ReadOptions) -> Result<Reading, R
 }
 
 /// The delimiter that the first line has most of.
-fn delimiter(text: &str) -> u8 {
+pub(super) fn delimiter(text: &str) -> u8 {
     let line = text.lines().next().unwrap_or("");
     let count = |d: u8| line.bytes().filter(|b| *b == d).count();
     // The last of equals wins, so the comma is tried last.
