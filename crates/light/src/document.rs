@@ -12,7 +12,8 @@
 //!   "certificate": "..",
 //!   "envelope": {"index": 0, "digest": "..", "path": ["..", null, ..]},
 //!   "item": {"index": 0, "bytes": "..", "path": [..]},
-//!   "content": {"record": ".."}               or "reservation", "envelope", or null
+//!   "content": {"record": ".."}               or "reservation", "voucher_reservation", "voucher_refund",
+//!                                             "voucher_block", "envelope", or null
 //! }
 //! ```
 //! A state proof has `key`, `value` (or null) and `proof` in place of the last three. Bytes are canonical bytes in
@@ -24,6 +25,7 @@ use crate::state::{StateProof, StateProofError, VerifiedEntry};
 use crate::trust::{FinalityProof, Trust};
 use eroam_domain::codec::{self, Digest};
 use eroam_domain::money::Money;
+use eroam_domain::voucher::Voucher;
 use eroam_ledger::reject::ItemOutcome;
 use eroam_ledger::tree::Path;
 use serde::de::{Error as _, IgnoredAny};
@@ -176,6 +178,9 @@ struct ItemPlace {
 enum ContentBytes {
     Record(Hex),
     Reservation(Hex),
+    VoucherReservation(Hex),
+    VoucherRefund(Hex),
+    VoucherBlock(Hex),
     Envelope(Hex),
 }
 
@@ -187,6 +192,58 @@ struct ReceiptSays {
     outcome: ItemOutcome,
     #[serde(skip_serializing_if = "Option::is_none")]
     record: Option<RecordSays>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    voucher: Option<VoucherSays>,
+}
+
+/// What a receipt about a voucher says to people: which one, and for a reservation, what was agreed to with it.
+#[derive(Serialize)]
+struct VoucherSays {
+    nullifier: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pays_at_most: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    operator: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    accepted_at: Option<String>,
+}
+
+impl VoucherSays {
+    fn of(content: &Content) -> Option<Self> {
+        let signed = |voucher: &Voucher| Self {
+            nullifier: voucher.nullifier().to_string(),
+            issuer: Some(voucher.emsp.to_string()),
+            pays_at_most: Some(voucher.cap.to_string()),
+            operator: None,
+            limit: None,
+            accepted_at: None,
+        };
+        Some(match content {
+            Content::VoucherReservation(reservation) => {
+                let (voucher, accepted) = (&reservation.spent.voucher.voucher, &reservation.spent.acceptance);
+                Self {
+                    operator: Some(accepted.operator.to_string()),
+                    limit: Some(Money::new(accepted.limit, voucher.cap.currency).to_string()),
+                    accepted_at: Some(accepted.accepted_at.to_string()),
+                    ..signed(voucher)
+                }
+            }
+            Content::VoucherRefund(voucher) => signed(&voucher.voucher),
+            Content::VoucherBlock(nullifier) => Self {
+                nullifier: nullifier.to_string(),
+                issuer: None,
+                pays_at_most: None,
+                operator: None,
+                limit: None,
+                accepted_at: None,
+            },
+            Content::Record(_) | Content::Reservation(_) | Content::Envelope(_) => return None,
+        })
+    }
 }
 
 /// What a record says to people.
@@ -221,8 +278,9 @@ impl ReceiptSays {
             }),
             _ => None,
         };
+        let voucher = proof.content.as_ref().and_then(VoucherSays::of);
         let outcome = proof.item.outcome;
-        Self { height: header.height, time: header.time.to_string(), outcome, record }
+        Self { height: header.height, time: header.time.to_string(), outcome, record, voucher }
     }
 }
 
@@ -315,6 +373,9 @@ impl ReceiptFile {
                 match content {
                     Content::Record(_) => ContentBytes::Record(bytes),
                     Content::Reservation(_) => ContentBytes::Reservation(bytes),
+                    Content::VoucherReservation(_) => ContentBytes::VoucherReservation(bytes),
+                    Content::VoucherRefund(_) => ContentBytes::VoucherRefund(bytes),
+                    Content::VoucherBlock(_) => ContentBytes::VoucherBlock(bytes),
                     Content::Envelope(_) => ContentBytes::Envelope(bytes),
                 }
             }),
@@ -329,6 +390,15 @@ impl ReceiptFile {
             }
             Some(ContentBytes::Reservation(Hex(bytes))) => {
                 Some(Content::Reservation(field("content", codec::from_bytes(&bytes))?))
+            }
+            Some(ContentBytes::VoucherReservation(Hex(bytes))) => {
+                Some(Content::VoucherReservation(Box::new(field("content", codec::from_bytes(&bytes))?)))
+            }
+            Some(ContentBytes::VoucherRefund(Hex(bytes))) => {
+                Some(Content::VoucherRefund(Box::new(field("content", codec::from_bytes(&bytes))?)))
+            }
+            Some(ContentBytes::VoucherBlock(Hex(bytes))) => {
+                Some(Content::VoucherBlock(field("content", codec::from_bytes(&bytes))?))
             }
             Some(ContentBytes::Envelope(Hex(bytes))) => Some(Content::Envelope(bytes)),
         };

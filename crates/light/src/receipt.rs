@@ -4,11 +4,13 @@ use crate::block::{Body, RECEIPT_NODE, receipt_leaf};
 use crate::trust::{FinalityError, FinalityProof, FinalizedHeader, Trust};
 use eroam_domain::cdr::Cdr;
 use eroam_domain::codec::{self, Digest};
+use eroam_domain::voucher::{Nullifier, SignedVoucher};
 use eroam_ledger::cdr::CdrTx;
 use eroam_ledger::reject::{Item, OUTCOME_NODE, outcome_leaf, outcome_leaves};
 use eroam_ledger::settlement::{CreditReservation, SettlementTx};
 use eroam_ledger::tree::{self, Path};
 use eroam_ledger::tx::{SignedEnvelope, Tx};
+use eroam_ledger::voucher::{VoucherReservation, VoucherTx};
 
 /// The greatest size in bytes of what a receipt carries of an item: the largest record is smaller. A larger envelope
 /// is left out of its receipt.
@@ -21,6 +23,12 @@ pub enum Content {
     Record(Box<Cdr>),
     /// A reservation of a batch.
     Reservation(CreditReservation),
+    /// A voucher that was spent on a session, of a batch. What was booked for it is a [record](Self::Record).
+    VoucherReservation(Box<VoucherReservation>),
+    /// A voucher that its home utility took back, of a batch.
+    VoucherRefund(Box<SignedVoucher>),
+    /// A voucher that its home utility blocked, of a batch.
+    VoucherBlock(Nullifier),
     /// The bytes of a whole envelope: any other transaction, or a batch that was refused as a whole.
     Envelope(Vec<u8>),
 }
@@ -32,6 +40,11 @@ impl Content {
         match self {
             Self::Record(cdr) => cdr.digest(),
             Self::Reservation(reservation) => Digest::of_value("eroam/reservation/1", reservation),
+            Self::VoucherReservation(reservation) => {
+                Digest::of_value("eroam/voucher-reservation/1", &**reservation)
+            }
+            Self::VoucherRefund(voucher) => Digest::of_value("eroam/voucher-refund/1", &**voucher),
+            Self::VoucherBlock(nullifier) => Digest::of_value("eroam/voucher-block/1", nullifier),
             Self::Envelope(bytes) => Digest::of(bytes),
         }
     }
@@ -42,6 +55,9 @@ impl Content {
         match self {
             Self::Record(cdr) => codec::to_bytes(cdr),
             Self::Reservation(reservation) => codec::to_bytes(reservation),
+            Self::VoucherReservation(reservation) => codec::to_bytes(&**reservation),
+            Self::VoucherRefund(voucher) => codec::to_bytes(&**voucher),
+            Self::VoucherBlock(nullifier) => codec::to_bytes(nullifier),
             Self::Envelope(bytes) => bytes.clone(),
         }
     }
@@ -57,6 +73,11 @@ impl Content {
             Tx::Settlement(SettlementTx::ReserveCredit(items)) => {
                 Self::Reservation(items.get(index)?.clone())
             }
+            Tx::Voucher(VoucherTx::Reserve(items)) => {
+                Self::VoucherReservation(Box::new(items.get(index)?.clone()))
+            }
+            Tx::Voucher(VoucherTx::Refund(items)) => Self::VoucherRefund(Box::new(*items.get(index)?)),
+            Tx::Voucher(VoucherTx::Block(items)) => Self::VoucherBlock(*items.get(index)?),
             _ => return None,
         };
         (content.hash() == item.hash && content.to_bytes().len() <= CONTENT_BYTES_MAX).then_some(content)

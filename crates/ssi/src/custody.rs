@@ -12,6 +12,8 @@
 //! those. What version 1 wrote is read; version 2 has one more shelf for holders, and what is saved is of version 2. Which
 //! role the secrets have is in the header: an issuer's file does not open as a wallet.
 //!
+//! Who keeps more than fits one file keeps records elsewhere, sealed with a [`RecordsKey`] that lies in the vault.
+//!
 //! Bytes in, bytes out: this compiles for browsers. [`file`](mod@file) is for machines that have files.
 //!
 //! What it does not do: it keeps no older versions, so that who can write the file can bring back an older one whole;
@@ -26,6 +28,7 @@ mod error;
 pub mod file;
 mod issuer_secrets;
 mod passphrase;
+mod records_key;
 mod shelf;
 mod vault;
 mod wallet;
@@ -34,6 +37,7 @@ pub use cost::Cost;
 pub use error::{ContentError, VaultError};
 pub use issuer_secrets::IssuerSecrets;
 pub use passphrase::Passphrase;
+pub use records_key::{RECORD_OVERHEAD, RecordsKey};
 pub use shelf::{ENTRIES_MAX, LABEL_BYTES_MAX};
 pub use vault::{
     HEADER_BYTES, HolderVault, IssuerVault, Role, Secrets, VAULT_BYTES_MAX, VERSION, VERSION_OLDEST, Vault,

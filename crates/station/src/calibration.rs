@@ -3,6 +3,9 @@
 //!
 //! Floats are allowed here: nothing of it is billed. The result is a gain and an offset for the sensor.
 
+pub mod measure;
+pub mod samples;
+
 use eroam_domain::quantity::{DurationMs, MilliAmperes};
 use eroam_domain::time::UnixMillis;
 use serde::{Deserialize, Serialize};
@@ -43,6 +46,22 @@ pub enum CalibrationError {
     Inverted,
 }
 
+/// Why a correction that was written cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CorrectionError {
+    /// It is not what was written.
+    #[error("this is no correction: it is written by `eroam station calibrate`")]
+    Malformed(#[source] serde_json::Error),
+    /// It is no correction of a sensor that measures.
+    #[error("a gain of {gain} and an offset of {offset_a} A correct no sensor: calibrate again")]
+    Absurd {
+        /// Without unit.
+        gain: f64,
+        /// In amperes.
+        offset_a: f64,
+    },
+}
+
 /// The correction of a sensor: reference = gain x reading + offset.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,6 +75,25 @@ pub struct Calibration {
 impl Calibration {
     /// No correction.
     pub const NONE: Self = Self { gain: 1.0, offset_a: 0.0 };
+
+    /// Reads what [`Calibration::to_json`] wrote.
+    ///
+    /// # Errors
+    /// [`CorrectionError`].
+    pub fn from_json(text: &str) -> Result<Self, CorrectionError> {
+        let Self { gain, offset_a } = serde_json::from_str(text).map_err(CorrectionError::Malformed)?;
+        // More than the whole range is no offset, and a sensor that shows nothing is corrected by no gain.
+        let fits = gain.is_finite() && gain > 0.0 && offset_a.abs() <= REFERENCE_MAX_A;
+        if fits { Ok(Self { gain, offset_a }) } else { Err(CorrectionError::Absurd { gain, offset_a }) }
+    }
+
+    /// Writes it for a station.
+    ///
+    /// # Errors
+    /// [`CorrectionError::Malformed`] if a number is none that JSON can say.
+    pub fn to_json(&self) -> Result<String, CorrectionError> {
+        serde_json::to_string_pretty(self).map_err(CorrectionError::Malformed)
+    }
 
     /// By least squares.
     ///
@@ -207,6 +245,23 @@ mod tests {
         assert_eq!(fit(&[pair(0, f64::NAN, 1.0)]), CalibrationError::OutOfRange { index: 0 });
         assert_eq!(fit(&[pair(0, 1.0, 5.0), pair(0, 5.0, 1.0)]), CalibrationError::Inverted);
         assert_eq!(Calibration::NONE.report(&[]).mean_relative_error, None);
+    }
+
+    #[test]
+    fn a_correction_is_written_and_read_and_absurd_ones_are_refused() {
+        let calibration = Calibration { gain: 1.25, offset_a: -0.5 };
+        assert_eq!(Calibration::from_json(&calibration.to_json().unwrap()).unwrap(), calibration);
+        let refused = |text: &str| Calibration::from_json(text).unwrap_err().to_string();
+        for text in
+            ["", "{}", r#"{"gain":1,"offset_a":0,"more":1}"#, r#"{"gain":"1","offset_a":0}"#]
+        {
+            assert!(refused(text).contains("this is no correction"), "{text}");
+        }
+        for text in
+            [r#"{"gain":0,"offset_a":0}"#, r#"{"gain":-1,"offset_a":0}"#, r#"{"gain":1,"offset_a":31}"#]
+        {
+            assert!(refused(text).contains("calibrate again"), "{text}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a station is made of, as traits: a relay, a meter, a current sensor, and the vehicle at the other end of the
 //! cable.
 
+pub mod corrected;
 pub mod integrating;
 pub mod simulated;
 

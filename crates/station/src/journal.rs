@@ -128,6 +128,32 @@ pub trait Journal {
     fn acknowledge(&mut self, number: u64) -> Result<bool, JournalError>;
 }
 
+impl<J: Journal + ?Sized> Journal for Box<J> {
+    fn append(&mut self, entry: &Entry) -> Result<(), JournalError> {
+        (**self).append(entry)
+    }
+
+    fn entries(&mut self) -> Result<Vec<Entry>, JournalError> {
+        (**self).entries()
+    }
+
+    fn finish(&mut self, message: Option<&str>, next: &[Entry]) -> Result<Option<u64>, JournalError> {
+        (**self).finish(message, next)
+    }
+
+    fn last_page(&mut self) -> Result<u64, JournalError> {
+        (**self).last_page()
+    }
+
+    fn waiting(&mut self, limit: u32) -> Result<Vec<Queued>, JournalError> {
+        (**self).waiting(limit)
+    }
+
+    fn acknowledge(&mut self, number: u64) -> Result<bool, JournalError> {
+        (**self).acknowledge(number)
+    }
+}
+
 /// A journal that a power cut takes with it: for tests, and for stations that are simulated by the hundred.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryJournal {

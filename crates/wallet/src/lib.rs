@@ -4,6 +4,7 @@
 //! purse     vouchers and their one-time keys: withdrawn ahead, each spent once
 //! visit     from a station that proved itself to an agreement with it
 //! consent   what a driver is told before anything is shown
+//! price     a tariff in words, before there is a quote
 //! ```
 //! No sockets, no files and no clock: a phone's browser can carry it (without the feature `native`). Keys and
 //! credentials at rest are `eroam_ssi::custody`.
@@ -29,5 +30,6 @@
 )]
 
 pub mod consent;
+pub mod price;
 pub mod purse;
 pub mod visit;

@@ -278,6 +278,7 @@ mod tests {
             currency: Currency::new("EUR").unwrap(),
             wholesale: Price { excl_vat: 8_000_000, incl_vat: 9_000_000 },
             retail: None,
+            forecast: None,
             made_at: at(1_000_000),
             expires_at: at(1_300_000),
         }

@@ -88,7 +88,7 @@ impl Network {
         let genesis = Genesis {
             name: ShortText::new(name).unwrap(),
             parameters: Parameters { treasurers_required: 1, close_grace: DurationMs::ZERO },
-            members: vec![member("PT-CPO", Roles::CPO), member("PT-TRE", Roles::TREASURER)],
+            members: vec![member("PT-CPO", Roles::CPO.with(Roles::EMSP)), member("PT-TRE", Roles::TREASURER)],
             consensus: Consensus {
                 validators: validators.collect(),
                 epoch_blocks: EPOCH_BLOCKS,

@@ -9,6 +9,7 @@ use eroam_domain::codec::{Digest, ShortText, SignatureBytes, to_bytes};
 use eroam_domain::money::{Currency, Money, Price};
 use eroam_domain::quantity::{DurationMs, WattHours};
 use eroam_domain::time::{LocalClock, UnixMillis};
+use eroam_domain::voucher::{OneTimeKey, SignedVoucher, SpentVoucher, Voucher, VoucherAcceptance};
 use eroam_ledger::cdr::CdrTx;
 use eroam_ledger::execute::{Header as Context, execute};
 use eroam_ledger::reject::{Item, ItemOutcome, RejectCode};
@@ -16,6 +17,7 @@ use eroam_ledger::settlement::{CreditReservation, SettlementTx};
 use eroam_ledger::state::MemoryState;
 use eroam_ledger::tree::Path;
 use eroam_ledger::tx::{Envelope, Tx, VERSION};
+use eroam_ledger::voucher::{VoucherReservation, VoucherTx};
 use eroam_light::block::{Body, Header};
 use eroam_light::document::{Document, DocumentError, FILE_BYTES_MAX, Verified};
 use eroam_light::receipt::{CONTENT_BYTES_MAX, Content, ReceiptError, ReceiptProof};
@@ -70,7 +72,34 @@ fn record(number: u64, periods: u16) -> Cdr {
     }
 }
 
-/// A block of real envelopes: three records, two reservations, a deposit, and an envelope that comes too late.
+/// A voucher that nobody's published key signed: the ledger refuses it, and has a receipt for that.
+fn signed_voucher(n: u8) -> SignedVoucher {
+    let voucher = Voucher {
+        network: Digest::of(b"network"),
+        emsp: party("PT-CPO"),
+        key: 0,
+        holder: OneTimeKey([n; 32]),
+        cap: eur(30_000_000),
+        valid_from: at(0),
+        valid_until: at(86_400_000),
+    };
+    SignedVoucher { voucher, signature: SignatureBytes([n; 64]) }
+}
+
+fn voucher_reservation(n: u8) -> VoucherReservation {
+    let acceptance = VoucherAcceptance {
+        session: Digest::of(&[n]),
+        operator: party("PT-CPO"),
+        quote: Digest::of(b"quote"),
+        limit: 12_500_000,
+        accepted_at: at(5),
+    };
+    let spent = SpentVoucher { voucher: signed_voucher(n), acceptance, signature: SignatureBytes([9; 64]) };
+    VoucherReservation { agreement: agreement(), spent, expires_at: at(100) }
+}
+
+/// A block of real envelopes: three records, two reservations, a deposit, an envelope that comes too late, and vouchers:
+/// two reserved, one taken back, two blocked.
 fn body(network: &Network) -> Body {
     let mut state = MemoryState::default();
     state.apply(network.genesis.state().unwrap());
@@ -86,6 +115,7 @@ fn body(network: &Network) -> Body {
         let (amount, reference) = (eur(micros), ShortText::new("bank 1").unwrap());
         Tx::Settlement(SettlementTx::AttestDeposit { party: party("PT-CPO"), amount, reference })
     };
+    let voucher = Tx::Voucher;
     let mut body = Body::default();
     for (member, sequence, expires_at, tx) in [
         (
@@ -102,6 +132,14 @@ fn body(network: &Network) -> Body {
         ),
         ("PT-TRE", 0, at(i64::from(u32::MAX)), deposit(5_000_000)),
         ("PT-TRE", 1, at(1), deposit(6_000_000)),
+        ("PT-CPO", 2, at(9_000_000), voucher(VoucherTx::Reserve([1, 2].map(voucher_reservation).to_vec()))),
+        ("PT-CPO", 3, at(9_000_000), voucher(VoucherTx::Refund(vec![signed_voucher(3)]))),
+        (
+            "PT-CPO",
+            4,
+            at(9_000_000),
+            voucher(VoucherTx::Block([4, 5].map(|n| signed_voucher(n).voucher.nullifier()).to_vec())),
+        ),
     ] {
         let (version, network, member_id) = (VERSION, network.genesis.network(), party(member));
         let envelope =
@@ -133,11 +171,13 @@ fn every_item_of_a_block_has_its_receipt() {
     let network = Network::new("receipts", 4);
     let body = body(&network);
     let shapes: Vec<usize> = body.items.iter().map(Vec::len).collect();
-    assert_eq!(shapes, [3, 2, 1, 1]);
+    assert_eq!(shapes, [3, 2, 1, 1, 2, 1, 2]);
     let outcome = |e: usize, i: usize| body.items[e][i].outcome;
     assert_eq!(outcome(0, 1), ItemOutcome::Rejected(RejectCode::UnknownAgreement));
     assert_eq!(outcome(2, 0), ItemOutcome::ACCEPTED);
     assert_eq!(outcome(3, 0), ItemOutcome::Rejected(RejectCode::Expired));
+    assert_eq!(outcome(5, 0), ItemOutcome::Rejected(RejectCode::UnknownVoucherKey));
+    assert_eq!(outcome(6, 1), ItemOutcome::ACCEPTED);
     for proof in receipts(&network) {
         let receipt = proof.verify(&network.trust).unwrap();
         let (e, i) = (receipt.envelope_index() as usize, receipt.item_index() as usize);
@@ -150,9 +190,42 @@ fn every_item_of_a_block_has_its_receipt() {
                 assert_eq!(found.session, Digest::of_value("session", &(i as u64)));
             }
             (2 | 3, Content::Envelope(bytes)) => assert_eq!(*bytes, body.envelopes[e]),
+            (4, Content::VoucherReservation(found)) => {
+                assert_eq!(**found, voucher_reservation([1, 2][i]));
+            }
+            (5, Content::VoucherRefund(found)) => assert_eq!(**found, signed_voucher(3)),
+            (6, Content::VoucherBlock(found)) => {
+                assert_eq!(*found, signed_voucher([4, 5][i]).voucher.nullifier());
+            }
             (_, other) => panic!("item {i} of envelope {e} is about {other:?}"),
         }
     }
+}
+
+#[test]
+fn a_receipt_says_which_voucher_and_what_was_agreed_to_with_it() {
+    let network = Network::new("vouchers", 4);
+    let says = |place: usize| {
+        let text = Document::Receipt(receipts(&network)[place].clone()).encode();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["says"].clone()
+    };
+    // After three records, two reservations, a deposit and a late envelope.
+    let reserved = says(7);
+    let nullifier = signed_voucher(1).voucher.nullifier().to_string();
+    assert_eq!(
+        reserved["voucher"],
+        serde_json::json!({
+            "nullifier": nullifier, "issuer": "PT-CPO", "pays_at_most": "30.00 EUR", "operator": "PT-CPO",
+            "limit": "12.50 EUR", "accepted_at": at(5).to_string(),
+        })
+    );
+    let refunded = says(9);
+    assert_eq!(refunded["voucher"]["pays_at_most"], "30.00 EUR");
+    assert!(refunded["voucher"].get("limit").is_none());
+    let blocked = says(10);
+    let nullifier = signed_voucher(4).voucher.nullifier().to_string();
+    assert_eq!(blocked["voucher"], serde_json::json!({ "nullifier": nullifier }));
+    assert!(says(0).get("voucher").is_none());
 }
 
 #[test]
@@ -160,7 +233,7 @@ fn there_is_no_receipt_of_what_is_not_in_the_block() {
     let network = Network::new("none", 1);
     let body = body(&network);
     let finality = network.prove(header(&network, &body));
-    for (envelope, item) in [(0, 3), (2, 1), (4, 0), (u32::MAX, 0), (0, u32::MAX)] {
+    for (envelope, item) in [(0, 3), (2, 1), (7, 0), (u32::MAX, 0), (0, u32::MAX)] {
         assert_eq!(ReceiptProof::of(finality.clone(), &body, envelope, item), None);
     }
 }

@@ -14,6 +14,14 @@
 //!
 //! any state before Charging --denied (station), withdrawn (driver)--> Ended
 //! ```
+//! A driver whose wallet was away comes back over a new connection and takes the charge up again ([`Resume`]): the rest is
+//! said there, on the thread of that question, as if nothing had been.
+//!
+//! ```text
+//!    | ------------- resume -------------------> signed with the key of the connection that was
+//!    | <------------ resume-answer ------------- charging, or finished, or nothing known
+//!  Charging                                      Charging
+//! ```
 //! Both sides keep the same state and refuse what does not fit it. What is said is of `eroam_domain::visit`; whether it
 //! is true, who sent it may be asked: nothing here checks a proof or a voucher.
 //!
@@ -22,15 +30,18 @@
 //!
 //! Source: paper B, figure 4; DESIGN.md, "The two ways in".
 
-use super::questions::{content, kind, name_in, with_content};
+use super::questions::{Question, content, kind, name_in, with_content};
 use super::{Conversation, Illegal, Incoming, in_time};
 use crate::anoncreds::{
     AnonCredsError, Comparison, Interval, Nonce, ObjectId, ProofRequest, Restriction, Timestamp,
 };
+use crate::did::VerificationKey;
 use crate::didcomm::{Channel, Message, MessageId};
+use eroam_domain::codec::{Digest, SignatureBytes};
 use eroam_domain::time::{CivilDate, UnixMillis};
 use eroam_domain::visit::{Denied, Finished, Progress, Started, VisitQuote, VisitRequest};
 use eroam_domain::voucher::SpentVoucher;
+use serde::{Deserialize, Serialize};
 
 /// The protocol's URI.
 pub const PROTOCOL: &str = "https://eroam.example/charging/1.0";
@@ -219,6 +230,13 @@ impl Visit {
         }
     }
 
+    /// A charge that was taken up again while power is on, on the thread of the question that did so.
+    #[must_use]
+    pub const fn taken_up(side: Side, channel: Channel, thread: MessageId, deadline: UnixMillis) -> Self {
+        let conversation = Conversation { channel, thread, deadline };
+        Self { side, conversation, phase: Phase::Charging }
+    }
+
     /// Says something.
     ///
     /// # Errors
@@ -271,6 +289,57 @@ impl Visit {
         self.conversation.deadline = deadline;
         self
     }
+}
+
+/// A driver whose wallet was away takes its charge up again over a new connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// The thread of the visit.
+    pub visit: String,
+    /// By the wallet's key of the connection that the visit began on, over [`resume_digest`].
+    pub signature: SignatureBytes,
+}
+
+impl Question for Resume {
+    const PROTOCOL: &'static str = PROTOCOL;
+    const NAME: &'static str = "resume";
+    type Answer = Resumed;
+}
+
+/// What a station knows of a charge that is taken up again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case", tag = "state")]
+pub enum Resumed {
+    /// Power is on. The rest is said on the thread of the question.
+    Charging {
+        /// Since when, and to which limits.
+        started: Started,
+    },
+    /// It is over.
+    Finished {
+        /// Since when, and to which limits.
+        started: Started,
+        /// How it ended.
+        finished: Finished,
+    },
+    /// No such charge, or not of whoever signed, or it ended too long ago: whoever asks learns no more.
+    Unknown {},
+}
+
+/// What is signed when a charge is taken up again: it names the visit, the connection that it began on, and the one that it
+/// goes on on, so that what was signed is of no use on another.
+#[must_use]
+pub fn resume_digest(
+    visit: &MessageId,
+    [wallet_before, station_before]: [&VerificationKey; 2],
+    [wallet_now, station_now]: [&VerificationKey; 2],
+) -> Digest {
+    let parts = [wallet_before, station_before, wallet_now, station_now].map(|key| key.as_bytes().as_slice());
+    let [wallet_before, station_before, wallet_now, station_now] = parts;
+    let visit = visit.as_str().as_bytes();
+    let parts = [visit, wallet_before, station_before, wallet_now, station_now];
+    Digest::of_parts("eroam/resume/1", &parts)
 }
 
 /// The names of a driver's credential that a station reads, and of the one that paper B compares.
@@ -339,7 +408,7 @@ pub fn day_number(day: CivilDate) -> i32 {
 mod tests {
     use super::super::tests::{at, channel, channel_of, id, incoming};
     use super::*;
-    use crate::didcomm::MessageType;
+    use crate::didcomm::{MessageType, SigningKey};
     use crate::protocol::questions::CONTENT;
     use eroam_domain::charge::{Denial, Quote};
     use eroam_domain::codec::{Digest, SignatureBytes};
@@ -396,6 +465,7 @@ mod tests {
             currency: Currency::new("EUR").unwrap(),
             wholesale: Price::ZERO,
             retail: None,
+            forecast: None,
             made_at: at(1),
             expires_at: at(5),
         };
@@ -508,6 +578,53 @@ mod tests {
         assert!(matches!(Visit::asked(&came, at(51), at(90)), Err(Illegal::Expired { .. })));
         let other = Visit::asked(&heard(&Said::Stop, "t"), at(1), at(90));
         assert!(matches!(other, Err(Illegal::OutOfOrder { .. })), "{other:?}");
+    }
+
+    #[test]
+    fn a_charge_that_is_taken_up_again_goes_on_where_power_is_on() {
+        let driver = Visit::taken_up(Side::Driver, channel(), id("t"), at(100));
+        assert_eq!(driver, in_phase(Side::Driver, Phase::Charging));
+        let (stopping, message) = driver.say(&Said::Stop, id("m"), at(1)).unwrap();
+        let station = Visit::taken_up(Side::Station, channel(), id("t"), at(100));
+        let came = incoming(channel(), Message::parse(&message.to_bytes()).unwrap());
+        assert_eq!(station.hear(&came, at(2)).unwrap().1, Said::Stop);
+        assert_eq!(stopping.phase(), Phase::Stopping);
+    }
+
+    #[test]
+    fn what_takes_a_charge_up_again_is_of_one_visit_and_two_connections() {
+        let key = |n: u8| SigningKey::from_seed(&[n; 32]).verification_key();
+        let [a, b, c, d] = [1, 2, 3, 4].map(key);
+        let digest = |visit: &str, before, now| resume_digest(&id(visit), before, now).0;
+        let digests = [
+            digest("t", [&a, &b], [&c, &d]),
+            digest("u", [&a, &b], [&c, &d]),
+            digest("t", [&b, &a], [&c, &d]),
+            digest("t", [&a, &b], [&d, &c]),
+            digest("t", [&c, &d], [&a, &b]),
+            digest("t", [&a, &c], [&b, &d]),
+        ];
+        let different: std::collections::BTreeSet<_> = digests.into_iter().collect();
+        assert_eq!(different.len(), digests.len());
+    }
+
+    #[test]
+    fn what_a_station_knows_of_a_charge_is_read_back() {
+        let started = Started { at: at(1), energy_max: WattHours::ZERO, amount_max: 7 };
+        let finished = Finished {
+            reason: EndReason::Full,
+            start: at(1),
+            end: at(2),
+            energy: WattHours::ZERO,
+            readings: String::new(),
+        };
+        for resumed in
+            [Resumed::Charging { started }, Resumed::Finished { started, finished }, Resumed::Unknown {}]
+        {
+            let text = serde_json::to_string(&resumed).unwrap();
+            assert_eq!(serde_json::from_str::<Resumed>(&text).unwrap(), resumed);
+        }
+        assert!(serde_json::from_str::<Resumed>(r#"{"state":"unknown","more":1}"#).is_err());
     }
 
     #[test]
