@@ -16,13 +16,16 @@
 //! Source: Aries RFC 0025 (HTTP transport).
 
 mod inbox;
+pub mod kept;
+mod mail;
 
 use crate::clock::{in_time, now};
 use crate::server::ServeError;
+use eroam_domain::codec::{Digest, SignatureBytes};
 use eroam_domain::time::UnixMillis;
 use eroam_ssi::did::{self, Did, DidError, Document, Endpoint, VerificationKey};
 use eroam_ssi::didcomm::envelope::PackError;
-use eroam_ssi::didcomm::{Channel, MEDIA_TYPE, Message, MessageId, OsRng, SigningKey, seal};
+use eroam_ssi::didcomm::{MEDIA_TYPE, Message, MessageId, OsRng, SigningKey, seal};
 use eroam_ssi::protocol::did_exchange::{self, Connection, Ours, Requester, Responder};
 use eroam_ssi::protocol::out_of_band::{Invitation, InvitationService};
 use eroam_ssi::protocol::{
@@ -81,6 +84,9 @@ pub enum AgentError {
     /// The key is not one of ours.
     #[error("the connection's key is not one of this agent's")]
     ForeignKey,
+    /// What was kept is no connection or invitation of an agent.
+    #[error("a connection or an invitation that was kept cannot be used: {0}")]
+    Kept(String),
 }
 
 /// The keys of an agent, by their public half.
@@ -172,9 +178,7 @@ pub struct Agent {
     endpoint: Endpoint,
     shared: Arc<Shared>,
     /// Closed when this is dropped.
-    _inbox: Inbox,
-    /// Whom we know.
-    connections: Mutex<HashMap<Channel, Connection>>,
+    inbox: Inbox,
     /// Protocols that its user speaks besides those of [`Family`], as `https://…/charging/1.0`.
     own: Vec<String>,
     http: ureq::Agent,
@@ -196,15 +200,7 @@ impl Agent {
                 .build(),
         );
         let endpoint = Endpoint::parse(&format!("http://{}", inbox.address())).ok_or(AgentError::Stopped)?;
-        Ok(Self {
-            label: label.to_owned(),
-            endpoint,
-            shared,
-            _inbox: inbox,
-            connections: Mutex::default(),
-            own: Vec::new(),
-            http,
-        })
+        Ok(Self { label: label.to_owned(), endpoint, shared, inbox, own: Vec::new(), http })
     }
 
     /// Lets messages of a protocol through that is not one of [`Family`]: its URI up to the version.
@@ -212,6 +208,12 @@ impl Agent {
     pub fn speaking(mut self, protocol: &str) -> Self {
         self.own.push(protocol.to_owned());
         self
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.inbox.address()
     }
 
     /// Where others send to.
@@ -229,6 +231,12 @@ impl Agent {
         let ours = Ours::peer(key.verification_key(), &self.endpoint, &[])?;
         lock(&self.shared.keys).insert(key.verification_key(), Arc::new(key));
         Ok(ours)
+    }
+
+    /// How many keys it answers to: those of invitations that are out and of connections that have not ended.
+    #[must_use]
+    pub fn identities(&self) -> usize {
+        lock(&self.shared.keys).len()
     }
 
     fn key(&self, public: &VerificationKey) -> Result<Arc<SigningKey>, AgentError> {
@@ -297,16 +305,40 @@ impl Agent {
         };
         let (requested, _) = self.answering(request, invited.handle(request, now(), did::resolve))?;
         let ours = self.new_identity()?;
-        let (responded, effects) = requested.respond(ours, &*self.key(key)?, new_id(), now())?;
-        self.handshake(&effects)?;
-        let thread = request.message().thread().clone();
-        let complete = self.receive("end of the connecting", within, |incoming| {
-            incoming.message().thread() == &thread && incoming.message().kind().name() != "request"
-        })?;
-        let (completed, _) = self.answering(&complete, responded.handle(&complete, now(), did::resolve))?;
-        match completed {
-            Responder::Completed(connection) => Ok(self.known(*connection)),
-            other => Err(AgentError::Abandoned(other.name().to_owned())),
+        let mine = *ours.key();
+        self.unless_it_fails(mine, || {
+            let (responded, effects) = requested.respond(ours, &*self.key(key)?, new_id(), now())?;
+            self.handshake(&effects)?;
+            let thread = request.message().thread().clone();
+            let complete = self.receive("end of the connecting", within, |incoming| {
+                incoming.message().thread() == &thread && incoming.message().kind().name() != "request"
+            })?;
+            let handled = responded.handle(&complete, now(), did::resolve);
+            let (completed, _) = self.answering(&complete, handled)?;
+            match completed {
+                Responder::Completed(connection) => Ok(self.known(*connection)),
+                other => Err(AgentError::Abandoned(other.name().to_owned())),
+            }
+        })
+    }
+
+    /// Forgets a key that was made for a connection which did not come about.
+    fn unless_it_fails(
+        &self,
+        key: VerificationKey,
+        connect: impl FnOnce() -> Result<Connection, AgentError>,
+    ) -> Result<Connection, AgentError> {
+        let connected = connect();
+        if connected.is_err() {
+            lock(&self.shared.keys).remove(&key);
+        }
+        connected
+    }
+
+    /// Ends an invitation on this side: its key is gone, and who still answers it is refused.
+    pub fn end_invitation(&self, invited: &Responder) {
+        if let Responder::Invited { key, .. } = invited {
+            lock(&self.shared.keys).remove(key);
         }
     }
 
@@ -314,7 +346,7 @@ impl Agent {
     /// refused. Whoever talks to many once has to, or what they said too late fills the inbox.
     pub fn forget(&self, connection: &Connection) {
         let channel = connection.channel();
-        lock(&self.connections).remove(&channel);
+        lock(&self.shared.connections).remove(&channel);
         lock(&self.shared.keys).remove(&channel.ours);
         self.shared.forget(&channel);
     }
@@ -335,24 +367,27 @@ impl Agent {
     /// [`AgentError`].
     pub fn connect(&self, invitation: &Invitation, within: Duration) -> Result<Connection, AgentError> {
         let (ours, deadline) = (self.new_identity()?, in_time(within));
-        let (requester, effects) =
-            Requester::start(invitation, ours, &self.label, new_id(), deadline, did::resolve)?;
-        let Requester::Requested { request, .. } = &requester else { return Err(AgentError::Stopped) };
-        self.handshake(&effects)?;
-        let response = self.receive("answer to the request to connect", within, |incoming| {
-            incoming.message().thread() == request
-        })?;
-        let handled = requester.handle(&response, now(), new_id(), did::resolve);
-        let (completed, effects) = self.answering(&response, handled)?;
-        self.handshake(&effects)?;
-        match completed {
-            Requester::Completed(connection) => Ok(self.known(*connection)),
-            other => Err(AgentError::Abandoned(other.name().to_owned())),
-        }
+        let mine = *ours.key();
+        self.unless_it_fails(mine, || {
+            let (requester, effects) =
+                Requester::start(invitation, ours, &self.label, new_id(), deadline, did::resolve)?;
+            let Requester::Requested { request, .. } = &requester else { return Err(AgentError::Stopped) };
+            self.handshake(&effects)?;
+            let response = self.receive("answer to the request to connect", within, |incoming| {
+                incoming.message().thread() == request
+            })?;
+            let handled = requester.handle(&response, now(), new_id(), did::resolve);
+            let (completed, effects) = self.answering(&response, handled)?;
+            self.handshake(&effects)?;
+            match completed {
+                Requester::Completed(connection) => Ok(self.known(*connection)),
+                other => Err(AgentError::Abandoned(other.name().to_owned())),
+            }
+        })
     }
 
     fn known(&self, connection: Connection) -> Connection {
-        lock(&self.connections).insert(connection.channel(), connection.clone());
+        lock(&self.shared.connections).insert(connection.channel(), connection.clone());
         connection
     }
 
@@ -391,6 +426,14 @@ impl Agent {
         Ok(())
     }
 
+    /// Signs with our key of a connection.
+    ///
+    /// # Errors
+    /// [`AgentError::ForeignKey`].
+    pub fn sign(&self, connection: &Connection, digest: &Digest) -> Result<SignatureBytes, AgentError> {
+        Ok(SignatureBytes(self.key(connection.ours().key())?.sign(&digest.0)))
+    }
+
     fn post(&self, endpoint: &Endpoint, envelope: &[u8]) -> Result<(), AgentError> {
         let sent = self.http.post(endpoint.as_str()).header("Content-Type", MEDIA_TYPE).send(envelope);
         let unreachable = |error: ureq::Error| AgentError::Unreachable {
@@ -414,17 +457,17 @@ impl Agent {
         let until = Instant::now() + within;
         let mut mail = self.shared.mail();
         loop {
-            while let Some(incoming) = mail.new.pop_front() {
+            while let Some(letter) = mail.next_new() {
                 drop(mail);
-                let kept = self.admit(incoming);
+                let is_kept = self.admit(letter.incoming());
                 mail = self.shared.mail();
-                if let Some(kept) = kept {
-                    mail.waiting.push(kept);
+                if is_kept {
+                    mail.keep(letter);
                     self.shared.notify();
                 }
             }
-            if let Some(place) = mail.waiting.iter().position(&wanted) {
-                return Ok(mail.waiting.remove(place));
+            if let Some(taken) = mail.take(&wanted) {
+                return Ok(taken);
             }
             if self.shared.is_closed() {
                 return Err(AgentError::Stopped);
@@ -437,31 +480,31 @@ impl Agent {
         }
     }
 
-    /// Answers what everybody answers; gives the rest back.
-    fn admit(&self, incoming: Incoming) -> Option<Incoming> {
+    /// Answers what everybody answers; says whether it is for somebody else.
+    fn admit(&self, incoming: &Incoming) -> bool {
         let kind = incoming.message().kind();
         let is_own = self.own.iter().any(|uri| kind.to_string().starts_with(&format!("{uri}/")));
         let answer = match Family::of(kind) {
             _ if is_own => None,
-            Err(illegal) => Some(problem_report::answer(&incoming, &illegal, new_id())),
+            Err(illegal) => Some(problem_report::answer(incoming, &illegal, new_id())),
             Ok(Family::DiscoverFeatures | Family::DiscoverFeaturesOld) if kind.name().starts_with("quer") => {
                 let own: Vec<&str> = self.own.iter().map(String::as_str).collect();
-                Some(discover_features::answer(&incoming, &own, new_id()).ok())
+                Some(discover_features::answer(incoming, &own, new_id()).ok())
             }
             Ok(_) => None,
         };
-        let Some(answer) = answer else { return Some(incoming) };
-        let connection = lock(&self.connections).get(&incoming.channel()).cloned();
+        let Some(answer) = answer else { return true };
+        let connection = lock(&self.shared.connections).get(&incoming.channel()).cloned();
         match (answer, connection) {
             (Some(message), Some(connection)) => {
                 if let Err(error) = self.send(&connection, &message) {
                     tracing::debug!(%error, "agent.answer");
                 }
             }
-            (Some(message), None) => self.reply(&incoming, &message),
+            (Some(message), None) => self.reply(incoming, &message),
             (None, _) => {}
         }
-        None
+        false
     }
 
     /// The next message of a connection, on a thread if one is named.

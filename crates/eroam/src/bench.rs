@@ -117,7 +117,7 @@ impl Workload {
     #[must_use]
     pub fn inputs<'a>(&'a self, number: u64, cdr: &'a Cdr) -> Option<PricingInputs<'a>> {
         let (_, terms) = self.partner(number)?;
-        Some(PricingInputs::of_record(terms, self.tariff(number)?, cdr))
+        Some(PricingInputs::of_record(terms, self.tariff(number)?, cdr, None))
     }
 
     /// Record number `number`, priced.

@@ -11,8 +11,12 @@
 //!
 //! Source: paper B.
 
+pub mod address;
 pub mod catalogue;
+pub mod code;
+pub mod customers;
 pub mod evidence;
+pub mod listed_tariff;
 pub mod locations;
 pub mod offices;
 pub mod operator;
@@ -26,6 +30,10 @@ pub mod issuer;
 pub mod post;
 pub mod prices;
 pub mod proving;
+pub mod state;
+pub mod stations;
+mod taking;
+mod under_way;
 
 use crate::agent::AgentError;
 use crate::registry::PublishError;
@@ -39,6 +47,7 @@ use eroam_ssi::sd_jwt::{IssueError, KeyError, SdJwtError, StatusListError};
 use eroam_wallet::purse::{DepositError, PurseError};
 use eroam_wallet::visit::VisitError;
 use offices::OfficeError;
+use state::StateError;
 use wallet_file::WalletFileError;
 
 /// Why an exchange between agents came to nothing.
@@ -77,6 +86,13 @@ pub enum ChargingError {
     ForeignStation(#[source] CatalogueError),
     #[error("the driver went away")]
     DriverLeft,
+    #[error(
+        "the station knows nothing of this charge: it has not begun or ended long ago; what it cost is on your bill, and \
+         `eroam wallet receipts --proof` says what the ledger has of it"
+    )]
+    NotUnderWay,
+    #[error("no charge in your wallet waits for its end")]
+    NothingToResume,
     #[error("the credential of a station cannot be issued")]
     IssueStation(#[from] IssueError),
     #[error("a key is refused")]
@@ -97,6 +113,8 @@ pub enum ChargingError {
     Deposit(#[from] DepositError),
     #[error(transparent)]
     File(#[from] WalletFileError),
+    #[error("what the agent keeps")]
+    State(#[from] StateError),
     #[error("{}", .0.reason)]
     Denied(Denied),
     #[error("the other side ended it: {0:?}")]

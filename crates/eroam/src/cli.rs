@@ -1,10 +1,26 @@
 //! The command line. Part of the program, not of the library: errors end here, with their causes in one line.
 
+mod calibrate;
+mod code;
+mod feed;
 mod forecast;
 mod ledger;
+#[cfg(unix)]
+mod node;
+#[cfg(unix)]
+mod operator;
+#[cfg(unix)]
+mod program;
+#[cfg(unix)]
+mod provider;
 mod registry;
 mod served;
 mod simulate;
+#[cfg(unix)]
+mod simulated_driver;
+mod station;
+#[cfg(unix)]
+mod station_program;
 mod study;
 mod wallet;
 
@@ -61,9 +77,31 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     /// A driver's wallet: enrol with a provider, charge at any operator's station, keep the receipts
     Wallet(wallet::WalletArgs),
+    /// Set up a charging station
+    #[command(subcommand)]
+    Station(station::StationCommand),
+    /// A driver of `simulate --processes`
+    #[cfg(unix)]
+    #[command(hide = true)]
+    SimulatedDriver(program::ConfigArgs),
+    /// The ledger and its registry, for the programs of this machine
+    #[cfg(unix)]
+    #[command(subcommand)]
+    Node(node::NodeArgs),
+    /// A home utility for drivers with wallets, and what its staff does
+    #[cfg(unix)]
+    #[command(subcommand)]
+    Provider(provider::ProviderArgs),
+    /// An operator of charging stations, and what its staff does
+    #[cfg(unix)]
+    #[command(subcommand)]
+    Operator(operator::OperatorArgs),
     /// Learn a grid's load, forecast it, and see how good that was
     #[command(subcommand)]
     Forecast(forecast::ForecastCommand),
+    /// Take a grid's load as it comes, and attest a forecast every hour
+    #[command(subcommand)]
+    Feed(feed::FeedCommand),
     /// The figures of paper A, on real data
     #[command(subcommand)]
     Study(study::StudyCommand),
@@ -278,7 +316,17 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(BenchCommand::Event(args)) => bench_event(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Wallet(args) => wallet::run(&args),
+        #[cfg(unix)]
+        Command::SimulatedDriver(args) => simulated_driver::run(&args),
+        #[cfg(unix)]
+        Command::Node(args) => node::run(&args),
+        #[cfg(unix)]
+        Command::Provider(args) => provider::run(&args),
+        #[cfg(unix)]
+        Command::Operator(args) => operator::run(&args),
+        Command::Station(command) => station::run(&command),
         Command::Forecast(command) => forecast::run(command),
+        Command::Feed(command) => feed::run(&command),
         Command::Study(command) => study::run(command),
         Command::Completions { shell } => {
             // Into memory first: the generator panics where it cannot write.
@@ -333,7 +381,7 @@ fn run_replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let options = replay::Options {
         inputs: args.input,
         out: args.out,
-        setup: Setup { stores: args.data, ledger },
+        setup: Setup { stores: args.data, ledger, anomalies: None },
         limit: args.limit.and_then(|n| usize::try_from(n).ok()),
         repeat: args.repeat,
         roaming_share: args.roaming_share,

@@ -20,6 +20,7 @@ use eroam_domain::ids::PartyId;
 use eroam_domain::money::{Currency, Money};
 use eroam_domain::quantity::WattHours;
 use eroam_domain::time::{SettlementPeriod, UnixMillis};
+use eroam_gateway::anomalies::AnomalyRules;
 use eroam_gateway::gateway::{Effect, Gateway, GatewayError, Secrets};
 use eroam_gateway::ports::SeededEntropy;
 use eroam_gateway::sessions::{Consumption, Session};
@@ -149,6 +150,9 @@ pub struct Setup {
     pub stores: Option<StoreUrl>,
     /// The ledger.
     pub ledger: LedgerSetup,
+    /// By which rules home utilities contest what they are charged for. Nobody does without them: most files of real
+    /// sessions name no drivers, and those that a replay makes up are in two places at once.
+    pub anomalies: Option<AnomalyRules>,
 }
 
 impl Setup {
@@ -156,7 +160,7 @@ impl Setup {
     #[must_use]
     pub fn at(directory: &Path) -> Self {
         let ledger = LedgerSetup { directory: Some(directory.join("ledger")), ..LedgerSetup::default() };
-        Self { stores: Some(StoreUrl::directory(directory)), ledger }
+        Self { stores: Some(StoreUrl::directory(directory)), ledger, anomalies: None }
     }
 }
 
@@ -204,6 +208,7 @@ impl Consortium {
             let entropy = Box::new(SeededEntropy(seed.derive("entropy", &[&to_bytes(&party)])));
             let mut gateway = Gateway::new(party, founder.name, secrets, founders::policy(), store, entropy);
             founder.set_rules(gateway.rules_mut());
+            gateway.set_anomaly_rules(setup.anomalies);
             gateways.insert(party, gateway);
         }
         // The stores first: where one of them is not this network's, no ledger is begun beside it.

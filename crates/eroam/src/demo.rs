@@ -455,7 +455,12 @@ fn fill_in_bills(consortium: &mut Consortium, visits: &mut [Visit]) -> Result<()
             let tariff =
                 query::latest_tariff(ledger, line.operator, &cdr.tariff.id).map_err(ConsortiumError::from)?;
             if let (Some((_, terms)), Some((_, tariff))) = (terms, tariff) {
-                let price = eroam_gateway::account::wholesale_of(&terms, &tariff, &cdr).map_err(script)?;
+                let forecast = eroam_gateway::forecasts::of_booked(ledger, &terms, &cdr)
+                    .map_err(ConsortiumError::from)?
+                    .map_err(script)?;
+                let price =
+                    eroam_gateway::account::wholesale_of(&terms, &tariff, &cdr, forecast.as_ref())
+                        .map_err(script)?;
                 visit.wholesale = why(&price);
             }
         }
@@ -498,7 +503,7 @@ fn why(price: &ItemisedPrice) -> Vec<Why> {
             LineRule::Tier { tier, bps } => format!("tier {tier} {}", percent(bps)),
             LineRule::Payment { option, bps } => format!("paid by {option} {}", percent(bps)),
             LineRule::RoamingFee => "roaming fee".into(),
-            LineRule::Dynamic { hour, utilisation_bps, surcharge_bps } => {
+            LineRule::Dynamic { hour, utilisation_bps, surcharge_bps, renewable } => {
                 let energy = match line.quantity {
                     Quantity::Energy { billed, .. } => billed.to_string(),
                     Quantity::Time { .. } | Quantity::Session => "energy".into(),
@@ -506,8 +511,12 @@ fn why(price: &ItemisedPrice) -> Vec<Why> {
                 let rate = line.unit_price_micros.map_or_else(String::new, |p| {
                     format!(" x {}", eroam_domain::money::decimal(i128::from(p), 6, 2))
                 });
+                let green = renewable.map_or_else(String::new, |part| {
+                    let share = eroam_domain::money::decimal(i128::from(part.share_bps), 2, 0);
+                    format!("; renewable {share} %: {}", percent(part.surcharge_bps))
+                });
                 format!(
-                    "{energy}{rate} (grid load {} % at {:02}:00 UTC: {})",
+                    "{energy}{rate} (grid load {} % at {:02}:00 UTC: {}{green})",
                     eroam_domain::money::decimal(i128::from(utilisation_bps), 2, 0),
                     hour.rem_euclid(24),
                     percent(surcharge_bps)

@@ -7,12 +7,17 @@ pub mod charging;
 pub mod clock;
 pub mod consortium;
 pub mod demo;
+pub mod feed;
 pub mod ledger;
 pub mod load_file;
+pub mod node;
+#[cfg(unix)]
+pub mod program;
 pub mod registry;
 pub mod replay;
 pub mod server;
 pub mod simulate;
 pub mod study;
 pub mod tails_cache;
+pub mod usage;
 mod whole_file;

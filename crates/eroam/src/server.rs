@@ -29,6 +29,32 @@ pub enum ServeError {
     Thread(#[source] io::Error),
 }
 
+/// An address that is taken: whoever connects waits until somebody serves.
+pub struct Bound {
+    address: SocketAddr,
+    listener: TcpListener,
+}
+
+impl Bound {
+    /// Takes an address; port 0 takes any that is free.
+    ///
+    /// # Errors
+    /// [`ServeError::Listen`].
+    pub fn take(listen: SocketAddr) -> Result<Self, ServeError> {
+        let failed = |source| ServeError::Listen { address: listen, source };
+        let listener = TcpListener::bind(listen).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        Ok(Self { address, listener })
+    }
+
+    /// Which.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
 /// A running server. Dropping it stops it.
 pub struct Server {
     address: SocketAddr,
@@ -48,10 +74,20 @@ impl Server {
         router: Router,
         stop_within: Duration,
     ) -> Result<Self, ServeError> {
-        let failed = |source| ServeError::Listen { address: listen, source };
-        let listener = TcpListener::bind(listen).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
-        let address = listener.local_addr().map_err(failed)?;
+        Self::serve(name, Bound::take(listen)?, router, stop_within)
+    }
+
+    /// As [`Server::start`], at an address that was taken.
+    ///
+    /// # Errors
+    /// [`ServeError::Thread`].
+    pub fn serve(
+        name: &'static str,
+        bound: Bound,
+        router: Router,
+        stop_within: Duration,
+    ) -> Result<Self, ServeError> {
+        let Bound { address, listener } = bound;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name(name)

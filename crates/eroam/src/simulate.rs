@@ -7,24 +7,28 @@
 //!          ── readings ── accounting ── record ── report ── bill
 //! ```
 //! Events come one after another, in an order that follows from the seed; hours of charging are left out of the clock.
-//! Processor time is that of the whole process, ledger and proof preparation included, set-up not.
+//! Processor time is that of all processes, ledger and proof preparation included, set-up not.
 //!
 //! Source: paper B, section 5 and table 1.
 
+mod founding;
+#[cfg(unix)]
+pub mod processes;
 mod served;
 pub mod world;
 
-use crate::agent::traffic;
-use crate::bench::network::process_cpu_time;
-use crate::charging::station::{Mode, Outcome};
-use crate::charging::wallet::{Receipt, Timings};
+use crate::charging::station::Mode;
+use crate::charging::wallet::Timings;
 use crate::consortium::Seed;
+use crate::usage::Usage;
 use eroam_domain::money::{Currency, Money};
-use eroam_domain::visit::ChargeLimits;
+use eroam_domain::quantity::WattHours;
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
+#[cfg(unix)]
+use processes::Processes;
 use world::World;
 
 pub use served::{Listing, Served, ServedParty, ServedStation};
@@ -81,6 +85,8 @@ pub struct Setup {
     pub data: Option<PathBuf>,
     /// For drivers of other processes ([`Served`]): nobody enrols here, and stations charge in real time.
     pub served: bool,
+    /// Every agent and the ledger is a process of its own: this program, started again.
+    pub processes: Option<PathBuf>,
 }
 
 /// What was measured.
@@ -179,36 +185,67 @@ impl Order {
     }
 }
 
+/// Those who take part, wherever they run.
+pub(crate) trait Town {
+    /// A driver charges at a station.
+    fn charge(&mut self, driver: usize, station: usize) -> Result<(WattHours, Timings), String>;
+
+    /// What all of them used and sent so far.
+    fn usage(&self) -> Result<Usage, SimulateError>;
+
+    /// How many credentials each station has.
+    fn credentials_per_station(&self) -> usize;
+
+    /// Lets everybody finish; gives how many records the operators have booked and how many charges are on bills.
+    fn finish(&mut self) -> Result<(u64, u64), SimulateError>;
+}
+
 /// Runs the experiment. `say` hears how far it is.
 ///
 /// # Errors
 /// [`SimulateError`]: the set-up failed. Events that fail are counted.
 pub fn run(setup: &Setup, say: &mut dyn FnMut(&str)) -> Result<Simulated, SimulateError> {
     let begun = Instant::now();
-    let mut world = World::build(setup, say)?;
-    let setup_s = begun.elapsed().as_secs_f64();
+    match &setup.processes {
+        None => {
+            let mut world = World::build(setup, say)?;
+            events(setup, &mut world, begun.elapsed().as_secs_f64(), say)
+        }
+        #[cfg(unix)]
+        Some(program) => {
+            let mut processes = Processes::start(setup, program, say)?;
+            events(setup, &mut processes, begun.elapsed().as_secs_f64(), say)
+        }
+        #[cfg(not(unix))]
+        Some(_) => Err(SimulateError::Setup("agents are processes of their own on Unix alone".to_owned())),
+    }
+}
+
+/// What a driver lets a charge cost.
+#[must_use]
+pub(crate) fn allowed() -> Money {
+    Money::new(40_000_000, euro())
+}
+
+fn events(
+    setup: &Setup,
+    town: &mut dyn Town,
+    setup_s: f64,
+    say: &mut dyn FnMut(&str),
+) -> Result<Simulated, SimulateError> {
     say(&format!("set up in {setup_s:.1} s; {} charging events", setup.events));
-    let (cpu, before) = (process_cpu_time(), traffic());
+    let before = town.usage()?;
     let mut order = Order(setup.seed.0);
     let (mut failures, mut reasons, mut energy_mwh) = (0u64, Vec::new(), 0u64);
     let mut timings: Vec<Timings> = Vec::with_capacity(setup.events);
-    let allowed = Money::new(40_000_000, euro());
     for number in 0..setup.events {
         let (driver, station) = (order.next(setup.drivers), order.next(setup.stations));
-        let mut timing = Timings::default();
-        let charged: Result<Receipt, String> =
-            world.charge(driver, station, ChargeLimits::default(), allowed, &mut timing);
-        let told = world.outcome(station);
-        match (charged, told) {
-            (Ok(receipt), Some(Ok(Outcome::Charged { .. }))) => {
-                energy_mwh += receipt.finished.energy.milli_wh();
+        match town.charge(driver, station) {
+            Ok((energy, timing)) => {
+                energy_mwh += energy.milli_wh();
                 timings.push(timing);
             }
-            (Ok(_), told) => {
-                failures += 1;
-                reasons.push(format!("event {number}: the station says {told:?}"));
-            }
-            (Err(error), _) => {
+            Err(error) => {
                 failures += 1;
                 reasons.push(format!("event {number}: {error}"));
             }
@@ -217,10 +254,9 @@ pub fn run(setup: &Setup, say: &mut dyn FnMut(&str)) -> Result<Simulated, Simula
             say(&format!("{} events", number + 1));
         }
     }
-    let cpu = process_cpu_time().saturating_sub(cpu);
-    let traffic = traffic().since(&before);
+    let used = town.usage()?.since(before);
     reasons.truncate(5);
-    let (ledger_records, bills) = world.finish()?;
+    let (ledger_records, bills) = town.finish()?;
     let events = setup.events.max(1);
     let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
     let mut to_power: Vec<f64> = timings.iter().map(|t| ms(t.scan_to_power)).collect();
@@ -236,13 +272,13 @@ pub fn run(setup: &Setup, say: &mut dyn FnMut(&str)) -> Result<Simulated, Simula
             Mode::Paper => "paper",
         },
         events: count(setup.events),
-        messages: traffic.others,
-        presentations: traffic.presentations,
-        credentials_issued: count(setup.drivers + setup.stations * world.credentials_per_station()),
-        credential_exchange_s: traffic.presenting.as_secs_f64(),
-        mean_message_s: traffic.mean_message().as_secs_f64(),
+        messages: used.others,
+        presentations: used.presentations,
+        credentials_issued: count(setup.drivers + setup.stations * town.credentials_per_station()),
+        credential_exchange_s: Duration::from_micros(used.presenting_us).as_secs_f64(),
+        mean_message_s: used.mean_message().as_secs_f64(),
         mean_connect_s: connect / tried,
-        event_cpu_ms: ms(cpu) / per_event,
+        event_cpu_ms: ms(Duration::from_micros(used.cpu_us)) / per_event,
         scan_to_power_ms_p50: percentile(&to_power, 50),
         scan_to_power_ms_p95: percentile(&to_power, 95),
         ledger_records,

@@ -208,3 +208,45 @@ fn a_closed_agent_refuses_mail_and_waits_for_none_until_it_is_open_again() {
     let came = station.receive_from(&at_station, None, WITHIN).unwrap();
     assert_eq!(basic_message::read(came.message()).unwrap().content, "good morning");
 }
+
+#[test]
+fn keys_of_what_has_ended_or_never_began_are_forgotten() {
+    let (wallet, station) = (agent("wallet"), agent("station"));
+    let (invitation, invited) = station.invite(in_time(WITHIN)).unwrap();
+    assert_eq!(station.identities(), 1);
+    // The station has not been told to let anybody in: nothing comes.
+    let silence = wallet.connect(&invitation, Duration::ZERO);
+    assert!(matches!(silence, Err(AgentError::Silence { .. })), "{silence:?}");
+    assert_eq!(wallet.identities(), 0);
+    // The wallet does not answer to that key any more, so that the station cannot let it in.
+    let knock = station.knocked(&invitation, &invited, WITHIN).unwrap();
+    let refused = station.let_in(&invited, &knock, WITHIN);
+    assert!(matches!(refused, Err(AgentError::Unreachable { .. })), "{refused:?}");
+    assert_eq!(station.identities(), 1);
+
+    let (at_wallet, at_station) = connect(&wallet, &station);
+    assert_eq!((wallet.identities(), station.identities()), (1, 3));
+    station.forget(&at_station);
+    station.end_invitation(&invited);
+    assert_eq!(station.identities(), 1);
+    let gone = wallet.send(&at_wallet, &text("too late"));
+    assert!(matches!(gone, Err(AgentError::Unreachable { .. })), "{gone:?}");
+}
+
+#[test]
+fn strangers_cannot_fill_the_inbox_of_those_who_are_connected() {
+    let (wallet, station) = (agent("wallet"), agent("station"));
+    let (at_wallet, at_station) = connect(&wallet, &station);
+    // Each may leave some messages that nobody wants, and the oldest make room.
+    for _ in 0..20 {
+        let stranger = SigningKey::generate(&mut OsRng);
+        let write = || {
+            post(&wallet, MEDIA_TYPE, &seal(&text("?"), at_station.target(), &stranger, &mut OsRng).unwrap())
+        };
+        let answers: Vec<u16> = (0..17).map(|_| write().0).collect();
+        assert_eq!((&answers[..16], answers[16]), (&[202; 16][..], 503));
+    }
+    station.send(&at_station, &text("to the wallet")).unwrap();
+    let came = wallet.receive_from(&at_wallet, None, WITHIN).unwrap();
+    assert_eq!(basic_message::read(came.message()).unwrap().content, "to the wallet");
+}

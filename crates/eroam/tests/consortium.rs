@@ -50,7 +50,7 @@ impl World {
     fn new() -> Self {
         let directory = tempdir();
         let ledger = LedgerSetup { directory: Some(directory.path().into()), ..LedgerSetup::default() };
-        Self { _directory: Some(directory), ..Self::at(&Setup { stores: None, ledger }) }
+        Self { _directory: Some(directory), ..Self::at(&Setup { stores: None, ledger, anomalies: None }) }
     }
 
     /// With the records of an earlier one, if there are any.

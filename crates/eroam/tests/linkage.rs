@@ -73,7 +73,7 @@ fn holds(bytes: &[u8], wanted: &[u8]) -> bool {
 
 /// Everything that `eroam ledger export` writes: the genesis, every block, every entry of the state.
 fn export(world: &World) -> Vec<u8> {
-    let client = world.operators()[0].office().client();
+    let client = world.operators()[0].office().client().here().unwrap();
     let mut bytes = client.genesis().to_json().into_bytes();
     let latest = client.latest().height;
     for height in 0..=latest {
@@ -101,6 +101,7 @@ fn an_export_of_the_ledger_names_no_contract_no_customer_and_no_station() {
         issuer_keys: issuer_keys(),
         data: None,
         served: false,
+        processes: None,
     };
     let mut world = World::build(&setup, &mut |_| {}).unwrap();
     let allowed = Money::new(40_000_000, currency());

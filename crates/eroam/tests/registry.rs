@@ -565,7 +565,7 @@ fn nobody_publishes_without_the_secret() {
     place.http.object(&issuer.schema_id).refused(404, "no such object", "the schema");
     place.http.get(&tails, &[]).refused(404, "no such tails file", "the file");
     // A registry that only resolves has nowhere to publish at all.
-    let reading = registry::router(place.publisher.client().clone(), &place.directory.path().join("t"), None);
+    let reading = registry::router(place.publisher.client().here().unwrap().clone(), &place.directory.path().join("t"), None);
     let reading =
         Server::start("registry", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), reading.unwrap(), STOP_WITHIN)
             .unwrap();
@@ -582,11 +582,11 @@ fn publishing_the_same_again_changes_nothing() {
     let issuer = Issuer::new(place.did);
     issuer.publish(&place.http);
     let list = place.http.publish("status-list", &issuer.first_list()).ok();
-    let height = place.publisher.client().latest().height;
+    let height = place.publisher.client().here().unwrap().latest().height;
     issuer.publish(&place.http);
     assert_eq!(place.http.publish("status-list", &issuer.first_list()).ok(), list);
     let registered = place.publisher.publish_did(place.did, document(), &did_key()).unwrap();
-    assert_eq!((registered.version, place.publisher.client().latest().height), (1, height));
+    assert_eq!((registered.version, place.publisher.client().here().unwrap().latest().height), (1, height));
     // Other content under the same id is refused.
     let mut schema = issuer.schema.clone();
     schema["attrNames"] = json!(["another"]);
@@ -714,7 +714,7 @@ fn a_program_publishes_without_http_and_only_with_its_own_key() {
         place.publisher.publish(Kind::Schema, issuer.schema.to_string().as_bytes(), false).unwrap();
     assert_eq!((published.id.as_str(), &published.value), (issuer.schema_id.as_str(), &issuer.schema));
     let stranger = Publisher::new(
-        place.publisher.client().clone(),
+        place.publisher.client().here().unwrap().clone(),
         "ES-SLV".parse().unwrap(),
         SEED.signing_key(party()),
         REGISTRY_LANE,

@@ -38,6 +38,7 @@ fn network(directory: &Path) -> Served {
         issuer_keys: Some(keys),
         data: None,
         served: true,
+        processes: None,
     };
     let served = Served::start(&setup, &mut |_| {}).unwrap();
     std::fs::write(directory.join("genesis.json"), served.genesis()).unwrap();

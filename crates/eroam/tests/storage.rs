@@ -97,7 +97,8 @@ fn a_second_process_on_a_postgresql_database_is_refused() {
     let Some(url) = postgres::new_database() else { return };
     let place = Place::new();
     let ledger = |name: &str| place.dir.path().join(name);
-    let setup = Setup { stores: Some(url.parse().unwrap()), ledger: ledger_in(&ledger("held")) };
+    let setup =
+        Setup { stores: Some(url.parse().unwrap()), ledger: ledger_in(&ledger("held")), anomalies: None };
     let held = Consortium::open(Seed(1), &setup).unwrap();
     let replay = Replay::new(&[&place.input], &place.out()).with("--data", &url);
     refused(
@@ -125,7 +126,9 @@ fn a_second_process_on_a_directory_is_refused_until_the_first_has_ended() {
 fn a_second_process_on_a_ledger_is_refused_until_the_first_has_ended() {
     let place = Place::new();
     let ledger = place.dir.path().join("ledger");
-    let held = Consortium::open(Seed(1), &Setup { stores: None, ledger: ledger_in(&ledger) }).unwrap();
+    let held =
+        Consortium::open(Seed(1), &Setup { stores: None, ledger: ledger_in(&ledger), anomalies: None })
+            .unwrap();
     let replay = place.replay().with("--ledger", ledger.display());
     refused(replay.run(), &["the ledger cannot be opened", "in use by another process", "validator-0"]);
     drop(held);

@@ -26,9 +26,23 @@ struct Network {
 
 impl Network {
     fn start() -> Self {
+        Self::of_mode("default")
+    }
+
+    fn of_mode(mode: &str) -> Self {
         let directory = tempdir();
         let mut process = command()
-            .args(["simulate", "--json", "--stations", "2", "--issuer-keys", ISSUER_KEYS, "--serve"])
+            .args([
+                "simulate",
+                "--json",
+                "--mode",
+                mode,
+                "--stations",
+                "2",
+                "--issuer-keys",
+                ISSUER_KEYS,
+                "--serve",
+            ])
             .arg(directory.path())
             // Whatever it leaves behind goes with the directory.
             .env("TMPDIR", directory.path())
@@ -110,6 +124,13 @@ impl Wallet {
         self.run(args).expect(0).json()
     }
 
+    /// What a person reads.
+    fn said(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> String {
+        let mut command = command();
+        command.arg("wallet").args(args).arg("--wallet").arg(&self.path).env(PASSPHRASE, RIGHT);
+        ended(command).expect(0).stdout
+    }
+
     /// A short charge.
     fn charge(&self, station: &str) -> Value {
         self.json(["charge", station, "--energy", "0.1", "--yes"])
@@ -117,11 +138,7 @@ impl Wallet {
 
     /// A charge that does not end by itself for long, with power on.
     fn charging(&self, station: &str) -> (Child, impl Iterator<Item = String>) {
-        let mut charging = self.command(["charge", station, "--yes"]);
-        let mut charging = charging.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut said = BufReader::new(charging.stderr.take().unwrap()).lines().map(Result::unwrap);
-        assert!(said.any(|line| line.starts_with("power is on")), "it ended before power was on");
-        (charging, said)
+        started(self.command(["charge", station, "--yes"]))
     }
 
     fn vouchers(&self) -> Vec<String> {
@@ -140,6 +157,14 @@ impl Wallet {
         }
         panic!("the bill never has {charges} charges");
     }
+}
+
+/// A charge with power on, and what it says from then on.
+fn started(mut command: Command) -> (Child, impl Iterator<Item = String>) {
+    let mut charging = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(charging.stderr.take().unwrap()).lines().map(Result::unwrap);
+    assert!(said.any(|line| line.starts_with("power is on")), "it ended before power was on");
+    (charging, said)
 }
 
 fn ended(mut command: Command) -> Ended {
@@ -170,6 +195,22 @@ fn a_driver_enrols_charges_is_billed_and_has_a_receipt_that_is_verified_without_
     assert_eq!(listed(0)["invitation"], network.station(0));
     assert_eq!(listed(1)["evse_id"], network.listing["stations"][1]["claims"]["evse"]);
     assert_eq!(listed(1)["connectors"][0]["tariff_ids"][0], "AC");
+    // The price, as the ledger has it: in OCPI's form, and in words.
+    let connector = &listed(1)["connectors"][0];
+    let element = &connector["tariffs"][0]["elements"][0]["price_components"][0];
+    assert_eq!(
+        (&connector["tariffs_proved"], &connector["tariffs"][0]["currency"]),
+        (&true.into(), &"EUR".into())
+    );
+    assert_eq!((&element["type"], element["price"].is_number()), (&"ENERGY".into(), true));
+    let said = wallet.said(["find", other]);
+    assert!(said.contains(" EUR per kWh with ") && said.contains("tariff AC by the ledger"), "{said}");
+    // Who has no wallet sees what the operator says.
+    let nobody = Wallet { path: network.directory.path().join("nobody") };
+    let unproved = nobody.json(["find", one]);
+    let unproved = &unproved[0]["evses"][0]["connectors"][0];
+    assert_eq!((&unproved["tariffs_proved"], &unproved["tariffs"][0]["id"]), (&false.into(), &"AC".into()));
+    assert!(nobody.said(["find", one]).contains("by the operator, not proved"));
 
     let scanned = wallet.json(["scan", network.station(0)]);
     assert_eq!(
@@ -206,6 +247,18 @@ fn a_driver_enrols_charges_is_billed_and_has_a_receipt_that_is_verified_without_
     let digit = if &text[place..=place] == "1" { "2" } else { "1" };
     fs::write(&proof, format!("{}{digit}{}", &text[..place], &text[place + 1..])).unwrap();
     eroam([OsStr::new("verify"), proof.as_ref(), OsStr::new("--trust"), genesis.as_ref()]).expect(1);
+}
+
+#[test]
+fn a_wallet_charges_as_paper_b_has_it() {
+    let network = Network::of_mode("paper");
+    let wallet = network.enrolled("ana");
+    let scanned = wallet.json(["scan", network.station(0), "--mode", "paper"]);
+    assert_eq!(scanned["station"], network.listing["stations"][0]["claims"]);
+    let paper = ["charge", network.station(0), "--energy", "0.1", "--yes", "--mode", "paper"];
+    assert_eq!(stage(&wallet.json(paper)), "finished");
+    let readme = fs::read_to_string(network.directory.path().join("README.md")).unwrap();
+    assert!(readme.contains("--energy 1 --mode paper"), "{readme}");
 }
 
 #[test]
@@ -248,6 +301,62 @@ fn a_wallet_that_is_killed_while_it_charges_has_spent_its_voucher_and_charges_ag
     let now = wallet.vouchers();
     assert_eq!(now.len(), WITHDRAWN - 2);
     assert!(now.iter().all(|voucher| left.contains(voucher)));
+}
+
+#[test]
+fn a_charge_goes_on_without_its_wallet_and_is_taken_up_again_and_stopped() {
+    let network = Network::start();
+    let wallet = network.enrolled("ana");
+    let nothing = wallet.run(["charge", "--resume"]).expect(1);
+    assert!(nothing.stderr.contains("no charge in your wallet waits for its end"), "{nothing:?}");
+    let (mut charging, mut said) = wallet.charging(network.station(0));
+    assert!(said.any(|line| line.contains(" kWh ")), "it says how far it is");
+    charging.kill().unwrap();
+    charging.wait().unwrap();
+    let left = wallet.vouchers();
+
+    // The station is in use until this driver stops it, and nobody else can.
+    let stranger = network.enrolled("ben");
+    let refused = stranger.run(["charge", network.station(0), "--yes"]).expect(1);
+    assert!(refused.stderr.contains("somebody else is charging here"), "{refused:?}");
+
+    let (mut resumed, mut said) = started(wallet.command(["charge", "--resume"]));
+    assert!(said.any(|line| line.contains(" kWh ")), "it says how far it is");
+    // Killed once more.
+    resumed.kill().unwrap();
+    resumed.wait().unwrap();
+    let (mut resumed, mut said) = started(wallet.command(["charge", "--resume", "1"]));
+    assert!(said.any(|line| line.contains(" kWh ")), "it says how far it is");
+    assert_eq!(wallet.json(["stop"])["stopping"], true);
+    said.for_each(drop);
+    let mut receipt = String::new();
+    resumed.stdout.take().unwrap().read_to_string(&mut receipt).unwrap();
+    assert!(resumed.wait().unwrap().success());
+    let receipt: Value = serde_json::from_str(&receipt).unwrap();
+    let finished = &receipt["progress"]["finished"];
+    assert_eq!((&receipt["number"], &finished["reason"]), (&1.into(), &"stopped_by_driver".into()));
+    assert_eq!(wallet.json(["receipts"]), Value::from(vec![receipt.clone()]));
+    assert_eq!(wallet.bill_of(1)["charges"][0]["energy"], finished["energy"]);
+    assert_eq!(wallet.vouchers(), left, "it is the same charge, with the same voucher");
+    wallet.run(["charge", "--resume"]).expect(1);
+    assert_eq!(stage(&stranger.charge(network.station(0))), "finished", "the station is free again");
+}
+
+#[test]
+fn a_charge_that_ended_without_its_wallet_has_its_receipt_when_the_wallet_is_back() {
+    let network = Network::start();
+    let wallet = network.enrolled("ana");
+    let (mut charging, said) =
+        started(wallet.command(["charge", network.station(0), "--yes", "--energy", "0.3"]));
+    charging.kill().unwrap();
+    charging.wait().unwrap();
+    drop(said);
+    // It ends by itself, which is seen by its being on the bill.
+    let bill = wallet.bill_of(1);
+    let receipt = wallet.json(["charge", "--resume"]);
+    let finished = &receipt["progress"]["finished"];
+    assert_eq!((stage(&receipt), &finished["reason"]), ("finished", &"energy_reached".into()));
+    assert_eq!(finished["energy"], bill["charges"][0]["energy"]);
 }
 
 #[test]

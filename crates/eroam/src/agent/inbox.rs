@@ -1,5 +1,6 @@
 //! The HTTP server of an agent.
 
+use super::mail::{Full, Mail};
 use super::{Keys, lock};
 use crate::clock::now;
 use crate::server::{ServeError, Server};
@@ -12,32 +13,26 @@ use eroam_domain::quantity::DurationMs;
 use eroam_ssi::didcomm::envelope::ENVELOPE_BYTES_MAX;
 use eroam_ssi::didcomm::{Channel, MEDIA_TYPE, MEDIA_TYPE_OLD, Replay, ReplayWindow, unpack};
 use eroam_ssi::protocol::Incoming;
-use std::collections::VecDeque;
+use eroam_ssi::protocol::did_exchange::Connection;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// So long an envelope may take to arrive.
 const ARRIVES_WITHIN: Duration = Duration::from_secs(10);
-/// Messages that wait to be taken; more are refused until some were.
-const WAITING_MAX: usize = 1024;
 /// A message that comes again within this time is dropped.
 const REPLAY_SPAN: DurationMs = DurationMs::from_millis(3_600_000);
 /// So many messages of a connection are remembered, and so many connections.
 const REPLAY_IDS_MAX: usize = 1024;
 const REPLAY_CHANNELS_MAX: usize = 10_000;
 
-/// What has come: as it came, and looked at by the agent but taken by nobody yet.
-#[derive(Default)]
-pub(super) struct Mail {
-    pub(super) new: VecDeque<Incoming>,
-    pub(super) waiting: Vec<Incoming>,
-}
-
 /// What the server and the agent share.
 pub(super) struct Shared {
     pub(super) keys: Mutex<Keys>,
+    /// Whom the agent knows. Taken after `mail`, where both are.
+    pub(super) connections: Mutex<HashMap<Channel, Connection>>,
     seen: Mutex<ReplayWindow>,
     mail: Mutex<Mail>,
     /// Told of when there is more mail.
@@ -50,6 +45,7 @@ impl Default for Shared {
         let seen = ReplayWindow::new(REPLAY_SPAN, REPLAY_IDS_MAX, REPLAY_CHANNELS_MAX);
         Self {
             keys: Mutex::default(),
+            connections: Mutex::default(),
             seen: Mutex::new(seen),
             mail: Mutex::default(),
             came: Condvar::new(),
@@ -76,10 +72,7 @@ impl Shared {
 
     /// Throws away what has come over a channel.
     pub(super) fn forget(&self, channel: &Channel) {
-        let mut mail = self.mail();
-        mail.new.retain(|incoming| incoming.channel() != *channel);
-        mail.waiting.retain(|incoming| incoming.channel() != *channel);
-        drop(mail);
+        self.mail().forget(channel);
         lock(&self.seen).forget(channel);
     }
 
@@ -157,14 +150,23 @@ async fn deliver(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bo
             return (StatusCode::SERVICE_UNAVAILABLE, "too many connections: try again later".to_owned());
         }
     }
-    let mut mail = shared.mail();
-    if mail.new.len() + mail.waiting.len() >= WAITING_MAX {
-        drop(mail);
-        lock(&shared.seen).forget(&incoming.channel());
-        return (StatusCode::SERVICE_UNAVAILABLE, "too many messages wait: try again later".to_owned());
+    let channel = incoming.channel();
+    let put = {
+        let mut mail = shared.mail();
+        let known = lock(&shared.connections);
+        mail.put(incoming, |channel| known.contains_key(channel), Instant::now())
+    };
+    match put {
+        Ok(forgotten) => {
+            shared.notify();
+            let mut seen = lock(&shared.seen);
+            forgotten.iter().for_each(|channel| seen.forget(channel));
+            (StatusCode::ACCEPTED, String::new())
+        }
+        Err(Full) => {
+            // It may come again.
+            lock(&shared.seen).forget(&channel);
+            (StatusCode::SERVICE_UNAVAILABLE, "too many messages wait: try again later".to_owned())
+        }
     }
-    mail.new.push_back(incoming);
-    drop(mail);
-    shared.notify();
-    (StatusCode::ACCEPTED, String::new())
 }

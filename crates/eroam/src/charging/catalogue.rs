@@ -12,7 +12,7 @@ use eroam_domain::codec::{Digest, from_bytes};
 use eroam_domain::ids::{CredentialDefinitionId, ObjectIdError, PartyId, RevocationRegistryId, SchemaId};
 use eroam_domain::time::UnixMillis;
 use eroam_ledger::registry::{DefinitionRecord, RegistryRecord, RevocationList, SchemaRecord};
-use eroam_ledger::state::StateKey;
+use eroam_ledger::state::{StateError, StateKey, StateView};
 use eroam_ledger::voucher::VoucherKey;
 use eroam_light::document::{Document, DocumentError, FILE_BYTES_MAX, Verified};
 use eroam_light::trust::Trust;
@@ -21,6 +21,7 @@ use eroam_ssi::anoncreds::{
     StatusList,
 };
 use eroam_ssi::did::VerificationKey;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -155,7 +156,12 @@ impl Catalogue {
     }
 
     fn value(&self, key: &StateKey, item: &str) -> Result<Vec<u8>, CatalogueError> {
-        let text = self.proof(key, item)?;
+        self.proved(&key.to_bytes(), item)?.ok_or_else(|| CatalogueError::None(item.to_owned()))
+    }
+
+    /// What the state has under canonical key bytes, or that it has nothing, proved.
+    fn proved(&self, key: &[u8], item: &str) -> Result<Option<Vec<u8>>, CatalogueError> {
+        let text = self.proof_of(key, item)?;
         let other = || CatalogueError::Other { url: self.url.clone(), item: item.to_owned() };
         let unproved = |error| {
             let (url, item, source) = (self.url.clone(), item.to_owned(), Box::new(error));
@@ -165,10 +171,10 @@ impl Catalogue {
         let Verified::State(entry) = document.verify(&self.trust).map_err(unproved)? else {
             return Err(other());
         };
-        if entry.key() != key.to_bytes() {
+        if entry.key() != key {
             return Err(other());
         }
-        entry.value().map(<[u8]>::to_vec).ok_or_else(|| CatalogueError::None(item.to_owned()))
+        Ok(entry.value().map(<[u8]>::to_vec))
     }
 
     /// The text of the proof of an entry, as `eroam verify` reads it. It is not checked here.
@@ -176,12 +182,16 @@ impl Catalogue {
     /// # Errors
     /// [`CatalogueError::Unreachable`], [`CatalogueError::Other`].
     pub fn proof(&self, key: &StateKey, item: &str) -> Result<String, CatalogueError> {
+        self.proof_of(&key.to_bytes(), item)
+    }
+
+    fn proof_of(&self, key: &[u8], item: &str) -> Result<String, CatalogueError> {
         let unreachable = |reason: String| CatalogueError::Unreachable {
             url: self.url.clone(),
             item: item.to_owned(),
             reason,
         };
-        let hex = crate::ledger::keys::hex(&key.to_bytes());
+        let hex = crate::ledger::keys::hex(key);
         let asked = self.http.get(format!("{}/registry/v1/entry", self.url)).query("key", hex);
         let mut answer = asked.call().map_err(|error| unreachable(error.to_string()))?;
         let limit = u64::try_from(2 * FILE_BYTES_MAX).unwrap_or(u64::MAX);
@@ -338,6 +348,15 @@ impl Catalogue {
             known.add_status_list(self.newest_list(registry, age)?);
         }
         Ok(known)
+    }
+}
+
+/// So that the ledger's own queries can be asked of it: each value is looked up with its proof.
+impl StateView for Catalogue {
+    fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, StateError> {
+        let item = format!("state key {}", crate::ledger::keys::hex(key));
+        let proved = self.proved(key, &item).map_err(|error| StateError::Storage(Box::new(error)))?;
+        Ok(proved.map(Cow::Owned))
     }
 }
 

@@ -5,7 +5,6 @@
 
 use super::provider::{tier_of, zones_of};
 use crate::registry::objects::{self, ObjectError};
-use eroam_chain::client::Client;
 use eroam_domain::cdr::{SessionId, session_digest};
 use eroam_domain::charge::Quote;
 use eroam_domain::codec::Digest;
@@ -14,7 +13,7 @@ use eroam_domain::time::UnixMillis;
 use eroam_domain::visit::{Accounting, ShownContract};
 use eroam_domain::voucher::{SpentVoucher, proof_nonce};
 use eroam_ledger::query;
-use eroam_ledger::state::StateError;
+use eroam_ledger::state::{StateError, StateView};
 use eroam_ssi::anoncreds::{
     AnonCredsError, CredentialDefinition, Freshness, FreshnessPolicy, KnownObjects, Nonce, Presentation,
     ProofRequest, RevocationRegistryDefinition, Schema, StatusList, Timestamp, VerifyError, verifier,
@@ -84,7 +83,7 @@ pub fn is_sampled(operator: PartyId, session: &SessionId) -> bool {
 /// # Errors
 /// [`EvidenceError`].
 pub fn recheck(
-    client: &Client,
+    client: &dyn StateView,
     agreed: Agreed<'_>,
     sent: &Accounting,
 ) -> Result<ShownContract, EvidenceError> {
@@ -140,7 +139,7 @@ pub fn recheck(
 
 /// The list of `timestamp`, if it was the newest, or nearly, at `accepted_at`.
 fn list_then(
-    client: &Client,
+    client: &dyn StateView,
     id: &RevocationRegistryId,
     timestamp: Timestamp,
     accepted_at: UnixMillis,

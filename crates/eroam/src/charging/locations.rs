@@ -1,17 +1,23 @@
 //! An operator's public listing of its stations, which a wallet can browse instead of scanning.
 //!
 //! It has the shape of OCPI's Location as far as an operator here knows what belongs there: members of OCPI have OCPI's
-//! names and forms; the invitation, the grid zone and whether the meter is certified are ours. Street and coordinates are
-//! left out, since nobody has entered them. Whether a listed station is genuine, it proves itself when a wallet connects.
+//! names and forms; the invitation, the grid zone and whether the meter is certified are ours, and a connector has its
+//! tariffs beside their ids, so that nobody needs a partnership to see a price. Street and coordinates are left out, since
+//! nobody has entered them. Whether a listed station is genuine, it proves itself when a wallet connects; whether a listed
+//! price is the one that counts, [`Connector::prove_tariffs`] finds out.
 //!
-//! Source: OCPI 2.2.1 mod_locations, Location, EVSE and Connector.
+//! Source: OCPI 2.2.1 mod_locations, Location, EVSE and Connector; mod_tariffs, Tariff.
 
 use super::ChargingError;
+use super::catalogue::Catalogue;
+use super::listed_tariff::ListedTariff;
 use super::operator::RegisteredStation;
 use eroam_domain::cdr::GridZone;
 use eroam_domain::ids::{EvseId, PartyId};
 use eroam_domain::quantity::Watts;
 use eroam_domain::tariff::TariffId;
+use eroam_domain::time::UnixMillis;
+use eroam_ledger::state::StateError;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -56,17 +62,51 @@ pub struct Connector {
     pub max_electric_power: Watts,
     /// The tariffs, as the ledger has them under the operator.
     pub tariff_ids: Vec<TariffId>,
+    /// What these say, as far as the operator lists it.
+    #[serde(default)]
+    pub tariffs: Vec<ListedTariff>,
+    /// Whether `tariffs` is what the ledger says, with proof. Nobody else can say so: it is not read.
+    #[serde(default, skip_deserializing)]
+    pub tariffs_proved: bool,
+}
+
+impl Connector {
+    /// Puts the tariffs that the ledger has in the place of those that the operator lists; says whether these were the same.
+    ///
+    /// # Errors
+    /// [`StateError`] around what the catalogue says; then what is listed stays, unproved.
+    pub fn prove_tariffs(
+        &mut self,
+        operator: PartyId,
+        ledger: &Catalogue,
+        at: UnixMillis,
+    ) -> Result<bool, StateError> {
+        let mut proved = Vec::new();
+        for id in &self.tariff_ids {
+            proved.extend(ListedTariff::in_force(ledger, operator, id, at)?);
+        }
+        let listed: Vec<_> = self.tariffs.iter().map(|listed| &listed.tariff).collect();
+        let is_same = listed == proved.iter().map(|proved| &proved.tariff).collect::<Vec<_>>();
+        (self.tariffs, self.tariffs_proved) = (proved, true);
+        Ok(is_same)
+    }
 }
 
 impl Location {
     /// A registered station as a place of its own: nobody says which stations share one.
-    pub(super) fn of(station: &RegisteredStation, tariff: Option<TariffId>) -> Self {
+    pub(super) fn of(
+        station: &RegisteredStation,
+        tariff: Option<TariffId>,
+        listed: Option<ListedTariff>,
+    ) -> Self {
         let claims = &station.claims;
         let id = claims.evse.normalised().to_string();
         let connector = Connector {
             id: "1".to_owned(),
             max_electric_power: claims.power,
             tariff_ids: tariff.into_iter().collect(),
+            tariffs: listed.into_iter().collect(),
+            tariffs_proved: false,
         };
         let evse = Evse {
             uid: id.clone(),

@@ -9,13 +9,13 @@
 
 use crate::clock::now;
 use crate::consortium::letter::{Letter, LetterError};
+use crate::node::Node;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use ed25519_dalek::SigningKey;
-use eroam_chain::client::Client;
 use eroam_domain::cdr::SessionId;
 use eroam_domain::charge::Denial;
 use eroam_domain::codec::Digest;
@@ -29,6 +29,8 @@ use eroam_ledger::state::StateError;
 use eroam_ledger::tx::{SignedEnvelope, Tx};
 use eroam_store::OrgStore;
 use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -60,16 +62,34 @@ pub enum OfficeError {
 
 /// Where the organisations take letters.
 #[derive(Debug, Default)]
-pub struct Directory(RwLock<HashMap<PartyId, String>>);
+pub struct Directory {
+    known: RwLock<HashMap<PartyId, String>>,
+    /// Looked into for each letter, so that a partner that moves can be entered while the program runs.
+    file: Option<PathBuf>,
+}
 
 impl Directory {
-    /// Says where an organisation is.
-    pub fn put(&self, party: PartyId, url: String) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(party, url);
+    /// What a TOML file says, now or later: a URL for each party, as `PT-EDP = "http://127.0.0.1:8101"`.
+    #[must_use]
+    pub fn of_file(path: PathBuf) -> Self {
+        Self { known: RwLock::default(), file: Some(path) }
     }
 
-    fn get(&self, party: PartyId) -> Option<String> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&party).cloned()
+    /// Says where an organisation is.
+    pub fn put(&self, party: PartyId, url: String) {
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(party, url);
+    }
+
+    fn get(&self, party: PartyId) -> Result<String, String> {
+        if let Some(known) = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&party) {
+            return Ok(known.clone());
+        }
+        let file = self.file.as_ref().ok_or("nobody says where it is")?;
+        let wrong = |error: &dyn fmt::Display| format!("{}: {error}", file.display());
+        let text = std::fs::read_to_string(file).map_err(|error| wrong(&error))?;
+        let mut urls: HashMap<String, String> = toml::from_str(&text).map_err(|error| wrong(&error))?;
+        urls.remove(&party.to_string())
+            .ok_or_else(|| wrong(&format_args!("it does not say where {party} is")))
     }
 }
 
@@ -87,7 +107,7 @@ pub enum Answer {
 struct Inner {
     party: PartyId,
     key: SigningKey,
-    client: Client,
+    client: Node,
     gateway: Mutex<Gateway<OrgStore>>,
     /// One batch is at the ledger at a time: the next one has the next sequence.
     submitting: Mutex<()>,
@@ -110,9 +130,10 @@ impl Office {
     pub fn new(
         gateway: Gateway<OrgStore>,
         key: SigningKey,
-        client: Client,
+        node: impl Into<Node>,
         directory: Arc<Directory>,
     ) -> Self {
+        let client = node.into();
         let http = ureq::Agent::new_with_config(
             ureq::Agent::config_builder().timeout_global(Some(LETTER_WITHIN)).max_redirects(0).build(),
         );
@@ -136,7 +157,7 @@ impl Office {
 
     /// The ledger.
     #[must_use]
-    pub fn client(&self) -> &Client {
+    pub fn client(&self) -> &Node {
         &self.0.client
     }
 
@@ -147,7 +168,7 @@ impl Office {
     }
 
     /// Looks something up in the gateway, or changes something that has no effects.
-    pub fn with<T>(&self, work: impl FnOnce(&mut Gateway<OrgStore>, &Client) -> T) -> T {
+    pub fn with<T>(&self, work: impl FnOnce(&mut Gateway<OrgStore>, &Node) -> T) -> T {
         work(&mut lock(&self.0.gateway), &self.0.client)
     }
 
@@ -158,7 +179,7 @@ impl Office {
     /// [`OfficeError`].
     pub fn act(
         &self,
-        event: impl FnOnce(&mut Gateway<OrgStore>, &Client) -> Result<Vec<Effect>, GatewayError>,
+        event: impl FnOnce(&mut Gateway<OrgStore>, &Node) -> Result<Vec<Effect>, GatewayError>,
     ) -> Result<(), OfficeError> {
         let effects = {
             let mut gateway = lock(&self.0.gateway);
@@ -245,8 +266,9 @@ impl Office {
     /// Sends a letter. One that does not arrive is written again by [`Office::resume`].
     fn post(&self, to: PartyId, letter: &[u8]) {
         let sent = match self.0.directory.get(to) {
-            None => Err("nobody says where it is".to_owned()),
-            Some(url) => {
+            Err(reason) => Err(reason),
+            Ok(url) => {
+                let url = url.trim_end_matches('/');
                 self.0.http.post(format!("{url}/letters")).send(letter).map(drop).map_err(|e| e.to_string())
             }
         };

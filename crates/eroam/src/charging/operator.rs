@@ -13,14 +13,20 @@
 //!
 //! Source: paper B, sections 4.7 and 5.2.
 
-use super::ChargingError;
 use super::catalogue::Catalogue;
 use super::evidence::{self, Agreed, EvidenceError};
 use super::issuer::Issuer;
+use super::listed_tariff::ListedTariff;
 use super::locations::Location;
 use super::offices::{Answer, Office, OfficeError};
 use super::paper;
+use super::state::{AgentState, Changes};
+pub use super::stations::RegisteredStation;
+use super::stations::Stations;
+use super::{ChargingError, address};
+use crate::agent::kept::KeptInvitation;
 use crate::agent::{Agent, new_id};
+use crate::causes::chain;
 use crate::clock::{in_time, now};
 use axum::Json;
 use axum::Router;
@@ -33,6 +39,7 @@ use eroam_domain::charge::Denial;
 use eroam_domain::codec::ShortText;
 use eroam_domain::ids::{EroamDid, EvseId, PartyId};
 use eroam_domain::quantity::DurationMs;
+use eroam_domain::tariff::TariffId;
 use eroam_domain::time::{LocalClock, UnixMillis};
 use eroam_domain::visit::{
     Accounting, Denied, Enabled, QuoteRequest, ReserveRequest, ShownContract, StationClaims,
@@ -51,7 +58,7 @@ use eroam_ssi::sd_jwt::{IssueSdJwt, NewStatusList, SigningKey, StatusList, Statu
 use eroam_station::metering;
 use eroam_wire::ocmf::{MeterPublicKey, MeteredSession};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -73,29 +80,10 @@ const STATUS_FOR: Duration = Duration::from_secs(3_600);
 /// So long an invitation for stations is good: a station is set up at any time.
 const INVITED_FOR: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// A station as its operator lists it.
-#[derive(Clone, Debug)]
-pub struct RegisteredStation {
-    /// What its credential says.
-    pub claims: StationClaims,
-    /// The key of its credential.
-    pub key: VerifyingKey,
-    /// Its place in the status list.
-    pub index: u32,
-    /// What is on its post, as a URL.
-    pub invitation: String,
-    /// Why it was revoked.
-    pub revoked: Option<String>,
-    /// The last page of its meter that was accounted for.
-    pub last_page: Option<u64>,
-    /// How often what it sent did not hold when it was checked again.
-    pub failed_checks: u64,
-}
-
-struct Status {
-    list: StatusList,
-    next: u32,
-}
+/// Records of invitations that are out for good.
+const INVITATION: &str = "invitation";
+/// The one for stations.
+const STATIONS: &str = "stations";
 
 struct Inner {
     office: Office,
@@ -107,8 +95,8 @@ struct Inner {
     paper: Option<(Issuer, Catalogue)>,
     /// Where the status list is.
     status_uri: Mutex<String>,
-    status: Mutex<Status>,
-    stations: Mutex<BTreeMap<EvseId, RegisteredStation>>,
+    status: Mutex<StatusList>,
+    stations: Stations,
     connections: Mutex<HashMap<Channel, Connection>>,
     /// Which station a connection is.
     stations_by_channel: Mutex<HashMap<Channel, EvseId>>,
@@ -145,7 +133,7 @@ pub fn station_issuer_key(services: &[DidService]) -> Option<VerifyingKey> {
 }
 
 impl Operator {
-    /// Starts one. `did` is the organisation's, in whose document `issuing` is announced. With `paper`, stations also get
+    /// Starts one with what `state` knows. `did` is the organisation's, in whose document `issuing` is announced. With `paper`, stations also get
     /// paper B's credential, and show it when they account for a charge.
     ///
     /// # Errors
@@ -156,10 +144,32 @@ impl Operator {
         did: EroamDid,
         issuing: SigningKey,
         paper: Option<(Issuer, Catalogue)>,
+        state: AgentState,
         listen: SocketAddr,
     ) -> Result<Self, ChargingError> {
+        let listen = address::known(&state, "agent", listen)?;
         let agent = Agent::start(name, listen)?.speaking(STATION);
-        let (invitation, invited) = agent.invite(in_time(INVITED_FOR))?;
+        address::remember(&state, "agent", agent.address())?;
+        let (invitation, invited) = match state.get::<KeptInvitation>(INVITATION, STATIONS)? {
+            Some(kept) => agent.take_up_invitation(&kept)?,
+            None => {
+                let (invitation, invited) = agent.invite(in_time(INVITED_FOR))?;
+                let kept = agent.keep_invitation(&invitation, &invited)?;
+                state.write(Changes::new().put(INVITATION, STATIONS, &kept))?;
+                (invitation, invited)
+            }
+        };
+        let (stations, kept) = Stations::open(state)?;
+        let (mut connections, mut stations_by_channel) = (HashMap::new(), HashMap::new());
+        for (evse, kept) in kept {
+            let connection = agent.take_up_connection(&kept)?;
+            stations_by_channel.insert(connection.channel(), evse);
+            connections.insert(connection.channel(), connection);
+        }
+        let mut status = StatusList::new(STATIONS_MAX)?;
+        for station in stations.all().iter().filter(|station| station.revoked.is_some()) {
+            status.set(station.index, true)?;
+        }
         let operator = Self(Arc::new(Inner {
             office,
             agent,
@@ -167,10 +177,10 @@ impl Operator {
             issuing,
             paper,
             status_uri: Mutex::default(),
-            status: Mutex::new(Status { list: StatusList::new(STATIONS_MAX)?, next: 0 }),
-            stations: Mutex::default(),
-            connections: Mutex::default(),
-            stations_by_channel: Mutex::default(),
+            status: Mutex::new(status),
+            stations,
+            connections: Mutex::new(connections),
+            stations_by_channel: Mutex::new(stations_by_channel),
             invitation,
             invited,
             stopped: AtomicBool::new(false),
@@ -209,16 +219,28 @@ impl Operator {
         &self.0.office
     }
 
+    /// Where its agent listens.
+    #[must_use]
+    pub fn agent_address(&self) -> SocketAddr {
+        self.0.agent.address()
+    }
+
     /// With which stations connect.
     #[must_use]
     pub fn invitation(&self) -> &Invitation {
         &self.0.invitation
     }
 
+    /// As a URL, which is how stations are given it.
+    #[must_use]
+    pub fn invitation_url(&self) -> String {
+        self.0.invitation.to_url(self.0.agent.endpoint())
+    }
+
     /// The stations that registered.
     #[must_use]
     pub fn stations(&self) -> Vec<RegisteredStation> {
-        lock(&self.0.stations).values().cloned().collect()
+        self.0.stations.all()
     }
 
     /// The status list and the listing of stations, for wallets.
@@ -237,7 +259,14 @@ impl Operator {
         let tariff = |evse: &EvseId| {
             self.0.office.with(|gateway, _| gateway.station(evse).map(|known| known.tariff.clone()))
         };
-        in_use.map(|station| Location::of(station, tariff(&station.claims.evse))).collect()
+        let (ledger, party, at) = (self.0.office.client(), self.party(), now());
+        let listed = |id: &TariffId| ListedTariff::in_force(ledger, party, id, at).ok().flatten();
+        let location = |station: &RegisteredStation| {
+            let tariff = tariff(&station.claims.evse);
+            let listed = tariff.as_ref().and_then(listed);
+            Location::of(station, tariff, listed)
+        };
+        in_use.map(location).collect()
     }
 
     /// Says at which URL that is served. Credentials that are issued from then on name it.
@@ -250,11 +279,10 @@ impl Operator {
     /// # Errors
     /// [`ChargingError`] for a station that did not register.
     pub fn revoke_station(&self, evse: &EvseId, reason: &str) -> Result<(), ChargingError> {
-        let mut stations = lock(&self.0.stations);
-        let station = stations.get_mut(evse).ok_or(Denial::UnknownStation)?;
-        lock(&self.0.status).list.set(station.index, true)?;
-        station.revoked = Some(reason.to_owned());
-        Ok(())
+        let station = self.0.stations.change(evse, |station| {
+            station.revoked.get_or_insert_with(|| reason.to_owned());
+        })?;
+        Ok(lock(&self.0.status).set(station.index, true)?)
     }
 
     /// Ends its threads. Stations hear at once that nobody is there, and keep what they have to account for.
@@ -355,28 +383,32 @@ impl Operator {
             power: known.power,
             ..claims
         };
-        let mut stations = lock(&self.0.stations);
-        let index = match stations.get(&claims.evse) {
+        let evse = claims.evse.clone();
+        let kept = self.0.agent.keep_connection(&self.connection(asked)?)?;
+        let registered = self.0.stations.register(&evse, kept, |before, next| match before {
             // Another key for a station that has one: somebody has to look.
-            Some(before) if before.key != key || before.revoked.is_some() => {
-                return Ok(Err(Denied {
-                    denial: Denial::UnknownStation,
-                    reason: format!(
-                        "station {} has a credential for another key, or was revoked",
-                        claims.evse
-                    ),
-                }));
-            }
-            Some(before) => before.index,
-            None => {
-                let mut status = lock(&self.0.status);
-                let index = status.next;
-                status.next += 1;
-                index
-            }
+            Some(before) if before.key != key || before.revoked.is_some() => Err(Denied {
+                denial: Denial::UnknownStation,
+                reason: format!("station {evse} has a credential for another key, or was revoked"),
+            }),
+            Some(before) => Ok(RegisteredStation { claims, invitation, ..before.clone() }),
+            None => Ok(RegisteredStation {
+                claims,
+                key,
+                index: next,
+                invitation,
+                revoked: None,
+                last_page: None,
+                last_session: None,
+                failed_checks: 0,
+            }),
+        })?;
+        let station = match registered {
+            Ok(station) => station,
+            Err(denied) => return Ok(Err(denied)),
         };
         let at = now();
-        let claims_json = serde_json::to_value(&claims)
+        let claims_json = serde_json::to_value(&station.claims)
             .map_err(|error| ChargingError::unexpected("a station's claims", error))?;
         let issued = IssueSdJwt {
             issuer: self.0.did.to_string(),
@@ -385,22 +417,14 @@ impl Operator {
             issued_at: at,
             not_before: None,
             expires_at: at.checked_add(CREDENTIAL_FOR).unwrap_or(at),
-            holder: key,
-            status: Some(StatusReference { uri: lock(&self.0.status_uri).clone(), index }),
+            holder: station.key,
+            status: Some(StatusReference { uri: lock(&self.0.status_uri).clone(), index: station.index }),
             claims: claims_json.as_object().cloned().unwrap_or_default(),
             disclosable: BTreeSet::new(),
             decoys: 0,
         };
         let sd_jwt = issued.sign(&self.0.issuing, &mut OsRng)?;
-        lock(&self.0.stations_by_channel).insert(asked.channel(), claims.evse.clone());
-        let evse = claims.evse.clone();
-        let before = stations.get(&evse);
-        let last_page = before.and_then(|before| before.last_page);
-        let failed_checks = before.map_or(0, |before| before.failed_checks);
-        stations.insert(
-            evse,
-            RegisteredStation { claims, key, index, invitation, revoked: None, last_page, failed_checks },
-        );
+        lock(&self.0.stations_by_channel).insert(asked.channel(), evse);
         Ok(Ok(StationCredential { sd_jwt }))
     }
 
@@ -414,7 +438,7 @@ impl Operator {
         let at = now();
         let until = LocalClock::UTC.at(at.checked_add(CREDENTIAL_FOR).unwrap_or(at)).date;
         // As it was registered, not as it described itself.
-        let known = lock(&self.0.stations).get(&claims.evse).map(|station| station.claims.clone());
+        let known = self.0.stations.get(&claims.evse).map(|station| station.claims);
         paper::issue_station(&self.0.agent, &connection, issuer, &known.unwrap_or(claims), until)
     }
 
@@ -427,8 +451,7 @@ impl Operator {
     fn asking(&self, asked: &Incoming) -> Result<EvseId, Denied> {
         let evse = lock(&self.0.stations_by_channel).get(&asked.channel()).cloned();
         let evse = evse.ok_or(Denial::UnknownStation)?;
-        let stations = lock(&self.0.stations);
-        match stations.get(&evse) {
+        match self.0.stations.get(&evse) {
             Some(station) if station.revoked.is_none() => Ok(evse),
             _ => Err(Denial::UnknownStation.into()),
         }
@@ -522,15 +545,9 @@ impl Operator {
             serde_json::to_vec(&accounting).map_err(|error| ChargingError::unexpected("evidence", error))?;
         let session = accounting.session.clone();
         // What the meter signed counts, and nothing else that the station says.
-        let key: MeterPublicKey = {
-            let stations = lock(&self.0.stations);
-            let station = stations.get(&evse).ok_or(Denial::UnknownStation)?;
-            station
-                .claims
-                .meter_key
-                .parse()
-                .map_err(|error| ChargingError::unexpected("the meter's key", error))?
-        };
+        let station = self.0.stations.get(&evse).ok_or(Denial::UnknownStation)?;
+        let key = station.claims.meter_key.parse::<MeterPublicKey>();
+        let key = key.map_err(|error| ChargingError::unexpected("the meter's key", error))?;
         let metered = match MeteredSession::read(&accounting.readings, &key) {
             Ok(metered) => metered,
             Err(fault) => {
@@ -542,14 +559,15 @@ impl Operator {
         };
         // Signed readings name no session: pages that were accounted for before are somebody else's charge.
         let (first, last) = metered.pages();
-        {
-            let stations = lock(&self.0.stations);
-            let station = stations.get(&evse).ok_or(Denial::UnknownStation)?;
-            if station.last_page.is_some_and(|before| first <= before) {
-                let reason = format!("the meter's pages from {first} on were accounted for before");
-                return Ok(Err(Denied { denial: Denial::ReadingsRefused, reason }));
-            }
+        let is_sent_again = station.last_session.as_ref() == Some(&session);
+        if !is_sent_again && station.last_page.is_some_and(|before| first <= before) {
+            let reason = format!("the meter's pages from {first} on were accounted for before");
+            return Ok(Err(Denied { denial: Denial::ReadingsRefused, reason }));
         }
+        // Before they count: no crash lets them count for another session, too.
+        self.0.stations.change(&evse, |station| {
+            (station.last_page, station.last_session) = (Some(last), Some(session.clone()));
+        })?;
         let consumption = Consumption {
             start: metered.start(),
             end: metered.end(),
@@ -560,10 +578,6 @@ impl Operator {
         };
         self.keep_evidence(&session, &evidence, at)?;
         self.0.office.act(|gateway, ledger| gateway.consumed(ledger, &session, consumption))?;
-        // Only now: what failed before is sent again.
-        if let Some(station) = lock(&self.0.stations).get_mut(&evse) {
-            station.last_page = Some(last);
-        }
         self.sample(&evse, &session);
         self.0.office.flush()?;
         Ok(Ok(Received { at }))
@@ -616,8 +630,8 @@ impl Operator {
         }
         if let Err(error) = self.recheck(session) {
             tracing::error!(%evse, %session, %error, "operator.evidence_does_not_hold");
-            if let Some(station) = lock(&self.0.stations).get_mut(evse) {
-                station.failed_checks += 1;
+            if let Err(error) = self.0.stations.change(evse, |station| station.failed_checks += 1) {
+                tracing::error!(%evse, error = %chain(&error), "operator.station");
             }
         }
     }
@@ -636,7 +650,7 @@ impl Operator {
             expires_at: at.checked_add(lasts).unwrap_or(UnixMillis::EPOCH),
             ttl: Some(STATUS_FOR),
         };
-        Ok(lock(&self.0.status).list.sign(&new, &self.0.issuing)?)
+        Ok(lock(&self.0.status).sign(&new, &self.0.issuing)?)
     }
 
     /// Whose stations these are.

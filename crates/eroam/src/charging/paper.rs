@@ -11,6 +11,7 @@ use super::ChargingError;
 use super::catalogue::Catalogue;
 use super::issuer::Issuer;
 use super::proving::{self, STEP_WITHIN};
+use super::taking::{Taken, Taking};
 use crate::agent::{Agent, new_id};
 use crate::clock::now;
 use crate::tails_cache::TailsCache;
@@ -22,14 +23,15 @@ use eroam_domain::visit::StationClaims;
 use eroam_ledger::registry::DidRecord;
 use eroam_ledger::state::StateKey;
 use eroam_ssi::anoncreds::{
-    AnonCredsError, AttributeValues, Comparison, Freshness, FreshnessPolicy, HeldCredential, Interval,
-    LinkSecret, Nonce, ObjectId, Presentation, ProofRequest, Restriction, Selection, Timestamp, WitnessState,
-    holder, prepared, verifier,
+    AnonCredsError, Comparison, Freshness, FreshnessPolicy, HeldCredential, Interval, LinkSecret, Nonce,
+    ObjectId, Presentation, ProofRequest, Restriction, Selection, Timestamp, WitnessState, prepared,
+    verifier,
 };
 use eroam_ssi::protocol::charging::day_number;
 use eroam_ssi::protocol::did_exchange::Connection;
 use eroam_ssi::protocol::present_proof::{ANONCREDS_PROOF, ANONCREDS_REQUEST};
 use eroam_ssi::protocol::questions::{self, AboutStation, StationKind};
+use serde::{Deserialize, Serialize};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -84,6 +86,17 @@ fn station_request(
         .build_with(nonce)
 }
 
+/// A station's AnonCreds credential as it is kept.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeptHolder {
+    link_secret: String,
+    credential: Vec<u8>,
+    witness: String,
+    definition: String,
+    registry: String,
+}
+
 /// A station's AnonCreds credential.
 pub struct StationHolder {
     link_secret: LinkSecret,
@@ -94,6 +107,30 @@ pub struct StationHolder {
 }
 
 impl StationHolder {
+    /// As it is kept.
+    pub(super) fn keep(&self) -> Result<KeptHolder, ChargingError> {
+        let witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner).to_json()?;
+        let witness = String::from_utf8(witness);
+        Ok(KeptHolder {
+            link_secret: self.link_secret.export_secret().to_string(),
+            credential: self.credential.export_secret().to_vec(),
+            witness: witness.map_err(|error| ChargingError::unexpected("a witness", error))?,
+            definition: self.definition.to_string(),
+            registry: self.registry.to_string(),
+        })
+    }
+
+    /// What was kept.
+    pub(super) fn restore(kept: &KeptHolder) -> Result<Self, ChargingError> {
+        Ok(Self {
+            link_secret: LinkSecret::import_secret(&kept.link_secret)?,
+            credential: HeldCredential::import_secret(&kept.credential)?,
+            witness: Mutex::new(WitnessState::from_json(kept.witness.as_bytes())?),
+            definition: ObjectId::new(kept.definition.clone())?,
+            registry: ObjectId::new(kept.registry.clone())?,
+        })
+    }
+
     /// Takes the credential that the operator offers over a connection.
     ///
     /// # Errors
@@ -105,27 +142,11 @@ impl StationHolder {
         tails: &TailsCache,
     ) -> Result<Self, ChargingError> {
         let link_secret = LinkSecret::random()?;
-        let offered = proving::offered(agent, operator)?;
-        let definition_id = offered.offer.cred_def_id().clone();
-        let definition = catalogue.definition(&definition_id)?;
-        let (request, pending) = holder::request(&offered.offer, &definition_id, &definition, &link_secret)?;
-        let agreed = offered.values.clone();
-        let agreed =
-            AttributeValues::new(agreed.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
-        let (credential, issued) = offered.request(agent, operator, &request)?;
-        let registry_id = credential.registry_id().cloned();
-        let registry_id = registry_id
-            .ok_or_else(|| ChargingError::unexpected("the station's credential", "it cannot be revoked"))?;
-        let registry = catalogue.registry(&registry_id)?;
-        let credential = pending.accept(credential, &link_secret, &definition, Some(&registry), &agreed)?;
-        let index = credential.revocation_index();
-        let index =
-            index.ok_or_else(|| ChargingError::unexpected("the station's credential", "it has no place"))?;
-        let list = catalogue.newest_list(&registry_id, LIST_AGE)?;
-        let witness = WitnessState::create(&registry, index, &list, &tails.tails(&registry)?)?;
-        issued.accept(agent, operator)?;
-        let witness = Mutex::new(witness);
-        Ok(Self { link_secret, credential, witness, definition: definition_id, registry: registry_id })
+        let taking = Taking { agent, connection: operator, catalogue, tails, link_secret: &link_secret };
+        // Only its operator can offer it anything over this connection.
+        let taken = taking.take("the station's credential", |_, _| Ok(()))?;
+        let Taken { credential, witness, definition, registry } = taken;
+        Ok(Self { link_secret, credential, witness: Mutex::new(witness), definition, registry })
     }
 
     /// Shows it to whoever asks over a connection: first of which kind it is, then the proof.
@@ -216,5 +237,6 @@ pub fn issue_station(
     claims: &StationClaims,
     until: CivilDate,
 ) -> Result<(), ChargingError> {
-    proving::issue(agent, connection, issuer, &values(claims, until)).map(drop)
+    // Its station is known by the other credential, in whose status list it is revoked.
+    proving::issue(agent, connection, issuer, &values(claims, until), |_| Ok(())).map(drop)
 }

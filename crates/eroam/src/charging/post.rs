@@ -1,7 +1,13 @@
 //! A simulated charging point behind a station's agent: the station's own code on a simulated bench, in which time
 //! passes as fast as it can be computed, or as it does for people who watch ([`Pace`]).
+//!
+//! What is simulated goes on when the station's program ends: the meter's register and the vehicle in front of it follow
+//! from what is kept at the begin of a session and from the journal.
 
+use super::ChargingError;
+use super::state::{AgentState, Changes, StateError};
 use super::station::{Account, Charged, Post};
+use crate::causes::chain;
 use crate::clock::{leave_out, now};
 use eroam_domain::cdr::SessionId;
 use eroam_domain::ids::EvseId;
@@ -10,10 +16,11 @@ use eroam_domain::time::{LocalClock, UnixMillis};
 use eroam_domain::visit::{ChargeLimits, Enabled, Progress};
 use eroam_station::charge_point::{ChargePoint, ChargePointError, Notice};
 use eroam_station::hardware::simulated::{Bench, Injection, Vehicle};
-use eroam_station::journal::{Journal, MemoryJournal, SharedJournal};
+use eroam_station::journal::{Entry, Journal, JournalError, SharedJournal};
 use eroam_station::metering::PriceSoFar;
-use eroam_station::process::{Fault, Limits, Settings, State, StoppedBy};
-use eroam_wire::ocmf::{MeterKey, MeterPublicKey, RecordWriter};
+use eroam_station::process::{Event, Fault, Limits, Settings, State, StoppedBy};
+use eroam_wire::ocmf::{MeterKey, MeterPublicKey, RecordWriter, WriteError};
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,7 +35,8 @@ const SAMPLES_MAX: u32 = 100_000;
 const WATCHED_EVERY: Duration = Duration::from_secs(1);
 
 /// How time passes at a simulated charging point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Pace {
     /// Hours at once: they are left out of the process's clock. Nobody could follow, so nobody is told how far it is.
     AtOnce,
@@ -80,18 +88,42 @@ impl Pace {
     }
 }
 
+/// The journal of a charging point, and whoever sends what is in its outbox.
+type PostJournal = SharedJournal<Box<dyn Journal + Send>>;
+
 /// A charging point with a vehicle that comes for each session.
 pub struct SimulatedPost {
     evse: EvseId,
     key: MeterKey,
     seed: u64,
     pace: Pace,
-    sessions: u64,
-    /// What the meter counted in earlier sessions.
-    register: WattHours,
-    journal: SharedJournal<MemoryJournal>,
+    street: Street,
+    kept: AgentState,
+    journal: PostJournal,
     mishaps: Mishaps,
     fault: Option<Fault>,
+}
+
+/// What stays in the street when the station's program ends, as it was when the last session began.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Street {
+    /// So many sessions have begun: from it the vehicle follows.
+    sessions: u64,
+    /// What the meter had counted.
+    register: WattHours,
+}
+
+/// The record of it.
+const STREET: &str = "simulated street";
+
+/// A session under way.
+struct Session {
+    bench: Bench,
+    point: ChargePoint<PostJournal>,
+    start: UnixMillis,
+    at: UnixMillis,
+    notices: Vec<Notice>,
 }
 
 /// What happens in the middle of a simulated charge.
@@ -127,11 +159,21 @@ impl Mishaps {
 }
 
 impl SimulatedPost {
-    /// A point whose meter signs with `key`. Vehicles and noise follow from `seed`.
-    #[must_use]
-    pub fn new(evse: EvseId, key: MeterKey, seed: u64, pace: Pace) -> Self {
-        let (journal, mishaps) = (SharedJournal::default(), Mishaps::default());
-        Self { evse, key, seed, pace, sessions: 0, register: WattHours::ZERO, journal, mishaps, fault: None }
+    /// A point whose meter signs with `key`, with what is kept of it. Vehicles and noise follow from `seed`.
+    ///
+    /// # Errors
+    /// [`ChargingError::State`].
+    pub fn new(
+        evse: EvseId,
+        key: MeterKey,
+        seed: u64,
+        pace: Pace,
+        journal: Box<dyn Journal + Send>,
+        kept: AgentState,
+    ) -> Result<Self, ChargingError> {
+        let (journal, mishaps) = (SharedJournal::new(journal), Mishaps::default());
+        let street = kept.get(STREET, "")?.unwrap_or(Street { sessions: 0, register: WattHours::ZERO });
+        Ok(Self { evse, key, seed, pace, street, kept, journal, mishaps, fault: None })
     }
 
     /// What is going to happen to it.
@@ -146,30 +188,52 @@ impl SimulatedPost {
         self.key.public()
     }
 
-    fn run(
+    fn keep(&mut self, street: Street) -> Result<(), PostError> {
+        self.kept.write(Changes::new().put(STREET, "", &street))?;
+        self.street = street;
+        Ok(())
+    }
+
+    /// The bench of the session that is counted, with what was delivered in it.
+    fn bench(&self, register: WattHours) -> Bench {
+        let seed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(self.street.sessions);
+        // Between a fifth and four fifths full when it comes.
+        let came_with = 2_000 + seed % 6_001;
+        let vehicle = self.pace.vehicle(came_with);
+        let delivered = register.checked_sub(self.street.register).unwrap_or(WattHours::ZERO);
+        // Of what is delivered, 92 % reach the battery.
+        let taken = delivered.milli_wh().saturating_mul(9_200) / vehicle.capacity.milli_wh().max(1);
+        let charge = came_with.saturating_add(taken).min(10_000);
+        Bench::new(Vehicle { charge, ..vehicle }, register, seed)
+    }
+
+    fn writer(&self) -> Result<RecordWriter, WriteError> {
+        let serial = format!("SIM-{}", self.evse.normalised());
+        RecordWriter::new(self.key.clone(), Bench::meter(&serial), self.evse.clone())
+    }
+
+    fn open(
+        &self,
+        bench: &Bench,
+        at: UnixMillis,
+    ) -> Result<(ChargePoint<PostJournal>, Vec<Notice>), PostError> {
+        let (settings, journal) = (self.pace.settings(), self.journal.clone());
+        let writer = self.writer().map_err(ChargePointError::from)?;
+        Ok(ChargePoint::open(settings, bench.hardware(), writer, journal, at)?)
+    }
+
+    fn begin(
         &mut self,
         session: &SessionId,
         limits: ChargeLimits,
         enabled: &Enabled,
-        prices: &dyn PriceSoFar,
-        watch: &mut dyn FnMut(Option<Progress>) -> Option<StoppedBy>,
-        account: Account<'_>,
-    ) -> Result<Charged, PostError> {
-        self.sessions += 1;
-        let seed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(self.sessions);
-        // Between a fifth and four fifths full.
-        let vehicle = self.pace.vehicle(2_000 + seed % 6_001);
-        let bench = Bench::new(vehicle, self.register, seed);
-        let serial = format!("SIM-{}", self.evse.normalised());
-        let writer = RecordWriter::new(self.key.clone(), Bench::meter(&serial), self.evse.clone());
-        let writer = writer.map_err(ChargePointError::from)?;
+    ) -> Result<Session, PostError> {
+        let sessions = self.street.sessions + 1;
+        self.keep(Street { sessions, ..self.street })?;
+        let bench = self.bench(self.street.register);
         let start = now();
         bench.advance(start);
-        let open = |at| {
-            let (settings, journal) = (self.pace.settings(), self.journal.clone());
-            ChargePoint::open(settings, bench.hardware(), writer.clone(), journal, at)
-        };
-        let (mut point, _) = open(start)?;
+        let (mut point, notices) = self.open(&bench, start)?;
         point.offer(session.clone(), start.checked_add(SAMPLE_EVERY).unwrap_or(start), start)?;
         let wanted = limits.energy_max.map_or(enabled.energy_max, |max| max.min(enabled.energy_max));
         let limits = Limits {
@@ -180,9 +244,45 @@ impl SimulatedPost {
         };
         point.enable(limits, LocalClock::UTC, start)?;
         bench.inject(Injection::Plug);
-        let mut at = start;
+        Ok(Session { bench, point, start, at: start, notices })
+    }
+
+    /// The session that the journal holds, taken up again.
+    fn take_up(&mut self) -> Result<Option<Session>, PostError> {
+        let entries = self.journal.entries()?;
+        if entries.is_empty() {
+            return Ok(None);
+        }
+        let metered = entries.iter().rev().find_map(|entry| match entry {
+            Entry::Event { at, event: Event::Metered { register, .. } } => Some((*at, *register)),
+            _ => None,
+        });
+        let (last, register) = metered.unwrap_or((UnixMillis::EPOCH, self.street.register));
+        let bench = self.bench(register);
+        // Hours that pass at once are left out of the clock at the end of a charge only.
+        let at = now().max(last);
+        bench.advance(at);
+        bench.inject(Injection::Plug);
+        let (mut point, notices) = self.open(&bench, at)?;
+        match point.state() {
+            // It came to nothing: the driver has gone, and what was reserved expires.
+            State::Offered { .. } => point.withdraw(at)?,
+            State::Faulted { fault, ended: None } => self.fault = Some(*fault),
+            State::Idle => {}
+            _ => return Ok(Some(Session { bench, point, start: at, at, notices })),
+        }
+        Ok(None)
+    }
+
+    fn run(
+        &mut self,
+        session: Session,
+        prices: &dyn PriceSoFar,
+        watch: &mut dyn FnMut(Option<Progress>) -> Option<StoppedBy>,
+        account: Account<'_>,
+    ) -> Result<Charged, PostError> {
+        let Session { bench, mut point, start, mut at, mut notices } = session;
         for sample in 0..SAMPLES_MAX {
-            let mut notices = Vec::new();
             match self.mishaps.next(sample) {
                 None => {}
                 Some(Mishap::MeterBackwards) => {
@@ -193,7 +293,7 @@ impl SimulatedPost {
                     at = at.checked_add(lasts).unwrap_or(at);
                     bench.advance(at);
                     bench.inject(Injection::PowerBack);
-                    let (again, said) = open(at)?;
+                    let (again, said) = self.open(&bench, at)?;
                     point = again;
                     notices.extend(said);
                 }
@@ -211,21 +311,18 @@ impl SimulatedPost {
             {
                 notices.extend(point.stop(by, at)?);
             }
-            let ended = notices.into_iter().find_map(|notice| match notice {
-                Notice::Ended(ended) => Some(ended),
-                Notice::Progress(_) => None,
-            });
-            if let Some(ended) = ended {
+            notices.clear();
+            if let Some(ended) = point.state().ended().cloned() {
                 let readings = point.readings();
                 // From here on the charging point is free, and the message is safe.
                 let message = ended.pages.map(|_| account(&readings)).transpose()?;
                 point.settle(message.as_deref(), at)?;
                 bench.inject(Injection::Unplug);
-                self.register = bench.delivered();
                 self.fault = match point.state() {
                     State::Faulted { fault, .. } => Some(*fault),
                     _ => None,
                 };
+                self.keep(Street { register: bench.delivered(), ..self.street })?;
                 if self.pace == Pace::AtOnce {
                     leave_out(at.since(start).unwrap_or(DurationMs::ZERO));
                 }
@@ -248,6 +345,12 @@ enum PostError {
     Account(#[from] serde_json::Error),
     #[error("the charge does not end")]
     NoEnd,
+    #[error("the journal holds a charge of which nothing else is known")]
+    Unknown,
+    #[error("the journal")]
+    Journal(#[from] JournalError),
+    #[error("what is kept of the simulation")]
+    State(#[from] StateError),
 }
 
 impl Post for SimulatedPost {
@@ -260,7 +363,23 @@ impl Post for SimulatedPost {
         watch: &mut dyn FnMut(Option<Progress>) -> Option<StoppedBy>,
         account: Account<'_>,
     ) -> Result<Charged, String> {
-        self.run(session, limits, enabled, prices, watch, account).map_err(|error| error.to_string())
+        let begun = self.begin(session, limits, enabled);
+        let ran = begun.and_then(|session| self.run(session, prices, watch, account));
+        ran.map_err(|error| chain(&error))
+    }
+
+    fn resume(
+        &mut self,
+        prices: Option<&dyn PriceSoFar>,
+        watch: &mut dyn FnMut(Option<Progress>) -> Option<StoppedBy>,
+        account: Account<'_>,
+    ) -> Result<Option<Charged>, String> {
+        let resumed = self.take_up().and_then(|session| match (session, prices) {
+            (None, _) => Ok(None),
+            (Some(_), None) => Err(PostError::Unknown),
+            (Some(session), Some(prices)) => self.run(session, prices, watch, account).map(Some),
+        });
+        resumed.map_err(|error| chain(&error))
     }
 
     fn fault(&self) -> Option<String> {

@@ -11,8 +11,12 @@ use eroam_domain::time::LocalClock;
 use eroam_gateway::quote::own_terms;
 use eroam_ledger::state::StateKey;
 use eroam_station::metering::{PriceSoFar, SoFar};
+use serde::{Deserialize, Serialize};
 
-/// The terms and the tariff of a quote.
+/// The terms and the tariff of a quote. They are kept with a charge, which goes on after a power cut whether the ledger can
+/// be looked into or not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Prices {
     /// `None` at an own station for an own customer.
     terms: Option<RoamingAgreement>,

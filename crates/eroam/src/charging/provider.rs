@@ -20,10 +20,13 @@
 //!
 //! Source: paper B, sections 4.3, 4.4 and 5.1.
 
-use super::ChargingError;
+use super::customers::{Customer, Customers, Decision};
 use super::issuer::Issuer;
 use super::offices::Office;
 use super::proving::{self, STEP_WITHIN};
+use super::state::{AgentState, Changes};
+use super::{ChargingError, address};
+use crate::agent::kept::{KeptConnection, KeptInvitation};
 use crate::agent::{Agent, new_id};
 use crate::causes::chain;
 use crate::clock::{in_time, now};
@@ -44,7 +47,6 @@ use eroam_domain::voucher::OneTimeKey;
 use eroam_gateway::ports::Store as _;
 use eroam_gateway::profiles::{ContractState, HomeProfile, ServicePortfolio};
 use eroam_gateway::vouchers::VoucherRefusal;
-use eroam_ssi::anoncreds::RevocationIndex;
 use eroam_ssi::did::VerificationKey;
 use eroam_ssi::didcomm::{Channel, SigningKey};
 use eroam_ssi::protocol::Incoming;
@@ -184,19 +186,35 @@ pub struct Rejected {
     pub reasons: BTreeMap<String, String>,
 }
 
-/// A customer with a wallet, as the provider lists them.
-#[derive(Clone, Debug, Serialize)]
-pub struct Customer {
-    /// The contract.
-    pub contract: ContractId,
-    /// What was entered.
-    pub fields: BTreeMap<String, String>,
-    /// Where the credential can be revoked, once it was issued.
-    pub credential: Option<u32>,
-    /// Why it was revoked.
-    pub revoked: Option<String>,
-    /// The key that signed the contract, as `did:key`.
-    pub signer: String,
+/// Who decides on registrations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Approval {
+    /// Whatever is filled in and signed as it should is accepted.
+    Automatic,
+    /// Staff does; meanwhile whoever registers is told to come again.
+    Staff,
+}
+
+/// How a provider works.
+#[derive(Clone, Copy, Debug)]
+pub struct ProviderSettings {
+    /// For how many days a contract is made.
+    pub valid_days: u32,
+    /// Who decides on registrations.
+    pub approval: Approval,
+}
+
+/// Records of customers' connections, by their channels.
+const CONNECTION: &str = "customer's connection";
+/// Records of invitations that are out for good.
+const INVITATION: &str = "invitation";
+/// The one for customers who come back.
+const RETURNING: &str = "returning";
+
+/// The name of a record of a connection.
+fn channel_key(channel: &Channel) -> String {
+    format!("{}.{}", channel.ours.to_multikey(), channel.theirs.to_multikey())
 }
 
 struct Inner {
@@ -205,9 +223,9 @@ struct Inner {
     issuer: Issuer,
     form: RegistrationForm,
     signing: SigningKey,
-    /// For how many days a contract is made.
-    valid_days: u32,
-    customers: Mutex<BTreeMap<ContractId, Customer>>,
+    settings: ProviderSettings,
+    state: AgentState,
+    customers: Customers,
     connections: Mutex<HashMap<Channel, (ContractId, Connection)>>,
     /// Who connected with [`Inner::returning`] and has not said whose wallet it is.
     strangers: Mutex<VecDeque<Connection>>,
@@ -255,39 +273,73 @@ impl Provider {
         }
     }
 
-    /// Starts one. `signing` is the first key of the organisation's DID.
+    /// Starts one with what `state` knows. `signing` is the first key of the organisation's DID.
     ///
     /// # Errors
-    /// [`ChargingError::Agent`].
+    /// [`ChargingError`].
     pub fn start(
         office: Office,
         issuer: Issuer,
         form: RegistrationForm,
         signing: SigningKey,
-        valid_days: u32,
+        settings: ProviderSettings,
+        state: AgentState,
         listen: SocketAddr,
     ) -> Result<Self, ChargingError> {
+        let listen = address::known(&state, "agent", listen)?;
         let agent = Agent::start(&form.name, listen)?.speaking(CUSTOMER);
-        let (returning, invited) = agent.invite(in_time(RETURNING_FOR))?;
+        address::remember(&state, "agent", agent.address())?;
+        let (returning, invited) = match state.get::<KeptInvitation>(INVITATION, RETURNING)? {
+            Some(kept) => agent.take_up_invitation(&kept)?,
+            None => {
+                let (returning, invited) = agent.invite(in_time(RETURNING_FOR))?;
+                let kept = agent.keep_invitation(&returning, &invited)?;
+                state.write(Changes::new().put(INVITATION, RETURNING, &kept))?;
+                (returning, invited)
+            }
+        };
+        let customers = Customers::open(state.clone())?;
+        let mut connections = HashMap::new();
+        for (_, (contract, kept)) in state.each::<(ContractId, KeptConnection)>(CONNECTION)? {
+            let connection = agent.take_up_connection(&kept)?;
+            connections.insert(connection.channel(), (contract, connection));
+        }
+        let numbers = customers.all().into_iter().filter_map(|customer| number_of(&customer.contract));
+        let next = AtomicU64::new(numbers.max().unwrap_or(0) + 1);
         let provider = Self(Arc::new(Inner {
             office,
             agent,
             issuer,
             form,
             signing,
-            valid_days,
-            customers: Mutex::default(),
-            connections: Mutex::default(),
+            settings,
+            state,
+            customers,
+            connections: Mutex::new(connections),
             strangers: Mutex::default(),
             returning,
-            next: AtomicU64::new(1),
+            next,
             stopped: AtomicBool::new(false),
             issuing: Mutex::default(),
         }));
+        provider.take_up()?;
         let (serving, accepting) = (provider.clone(), provider.clone());
         provider.spawn("provider", move || serving.serve())?;
         provider.spawn("provider accepts", move || accepting.accept(&invited))?;
         Ok(provider)
+    }
+
+    /// Goes on with what was under way when the program ended: credentials that were not fetched, revocations.
+    fn take_up(&self) -> Result<(), ChargingError> {
+        for customer in self.0.customers.all() {
+            if customer.revoked.is_some() {
+                self.withdraw(&customer)?;
+            } else if let Some(kept) = customer.invitation.filter(|kept| kept.deadline() > now()) {
+                let (invitation, invited) = self.0.agent.take_up_invitation(&kept)?;
+                self.await_wallet(customer.contract, invitation, invited)?;
+            }
+        }
+        Ok(())
     }
 
     fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), ChargingError> {
@@ -304,7 +356,7 @@ impl Provider {
             let Ok(connection) = accepted else { continue };
             let mut strangers = lock(&self.0.strangers);
             if strangers.len() >= STRANGERS_MAX {
-                strangers.pop_front();
+                strangers.pop_front().iter().for_each(|oldest| self.0.agent.forget(oldest));
             }
             strangers.push_back(connection);
         }
@@ -322,10 +374,10 @@ impl Provider {
         &self.0.office
     }
 
-    /// Its customers.
+    /// Its customers, and who wants to be one.
     #[must_use]
     pub fn customers(&self) -> Vec<Customer> {
-        lock(&self.0.customers).values().cloned().collect()
+        self.0.customers.all()
     }
 
     /// The pages of enrolment.
@@ -346,20 +398,63 @@ impl Provider {
         self.0.returning.to_url(self.0.agent.endpoint())
     }
 
+    /// Accepts a registration that waits: the wallet gets the contract when it comes again.
+    ///
+    /// # Errors
+    /// [`ChargingError`], among them that there is no such registration, or that it was decided on.
+    pub fn accept_registration(&self, contract: &ContractId) -> Result<(), ChargingError> {
+        self.decide(contract, Decision::Accepted)
+    }
+
+    /// Rejects a registration that waits: whoever registered hears why.
+    ///
+    /// # Errors
+    /// As [`Provider::accept_registration`].
+    pub fn reject_registration(&self, contract: &ContractId, reason: &str) -> Result<(), ChargingError> {
+        self.decide(contract, Decision::Rejected { reason: reason.to_owned() })
+    }
+
+    fn decide(&self, contract: &ContractId, decision: Decision) -> Result<(), ChargingError> {
+        let customer = self.0.customers.get(contract).ok_or(Denial::UnknownContract)?;
+        if customer.decision == decision {
+            return Ok(());
+        }
+        if customer.decision != Decision::Awaited {
+            return Err(ChargingError::unexpected("the registration", "it was decided on before"));
+        }
+        if decision == Decision::Accepted {
+            self.make_contract(&customer)?;
+        }
+        self.0.customers.change(contract, |customer| customer.decision = decision)?;
+        Ok(())
+    }
+
+    /// Blocks the vouchers that a customer's wallet has, as when a phone is lost. The contract goes on.
+    ///
+    /// # Errors
+    /// [`ChargingError`].
+    pub fn block_vouchers(&self, contract: &ContractId) -> Result<(), ChargingError> {
+        self.0.customers.get(contract).ok_or(Denial::UnknownContract)?;
+        self.0.office.act(|gateway, _| gateway.block_vouchers(contract).map(|_| Vec::new()))?;
+        Ok(self.0.office.flush()?)
+    }
+
     /// Revokes a contract: its credential, and the vouchers that its wallet has.
     ///
     /// # Errors
     /// [`ChargingError`].
     pub fn revoke(&self, contract: &ContractId, reason: &str) -> Result<(), ChargingError> {
-        let index = {
-            let mut customers = lock(&self.0.customers);
-            let customer = customers.get_mut(contract).ok_or(Denial::UnknownContract)?;
-            customer.revoked = Some(reason.to_owned());
-            customer.credential
-        };
-        if let Some(index) = index {
-            self.0.issuer.revoke(RevocationIndex::new(index, u32::MAX)?)?;
-        }
+        let revoked = self.0.customers.change(contract, |customer| {
+            customer.revoked.get_or_insert_with(|| reason.to_owned());
+            customer.invitation = None;
+        })?;
+        self.withdraw(&revoked)
+    }
+
+    /// Does what follows from a revocation, as far as it is not done yet.
+    fn withdraw(&self, customer: &Customer) -> Result<(), ChargingError> {
+        let contract = &customer.contract;
+        self.0.issuer.revoke(customer.places.iter().copied())?;
         let suspended = self.0.office.with(|gateway, _| {
             let Some(profile) = gateway.store_mut().home_profile(contract)? else { return Ok(()) };
             let ended = HomeProfile { state: ContractState::Ended, ..profile };
@@ -370,9 +465,16 @@ impl Provider {
         Ok(self.0.office.flush()?)
     }
 
-    /// Ends its threads.
+    /// Where its agent listens.
+    #[must_use]
+    pub fn agent_address(&self) -> SocketAddr {
+        self.0.agent.address()
+    }
+
+    /// Ends its threads. Whoever has no answer yet asks again.
     pub fn stop(&self) {
         self.0.stopped.store(true, Ordering::Release);
+        self.0.agent.close();
         let threads = std::mem::take(&mut *lock(&self.0.issuing));
         for thread in threads {
             let _ = thread.join();
@@ -382,14 +484,96 @@ impl Provider {
     /// Checks a registration, makes the contract and invites the wallet.
     fn register(&self, registration: &Registration) -> Result<Registered, Rejected> {
         let whole = |reason: String| Rejected { reasons: BTreeMap::from([(String::new(), reason)]) };
-        let (tier, zones) = self.check(registration)?;
+        self.check(registration)?;
+        self.admit(registration).map_err(|error| match error {
+            ChargingError::Denied(denied) => whole(denied.reason),
+            error => whole(chain(&error)),
+        })
+    }
+
+    /// As [`Provider::register`], of a registration that was checked.
+    fn admit(&self, registration: &Registration) -> Result<Registered, ChargingError> {
+        // Who sends the same again has not got the contract: staff decides, or the answer was lost.
+        let is_again = |customer: &Customer| {
+            customer.revoked.is_none()
+                && customer.credential().is_none()
+                && customer.signer == registration.signer
+                && customer.fields == registration.fields
+                && customer.attached == registration.attached
+        };
+        let customer = match self.0.customers.latest(is_again) {
+            Some(customer) => customer,
+            None => self.add(registration)?,
+        };
+        let told = |reason: String| Denied { denial: Denial::UnknownContract, reason };
+        match &customer.decision {
+            Decision::Awaited => {
+                let number = customer.contract;
+                let reason = format!(
+                    "your registration {number} waits for somebody to look at it: enrol again later with the same fields"
+                );
+                return Err(told(reason).into());
+            }
+            Decision::Rejected { reason } => {
+                return Err(told(format!("your registration was rejected: {reason}")).into());
+            }
+            Decision::Accepted => {}
+        }
+        let (invitation, invited) = self.0.agent.invite(in_time(INVITED_FOR))?;
+        let kept = self.0.agent.keep_invitation(&invitation, &invited)?;
+        self.0.customers.change(&customer.contract, |customer| customer.invitation = Some(kept))?;
+        let url = invitation.to_url(self.0.agent.endpoint());
+        self.await_wallet(customer.contract, invitation, invited)?;
         let digest = contract_digest(&self.0.form, &registration.fields, registration.attached);
+        Ok(Registered {
+            contract: customer.contract,
+            signer: self.0.signing.verification_key().to_did_key().to_string(),
+            signature: SignatureBytes(self.0.signing.sign(&digest.0)),
+            invitation: url,
+        })
+    }
+
+    /// Remembers somebody new.
+    fn add(&self, registration: &Registration) -> Result<Customer, ChargingError> {
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
-        let contract = self.contract_id(number).map_err(whole)?;
-        let at = now();
-        let energy_max = WattHours::from_wh(500_000).unwrap_or(WattHours::ZERO);
-        let profile = HomeProfile {
+        let contract = self.contract_id(number);
+        let contract = contract.map_err(|error| ChargingError::unexpected("a contract's number", error))?;
+        let Registration { fields, signer, signature, attached } = registration.clone();
+        let customer = Customer {
             contract,
+            fields,
+            attached,
+            signer,
+            signature,
+            registered_at: now(),
+            decision: match self.0.settings.approval {
+                Approval::Automatic => Decision::Accepted,
+                Approval::Staff => Decision::Awaited,
+            },
+            invitation: None,
+            places: Vec::new(),
+            revoked: None,
+        };
+        if customer.decision == Decision::Accepted {
+            self.make_contract(&customer)?;
+        }
+        self.0.customers.add(customer.clone())?;
+        Ok(customer)
+    }
+
+    /// The tier and the zones that were entered. The registration was checked.
+    fn terms(fields: &BTreeMap<String, String>) -> (Tier, AllowedZones) {
+        let entered =
+            |name: &str| fields.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
+        let tier = entered("tier").and_then(tier_of).unwrap_or(Tier::Standard);
+        (tier, entered("zones").and_then(zones_of).unwrap_or(AllowedZones::All))
+    }
+
+    /// Keeps the profile by which the gateway knows the contract.
+    fn make_contract(&self, customer: &Customer) -> Result<(), ChargingError> {
+        let (tier, zones) = Self::terms(&customer.fields);
+        let profile = HomeProfile {
+            contract: customer.contract,
             state: ContractState::Active,
             valid_from: UnixMillis::EPOCH,
             valid_until: None,
@@ -397,9 +581,9 @@ impl Provider {
             payment: PaymentOption::Postpaid,
             portfolio: ServicePortfolio {
                 roaming: true,
-                zones: zones.clone(),
+                zones,
                 priority: 0,
-                energy_max,
+                energy_max: WattHours::from_wh(500_000).unwrap_or(WattHours::ZERO),
                 amount_max: 1_000_000_000,
             },
             cards: Vec::new(),
@@ -407,51 +591,50 @@ impl Provider {
             wrong_pins: 0,
             visiting: None,
         };
-        let kept = self.0.office.with(|gateway, _| gateway.store_mut().put_home_profile(&profile));
-        kept.map_err(|error| whole(error.to_string()))?;
-        let (invitation, invited) =
-            self.0.agent.invite(in_time(INVITED_FOR)).map_err(|error| whole(error.to_string()))?;
-        let today = LocalClock::UTC.at(at).date;
-        let lasts = DurationMs::from_millis(u64::from(self.0.valid_days) * 86_400_000);
-        let until = LocalClock::UTC.at(at.checked_add(lasts).unwrap_or(at)).date;
+        let kept = self.0.office.with(|gateway, _| {
+            gateway.store_mut().put_home_profile(&profile)?;
+            gateway.store_mut().commit()
+        });
+        kept.map_err(|error| ChargingError::unexpected("the contract", error))
+    }
+
+    /// What a customer's credential is going to say.
+    fn values(&self, customer: &Customer) -> Vec<(&'static str, String)> {
+        let (tier, zones) = Self::terms(&customer.fields);
+        let (from, provider) = (customer.registered_at, self.0.form.provider);
+        let lasts = DurationMs::from_millis(u64::from(self.0.settings.valid_days) * 86_400_000);
+        let until = from.checked_add(lasts).unwrap_or(from);
         let vouchers = self.0.office.with(|gateway, _| gateway.rules().vouchers);
         let daily_limit = vouchers.map_or(0, |rules| rules.daily_limit.div_euclid(1_000_000));
         let values = [
-            format!("K{number:08}"),
-            self.0.form.provider.to_string(),
-            contract.to_string(),
+            format!("K{:08}", number_of(&customer.contract).unwrap_or(0)),
+            provider.to_string(),
+            customer.contract.to_string(),
             tier_name(tier).to_owned(),
             daily_limit.to_string(),
             zones_text(&zones),
-            day_number(today).to_string(),
-            day_number(until).to_string(),
+            day_number(LocalClock::UTC.at(from).date).to_string(),
+            day_number(LocalClock::UTC.at(until).date).to_string(),
         ];
-        let values: Vec<_> = CONTRACT_ATTRIBUTES.into_iter().zip(values).collect();
-        let customer = Customer {
-            contract,
-            fields: registration.fields.clone(),
-            credential: None,
-            revoked: None,
-            signer: registration.signer.clone(),
-        };
-        lock(&self.0.customers).insert(contract, customer);
-        let (provider, url) = (self.clone(), invitation.to_url(self.0.agent.endpoint()));
-        let issuing = std::thread::Builder::new().name("provider issues".to_owned()).spawn(move || {
-            let issued = provider.issue(&invitation, &invited, contract, &values);
-            if let Err(error) = issued {
+        CONTRACT_ATTRIBUTES.into_iter().zip(values).collect()
+    }
+
+    /// Issues the credential to the wallet that answers an invitation.
+    fn await_wallet(
+        &self,
+        contract: ContractId,
+        invitation: Invitation,
+        invited: Responder,
+    ) -> Result<(), ChargingError> {
+        let provider = self.clone();
+        self.spawn("provider issues", move || {
+            if let Err(error) = provider.issue(&invitation, &invited, contract) {
                 tracing::warn!(error = %chain(&error), "provider.issue");
             }
-        });
-        lock(&self.0.issuing).push(issuing.map_err(|error| whole(error.to_string()))?);
-        Ok(Registered {
-            contract,
-            signer: self.0.signing.verification_key().to_did_key().to_string(),
-            signature: SignatureBytes(self.0.signing.sign(&digest.0)),
-            invitation: url,
         })
     }
 
-    fn check(&self, registration: &Registration) -> Result<(Tier, AllowedZones), Rejected> {
+    fn check(&self, registration: &Registration) -> Result<(), Rejected> {
         let mut reasons = BTreeMap::new();
         let mut wrong = |name: &str, reason: &str| {
             reasons.insert(name.to_owned(), reason.to_owned());
@@ -461,7 +644,6 @@ impl Provider {
                 wrong(name, "is not asked for");
             }
         }
-        let (mut tier, mut zones) = (Tier::Standard, AllowedZones::All);
         for field in &self.0.form.fields {
             let value = registration.fields.get(&field.name).map(|value| value.trim());
             let Some(value) = value.filter(|value| !value.is_empty()) else {
@@ -486,14 +668,16 @@ impl Provider {
                         wrong(&field.name, "is no account number: its check digits do not fit");
                     }
                 }
-                FieldKind::Tier => match tier_of(value) {
-                    Some(found) => tier = found,
-                    None => wrong(&field.name, "is none of standard, gold, platinum and diamond"),
-                },
-                FieldKind::Zones => match zones_of(value) {
-                    Some(found) => zones = found,
-                    None => wrong(&field.name, "is no list of grid zones"),
-                },
+                FieldKind::Tier => {
+                    if tier_of(value).is_none() {
+                        wrong(&field.name, "is none of standard, gold, platinum and diamond");
+                    }
+                }
+                FieldKind::Zones => {
+                    if zones_of(value).is_none() {
+                        wrong(&field.name, "is no list of grid zones");
+                    }
+                }
             }
         }
         let digest = contract_digest(&self.0.form, &registration.fields, registration.attached);
@@ -501,7 +685,7 @@ impl Provider {
         if !signer.is_ok_and(|key| key.verifies(&digest.0, &registration.signature.0)) {
             wrong("", "the contract is not signed by the key that the registration names");
         }
-        if reasons.is_empty() { Ok((tier, zones)) } else { Err(Rejected { reasons }) }
+        if reasons.is_empty() { Ok(()) } else { Err(Rejected { reasons }) }
     }
 
     fn contract_id(&self, number: u64) -> Result<ContractId, String> {
@@ -512,18 +696,41 @@ impl Provider {
 
     fn issue(
         &self,
-        invitation: &eroam_ssi::protocol::out_of_band::Invitation,
-        invited: &eroam_ssi::protocol::did_exchange::Responder,
+        invitation: &Invitation,
+        invited: &Responder,
         contract: ContractId,
-        values: &[(&'static str, String)],
     ) -> Result<(), ChargingError> {
         let connection = self.0.agent.accept(invitation, invited, INVITED_FOR)?;
+        let customer = self.0.customers.get(&contract).ok_or(Denial::UnknownContract)?;
         // Before the credential is there: whoever has it may ask for vouchers at once.
-        lock(&self.0.connections).insert(connection.channel(), (contract, connection.clone()));
-        let index = proving::issue(&self.0.agent, &connection, &self.0.issuer, values)?;
-        if let Some(customer) = lock(&self.0.customers).get_mut(&contract) {
-            customer.credential = Some(index.get());
+        self.connected(contract, &connection)?;
+        proving::issue(&self.0.agent, &connection, &self.0.issuer, &self.values(&customer), |place| {
+            self.0.customers.change(&contract, |customer| customer.places.push(place.get())).map(drop)
+        })?;
+        self.0.customers.change(&contract, |customer| customer.invitation = None)?;
+        self.0.agent.end_invitation(invited);
+        Ok(())
+    }
+
+    /// Remembers a customer's connection; the one before is over.
+    fn connected(&self, contract: ContractId, connection: &Connection) -> Result<(), ChargingError> {
+        let mut connections = lock(&self.0.connections);
+        let kept = self.0.agent.keep_connection(connection)?;
+        let key = channel_key(&connection.channel());
+        let mut changes = Changes::new().put(CONNECTION, &key, &(contract, kept));
+        for (channel, _) in connections.iter().filter(|(_, (of, _))| *of == contract) {
+            changes = changes.remove(CONNECTION, &channel_key(channel));
         }
+        self.0.state.write(changes)?;
+        // A contract has one wallet, and that one has gone from where it was.
+        connections.retain(|channel, (of, before)| {
+            let stays = *of != contract;
+            if !stays && *channel != connection.channel() {
+                self.0.agent.forget(before);
+            }
+            stays
+        });
+        connections.insert(connection.channel(), (contract, connection.clone()));
         Ok(())
     }
 
@@ -581,20 +788,21 @@ impl Provider {
         let Some(connection) = connection else { return Ok(()) };
         let Rejoin { contract, signature } = questions::read_question::<Rejoin>(asked, now())?;
         let digest = |who| rejoin_digest(who, &contract, &channel.theirs, &channel.ours);
-        let signer = lock(&self.0.customers).get(&contract).map(|customer| customer.signer.clone());
+        let signer = self.0.customers.get(&contract).map(|customer| customer.signer);
         let key = signer.and_then(|signer| VerificationKey::from_did_key(&signer).ok());
         let given = if key.is_some_and(|key| key.verifies(&digest(Rejoining::Customer).0, &signature.0)) {
-            let mut connections = lock(&self.0.connections);
-            // A contract has one wallet, and that one has gone from where it was.
-            connections.retain(|_, (of, _)| *of != contract);
-            connections.insert(channel, (contract, connection.clone()));
+            self.connected(contract, &connection)?;
             let signed = self.0.signing.sign(&digest(Rejoining::Provider).0);
             Ok(Rejoined { signature: SignatureBytes(signed) })
         } else {
             Err(Denial::UnknownContract.into())
         };
         let answer = questions::answer::<Rejoin>(asked, &given, new_id())?;
-        Ok(self.0.agent.send(&connection, &answer)?)
+        let sent = self.0.agent.send(&connection, &answer);
+        if given.is_err() {
+            self.0.agent.forget(&connection);
+        }
+        Ok(sent?)
     }
 
     /// What is on a customer's bill of a month so far.
@@ -661,6 +869,13 @@ async fn enrol(State(provider): State<Provider>, Json(registration): Json<Regist
         Ok(Err(rejected)) => (StatusCode::UNPROCESSABLE_ENTITY, Json(rejected)).into_response(),
         Err(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
     }
+}
+
+/// The number in a contract's id, as [`Provider`] gives it.
+fn number_of(contract: &ContractId) -> Option<u64> {
+    let text = contract.to_string();
+    let number = text.split('-').nth(2)?.strip_prefix('C')?.to_owned();
+    number.parse().ok()
 }
 
 const TIERS: [(Tier, &str); 4] = [

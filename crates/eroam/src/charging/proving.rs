@@ -273,7 +273,8 @@ fn send_issue(
     Ok(())
 }
 
-/// Issues a credential over a connection; gives the place at which it can be revoked.
+/// Issues a credential over a connection; gives the place at which it can be revoked. `kept` hears of the place before the
+/// credential leaves: whoever cannot remember it cannot revoke.
 ///
 /// # Errors
 /// [`ChargingError`].
@@ -282,6 +283,7 @@ pub fn issue(
     connection: &Connection,
     issuer: &super::issuer::Issuer,
     values: &[(&str, String)],
+    kept: impl FnOnce(RevocationIndex) -> Result<(), ChargingError>,
 ) -> Result<RevocationIndex, ChargingError> {
     let offer = issuer.offer()?;
     let preview = values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
@@ -308,6 +310,7 @@ pub fn issue(
     let request = CredentialRequest::from_json(request)?;
     let signed = AttributeValues::new(values.iter().map(|(name, value)| (*name, value.as_str())))?;
     let (credential, index) = issuer.issue(&offer, &request, &signed)?;
+    kept(index)?;
     let credential = formatted(issue_credential::ANONCREDS_CREDENTIAL, credential.to_json());
     let (_, effects) = issuing.issue(&credential, new_id(), now())?;
     send_issue(agent, connection, &effects)?;

@@ -7,16 +7,20 @@
 //! ```
 //! One vehicle at a time: whoever asks while power is on hears so. Up to the reservation each driver has a thread, so that
 //! one who scans and goes away keeps nobody waiting. What the operator has to account for is in the outbox before the
-//! driver hears that it is over, and stays there until the operator has it.
+//! driver hears that it is over, and stays there until the operator has it. What a charge is accounted for with is kept
+//! before power comes on: after a power cut the charge goes on, or is billed as far as the meter signed.
 //!
 //! Source: paper B, sections 4.5, 4.6 and 5.2.
 
-use super::ChargingError;
 use super::catalogue::Catalogue;
-use super::paper::StationHolder;
+use super::paper::{KeptHolder, StationHolder};
 use super::prices::Prices;
 use super::provider::{tier_of, zones_of};
 use super::proving::{self, STEP_WITHIN};
+use super::state::{AgentState, Changes};
+use super::under_way::UnderWay;
+use super::{ChargingError, address};
+use crate::agent::kept::{KeptConnection, KeptInvitation};
 use crate::agent::{Agent, new_id};
 use crate::clock::{in_time, now};
 use crate::tails_cache::TailsCache;
@@ -38,7 +42,7 @@ use eroam_ssi::anoncreds::{
 };
 use eroam_ssi::didcomm::{MessageId, OsRng};
 use eroam_ssi::protocol::charging::{
-    CONTRACT, ContractDemand, PROTOCOL, Said, Visit, attributes, contract_request,
+    CONTRACT, ContractDemand, PROTOCOL, Resume, Said, Visit, attributes, contract_request,
 };
 use eroam_ssi::protocol::did_exchange::{Connection, Responder};
 use eroam_ssi::protocol::out_of_band::Invitation;
@@ -64,7 +68,7 @@ pub const LIST_AGE: Duration = Duration::from_secs(60);
 /// So long an invitation is good: it is printed on the post.
 const INVITED_FOR: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// So long a visit may take from request to end.
-const VISIT_WITHIN: Duration = Duration::from_secs(7 * 86_400);
+pub(super) const VISIT_WITHIN: Duration = Duration::from_secs(7 * 86_400);
 /// So many drivers are talked to at a time; more wait.
 const VISITS_MAX: usize = 16;
 /// So often it is looked whether the station is stopped.
@@ -115,6 +119,18 @@ pub trait Post: Send {
         account: Account<'_>,
     ) -> Result<Charged, String>;
 
+    /// Goes on with the charge that the journal holds from before the station was switched off, if there is one. `prices`
+    /// and `account` are those of the last visit that got power, as far as there was one.
+    ///
+    /// # Errors
+    /// A sentence for the log.
+    fn resume(
+        &mut self,
+        prices: Option<&dyn PriceSoFar>,
+        watch: &mut dyn FnMut(Option<Progress>) -> Option<StoppedBy>,
+        account: Account<'_>,
+    ) -> Result<Option<Charged>, String>;
+
     /// What is wrong with it: until somebody has looked, nobody charges.
     fn fault(&self) -> Option<String>;
 
@@ -126,9 +142,11 @@ pub trait Post: Send {
 pub type Account<'a> = &'a dyn Fn(&str) -> Result<String, serde_json::Error>;
 
 /// Who a contract has to be of, and how it is proved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Zones and tier shown, not revoked.
+    #[default]
     Default,
     /// As paper B: also the last day compared.
     Paper,
@@ -151,9 +169,68 @@ struct Paper {
     tails: Arc<TailsCache>,
 }
 
+/// Records of the station.
+const STATION_RECORD: &str = "station";
+/// What is made once, before anybody hears of it.
+const IDENTITY: &str = "identity";
+/// What the operator gave.
+const REGISTERED: &str = "registered";
+/// Paper B's credential.
+const PAPER: &str = "paper";
+/// What the charge under way is accounted for with.
+const VISIT: &str = "visit";
+
+/// The key of the station's credential, and what is on its post.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptIdentity {
+    /// A P-256 scalar.
+    key: [u8; 32],
+    invitation: KeptInvitation,
+}
+
+/// What the operator gave.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptRegistration {
+    sd_jwt: String,
+    operator: KeptConnection,
+}
+
+/// What a charge goes on with, and is accounted for with, after a power cut.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptVisit {
+    prices: Prices,
+    /// Without readings.
+    accounting: Accounting,
+}
+
+impl KeptVisit {
+    /// The message to the operator.
+    fn message(&self, readings: &str) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&Accounting { readings: readings.to_owned(), ..self.accounting.clone() })
+    }
+}
+
+/// How a station stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StationStatus {
+    /// What its credential says.
+    pub claims: StationClaims,
+    /// Whether somebody charges.
+    pub is_charging: bool,
+    /// What is wrong with it: until somebody has looked, nobody charges.
+    pub fault: Option<String>,
+    /// So many accounts wait for the operator.
+    pub accounts_waiting: u64,
+}
+
 /// A station.
 pub struct Station {
     agent: Agent,
+    state: AgentState,
     claims: StationClaims,
     credential: HeldSdJwt,
     paper: Option<Paper>,
@@ -165,11 +242,15 @@ pub struct Station {
     post: Mutex<Box<dyn Post>>,
     /// One sends at a time, oldest first.
     outbox: Mutex<Box<dyn Journal + Send>>,
+    /// To look into it while somebody sends.
+    watched: Mutex<Box<dyn Journal + Send>>,
     work: Mutex<Work>,
     /// Told of when there is less or other work, and of the end.
     work_changed: Condvar,
     /// Whose definitions these are, as the ledger says.
     issuers: Mutex<HashMap<ObjectId, PartyId>>,
+    /// For drivers whose wallet was away.
+    under_way: UnderWay,
     stopped: AtomicBool,
 }
 
@@ -180,6 +261,8 @@ struct Work {
     visits: usize,
     /// When what waits in the outbox is sent again, if something may wait there.
     accounts_due: Option<Instant>,
+    /// A charge of before the station was switched off may go on.
+    resumes: bool,
 }
 
 /// What was asked, against which list, and what was shown.
@@ -201,10 +284,13 @@ pub enum Outcome {
     },
     /// The driver was denied, in these words.
     Denied(String),
+    /// A driver whose wallet was away asked for a charge that had begun before.
+    Rejoined,
 }
 
 impl Station {
-    /// Starts one: it connects with its operator and registers. `tails` are kept for paper B's credential.
+    /// Starts one with what `state` knows; a new one connects with its operator and registers. `tails` are kept for paper
+    /// B's credential.
     ///
     /// # Errors
     /// [`ChargingError`].
@@ -217,30 +303,55 @@ impl Station {
         tails: Arc<TailsCache>,
         mode: Mode,
         post: Box<dyn Post>,
+        state: AgentState,
         listen: SocketAddr,
     ) -> Result<Self, ChargingError> {
         let label = claims.evse.to_string();
+        let listen = address::known(&state, "agent", listen)?;
         let agent = Agent::start(&label, listen)?.speaking(PROTOCOL).speaking(STATION);
-        let operator = agent.connect(operator, STEP_WITHIN)?;
-        let key = SigningKey::generate(&mut OsRng);
-        let (invitation, invited) = agent.invite(in_time(INVITED_FOR))?;
-        let registration = StationRegistration {
-            claims: claims.clone(),
-            key: key.verifying_key().to_jwk(),
-            invitation: invitation.to_url(agent.endpoint()),
+        address::remember(&state, "agent", agent.address())?;
+        let (key, invitation, invited) = identity(&agent, &state)?;
+        let kept = state.get::<KeptRegistration>(STATION_RECORD, REGISTERED)?;
+        let (credential, operator, is_new) = match kept {
+            Some(kept) => {
+                let credential = HeldSdJwt::restore(&kept.sd_jwt, key).map_err(ChargingError::SdJwt)?;
+                (credential, agent.take_up_connection(&kept.operator)?, false)
+            }
+            None => {
+                let operator = agent.connect(operator, STEP_WITHIN)?;
+                let registration = StationRegistration {
+                    claims: claims.clone(),
+                    key: key.verifying_key().to_jwk(),
+                    invitation: invitation.to_url(agent.endpoint()),
+                };
+                let given = proving::question(&agent, &operator, &registration)?;
+                let credential = HeldSdJwt::receive(&given.sd_jwt, operator_key, key, now());
+                (credential.map_err(ChargingError::SdJwt)?, operator, true)
+            }
         };
-        let given = proving::question(&agent, &operator, &registration)?;
-        let credential =
-            HeldSdJwt::receive(&given.sd_jwt, operator_key, key, now()).map_err(ChargingError::SdJwt)?;
         let paper = match mode {
             Mode::Default => None,
             Mode::Paper => {
-                let holder = StationHolder::take(&agent, &operator, &catalogue, &tails)?;
+                let holder = match state.get::<KeptHolder>(STATION_RECORD, PAPER)? {
+                    Some(kept) => StationHolder::restore(&kept)?,
+                    None => StationHolder::take(&agent, &operator, &catalogue, &tails)?,
+                };
                 Some(Paper { holder, tails })
             }
         };
+        if is_new {
+            // Together: the operator gives the credentials of a registration once.
+            let sd_jwt = credential.text().to_owned();
+            let kept = KeptRegistration { sd_jwt, operator: agent.keep_connection(&operator)? };
+            let mut changes = Changes::new().put(STATION_RECORD, REGISTERED, &kept);
+            if let Some(Paper { holder, .. }) = &paper {
+                changes = changes.put(STATION_RECORD, PAPER, &holder.keep()?);
+            }
+            state.write(changes)?;
+        }
         Ok(Self {
             agent,
+            state,
             claims,
             credential,
             paper,
@@ -250,11 +361,13 @@ impl Station {
             invitation,
             invited,
             outbox: Mutex::new(post.outbox()),
+            watched: Mutex::new(post.outbox()),
             post: Mutex::new(post),
             // From before it was switched off, perhaps.
-            work: Mutex::new(Work { visits: 0, accounts_due: Some(Instant::now()) }),
+            work: Mutex::new(Work { visits: 0, accounts_due: Some(Instant::now()), resumes: true }),
             work_changed: Condvar::new(),
             issuers: Mutex::default(),
+            under_way: UnderWay::default(),
             stopped: AtomicBool::new(false),
         })
     }
@@ -269,6 +382,22 @@ impl Station {
     #[must_use]
     pub fn url(&self) -> String {
         self.invitation.to_url(self.agent.endpoint())
+    }
+
+    /// How it stands, for its staff.
+    ///
+    /// # Errors
+    /// [`ChargingError`]: the outbox cannot be read.
+    pub fn status(&self) -> Result<StationStatus, ChargingError> {
+        let broken = |error: JournalError| ChargingError::unexpected("the station's outbox", error);
+        let waiting = self.watched.lock().unwrap_or_else(PoisonError::into_inner).waiting(u32::MAX);
+        let waiting = u64::try_from(waiting.map_err(broken)?.len()).unwrap_or(u64::MAX);
+        let (is_charging, fault) = match self.free_post() {
+            Ok(_) => (false, None),
+            Err(Denial::StationFault) => (false, Some(Denial::StationFault.to_string())),
+            Err(_) => (true, None),
+        };
+        Ok(StationStatus { claims: self.claims.clone(), is_charging, fault, accounts_waiting: waiting })
     }
 
     /// What its credential says.
@@ -300,6 +429,13 @@ impl Station {
         let told = Mutex::new(told);
         std::thread::scope(|scope| {
             scope.spawn(|| self.account_again());
+            scope.spawn(|| {
+                let resumed = self.resume();
+                self.work().resumes = false;
+                if let Some(outcome) = resumed.transpose() {
+                    told.lock().unwrap_or_else(PoisonError::into_inner)(outcome);
+                }
+            });
             while !self.is_stopped() {
                 let full = |work: &mut Work| work.visits >= VISITS_MAX && !self.is_stopped();
                 drop(self.work_changed.wait_while(self.work(), full));
@@ -320,6 +456,29 @@ impl Station {
                 });
             }
         });
+    }
+
+    /// Goes on with the charge of before the station was switched off, if there is one.
+    fn resume(&self) -> Result<Option<Outcome>, ChargingError> {
+        let visit = self.state.get::<KeptVisit>(STATION_RECORD, VISIT)?;
+        let account = |readings: &str| match &visit {
+            Some(visit) => visit.message(readings),
+            None => Err(serde::ser::Error::custom("nothing is known of the charge but its readings")),
+        };
+        let mut watch = |_: Option<Progress>| self.is_stopped().then_some(StoppedBy::Station);
+        let prices = visit.as_ref().map(|visit| &visit.prices as &dyn PriceSoFar);
+        let resumed =
+            self.post.lock().unwrap_or_else(PoisonError::into_inner).resume(prices, &mut watch, &account);
+        let charged = resumed.map_err(|error| ChargingError::unexpected("the charge", error))?;
+        if visit.is_some() {
+            self.state.write(Changes::new().remove(STATION_RECORD, VISIT))?;
+        }
+        let Some(charged) = charged else { return Ok(None) };
+        let session = visit.map(|visit| visit.accounting.session);
+        let session = session.ok_or_else(|| ChargingError::unexpected("the charge", "it has no session"))?;
+        tracing::info!(%session, reason = ?charged.reason, "station.resumed");
+        self.account_or_later();
+        Ok(Some(Outcome::Charged { session, energy: charged.energy }))
     }
 
     /// Sends the operator what it did not take, again and again.
@@ -381,6 +540,9 @@ impl Station {
 
     /// The post, if nobody is charging and nothing is wrong with it.
     fn free_post(&self) -> Result<MutexGuard<'_, Box<dyn Post>>, Denial> {
+        if self.work().resumes {
+            return Err(Denial::StationBusy);
+        }
         let post = match self.post.try_lock() {
             Ok(post) => post,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -398,8 +560,14 @@ impl Station {
         let came = self.agent.receive("request to charge", STEP_WITHIN, |incoming| {
             let kind = incoming.message().kind();
             incoming.channel() == connection.channel()
-                && (kind.to_string() == format!("{PROTOCOL}/request") || kind.is_problem_report())
+                && (kind.to_string() == format!("{PROTOCOL}/request")
+                    || questions::is_question::<Resume>(incoming)
+                    || kind.is_problem_report())
         })?;
+        if questions::is_question::<Resume>(&came) {
+            self.under_way.rejoin(&self.agent, connection, &came)?;
+            return Ok(Outcome::Rejoined);
+        }
         if came.message().kind().is_problem_report() {
             return Ok(Outcome::Denied("the driver only wanted to see whose station this is".to_owned()));
         }
@@ -511,32 +679,37 @@ impl Station {
         let mut post = self.free_post()?;
         let reserve = ReserveRequest { session: session.clone(), shown, spent };
         let enabled = proving::question(&self.agent, &self.operator, &reserve)?;
-        let started = Started { at: now(), energy_max: enabled.energy_max, amount_max: enabled.amount_max };
-        self.say(connection, visit, &Said::Started(started))?;
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap_or_default();
-        let (proof_request, presentation) = (text(proof.request.to_json()), text(proof.shown.to_json()));
-        let account = |readings: &str| {
-            serde_json::to_string(&Accounting {
-                session: session.clone(),
-                clock: LocalClock::UTC,
-                readings: readings.to_owned(),
-                random,
-                station_key: ours.clone(),
-                proof_request: proof_request.clone(),
-                presentation: presentation.clone(),
-            })
+        let accounting = Accounting {
+            session: session.clone(),
+            clock: LocalClock::UTC,
+            readings: String::new(),
+            random,
+            station_key: ours,
+            proof_request: text(proof.request.to_json()),
+            presentation: text(proof.shown.to_json()),
         };
+        let kept = KeptVisit { prices, accounting };
+        // Before power: what flows from here on is accounted for, whatever happens.
+        self.state.write(Changes::new().put(STATION_RECORD, VISIT, &kept))?;
+        let started = Started { at: now(), energy_max: enabled.energy_max, amount_max: enabled.amount_max };
+        // First, so that a wallet that ends right here finds it.
+        let under_way = self.under_way.begin(visit, started);
+        self.say(connection, visit, &Said::Started(started))?;
+        let account = |readings: &str| kept.message(readings);
         let charged = {
             let mut listens = true;
             let mut watch = |progress: Option<Progress>| {
+                progress.into_iter().for_each(|progress| under_way.progress(progress));
                 // A driver whose wallet is gone is not called again and again: each call may take its time.
                 if let Some(progress) = progress.filter(|_| listens) {
                     listens = self.say(connection, visit, &Said::Progress(progress)).is_ok();
                 }
                 let by_station = self.is_stopped().then_some(StoppedBy::Station);
-                by_station.or_else(|| self.is_stopped_by(connection, visit).then_some(StoppedBy::Driver))
+                let mut by_driver = || under_way.is_stopped() || self.is_stopped_by(connection, visit);
+                by_station.or_else(|| by_driver().then_some(StoppedBy::Driver))
             };
-            post.charge(&session, request.limits, &enabled, &prices, &mut watch, &account)
+            post.charge(&session, request.limits, &enabled, &kept.prices, &mut watch, &account)
         };
         drop(post);
         let (finished, charged) = match charged {
@@ -549,6 +722,7 @@ impl Station {
                 (Finished { reason: EndReason::Fault, start, end, energy, readings }, Err(why))
             }
         };
+        under_way.finish(finished.clone());
         // Whether the driver still listens or not: what was delivered is accounted for.
         if let Err(error) = self.say(connection, visit, &Said::Finished(finished)) {
             tracing::info!(%session, %error, "station.driver_gone");
@@ -646,6 +820,20 @@ impl Station {
         let text = format!("{:.24}", random_digest().to_string());
         SessionId::new(&text).map_err(|error| ChargingError::unexpected("a session's id", error))
     }
+}
+
+/// The key of the station's credential and the invitation on its post: made once.
+fn identity(agent: &Agent, state: &AgentState) -> Result<(SigningKey, Invitation, Responder), ChargingError> {
+    if let Some(kept) = state.get::<KeptIdentity>(STATION_RECORD, IDENTITY)? {
+        let (invitation, invited) = agent.take_up_invitation(&kept.invitation)?;
+        return Ok((SigningKey::from_scalar(&kept.key)?, invitation, invited));
+    }
+    let key = SigningKey::generate(&mut OsRng);
+    let (invitation, invited) = agent.invite(in_time(INVITED_FOR))?;
+    let kept =
+        KeptIdentity { key: *key.to_scalar(), invitation: agent.keep_invitation(&invitation, &invited)? };
+    state.write(Changes::new().put(STATION_RECORD, IDENTITY, &kept))?;
+    Ok((key, invitation, invited))
 }
 
 fn random_digest() -> Digest {

@@ -5,6 +5,7 @@
 //! prepare ─► a proof that waits for its nonce, made while the driver parks
 //! charge(invitation): connect ─► the station proves itself ─► request ─► quote checked ─► consent
 //!                     ─► proof and voucher ─► power ─► stop or end ─► receipt
+//! resume: a charge that another run began ─► power ─► stop or end ─► receipt
 //! ```
 //! What is decided is decided in `eroam_wallet`; here is what takes a socket and a clock. A wallet that has a file
 //! ([`Wallet::open`]) saves it after every change that matters, and before anybody else could know of it: the keys of
@@ -19,7 +20,8 @@ use super::paper;
 use super::provider::{Registered, Registration, RegistrationForm, Rejected, contract_digest};
 use super::proving::{self, STEP_WITHIN};
 use super::station::{Mode, SD_JWT, SD_JWT_REQUEST, StationDemand};
-use super::wallet_file::{ChargeStage, KeptCharge, KeptContract, WalletFile};
+use super::taking::{Taken, Taking};
+use super::wallet_file::{ChargeStage, KeptCharge, KeptContract, Resumption, WalletFile};
 use crate::agent::{Agent, AgentError, new_id};
 use crate::clock::{in_time, is_younger, now};
 use crate::tails_cache::TailsCache;
@@ -34,19 +36,20 @@ use eroam_ledger::registry::DidRecord;
 use eroam_ledger::state::StateKey;
 use eroam_ledger::voucher::VoucherState;
 use eroam_ssi::anoncreds::{
-    HeldCredential, LinkSecret, Nonce, ObjectId, Prepared, ProofRequest, Selection, WitnessState, holder,
-    prepared,
+    HeldCredential, LinkSecret, Nonce, ObjectId, Prepared, ProofRequest, Selection, WitnessState, prepared,
 };
 use eroam_ssi::did::VerificationKey;
-use eroam_ssi::didcomm::{OsRng, SigningKey};
+use eroam_ssi::didcomm::{MessageId, OsRng, SigningKey};
 use eroam_ssi::protocol::Illegal;
-use eroam_ssi::protocol::charging::{PROTOCOL, Said, Visit, contract_request};
+use eroam_ssi::protocol::charging::{
+    PROTOCOL, Resume, Resumed, Said, Side, Visit, contract_request, resume_digest,
+};
 use eroam_ssi::protocol::did_exchange::Connection;
 use eroam_ssi::protocol::out_of_band::Invitation;
 use eroam_ssi::protocol::present_proof::{ANONCREDS_PROOF, ANONCREDS_REQUEST};
 use eroam_ssi::protocol::problem_report;
 use eroam_ssi::protocol::questions::{
-    BillSoFar, BilledCharge, CUSTOMER, Rejoin, Rejoined, Rejoining, STATION, Withdrawal, rejoin_digest,
+    self, BillSoFar, BilledCharge, CUSTOMER, Rejoin, Rejoined, Rejoining, STATION, Withdrawal, rejoin_digest,
 };
 use eroam_ssi::sd_jwt::{Demand, PresentedSdJwt, TrustedIssuer, VerifiedStatusList, WithoutStatus};
 use eroam_wallet::consent::Consent;
@@ -129,6 +132,14 @@ pub struct Receipt {
     pub started: Started,
     /// How it ended.
     pub finished: Finished,
+}
+
+/// A station that is visited.
+#[derive(Clone, Copy)]
+struct Visited<'a> {
+    connection: &'a Connection,
+    invitation: &'a Invitation,
+    scanned: Instant,
 }
 
 /// How long the steps of a charge took.
@@ -328,43 +339,28 @@ impl Wallet {
         emsp: PartyId,
         (provider, provider_url, provider_key): (Connection, String, String),
     ) -> Result<(), ChargingError> {
-        let offered = proving::offered(&self.agent, &provider)?;
-        let cred_def_id = offered.offer.cred_def_id().clone();
-        let definition = self.catalogue.definition(&cred_def_id)?;
-        // Only the provider's own contracts, as the ledger says who it is.
-        let did: EroamDid = definition
-            .issuer_id()
-            .as_str()
-            .parse()
-            .map_err(|error| ChargingError::unexpected("the issuer of the contract", error))?;
-        let record: DidRecord = self.catalogue.entry(&StateKey::Did(did), &did.to_string())?;
-        if record.member != emsp {
-            return Err(ChargingError::unexpected("the issuer of the contract", record.member));
-        }
-        let (request, pending) =
-            holder::request(&offered.offer, &cred_def_id, &definition, &self.link_secret)?;
-        let values = offered.values.clone();
-        let (credential, issued) = offered.request(&self.agent, &provider, &request)?;
-        let registry_id = credential.registry_id().cloned();
-        let registry_id =
-            registry_id.ok_or_else(|| ChargingError::unexpected("the contract", "it cannot be revoked"))?;
-        let registry = self.catalogue.registry(&registry_id)?;
-        let values = eroam_ssi::anoncreds::AttributeValues::new(
-            values.iter().map(|(name, value)| (name.as_str(), value.as_str())),
-        )?;
-        let credential =
-            pending.accept(credential, &self.link_secret, &definition, Some(&registry), &values)?;
-        let index = credential.revocation_index();
-        let index = index.ok_or_else(|| ChargingError::unexpected("the contract", "it has no place"))?;
-        let tails = self.tails.tails(&registry)?;
-        let list = self.catalogue.newest_list(&registry_id, LIST_AGE)?;
-        let witness = WitnessState::create(&registry, index, &list, &tails)?;
-        issued.accept(&self.agent, &provider)?;
+        let Self { agent, catalogue, tails, link_secret, .. } = self;
+        let taking = Taking { agent, connection: &provider, catalogue, tails, link_secret };
+        let taken = taking.take("the contract", |_, definition| {
+            // Only the provider's own contracts, as the ledger says who it is.
+            let did: EroamDid = definition
+                .issuer_id()
+                .as_str()
+                .parse()
+                .map_err(|error| ChargingError::unexpected("the issuer of the contract", error))?;
+            let record: DidRecord = catalogue.entry(&StateKey::Did(did), &did.to_string())?;
+            if record.member == emsp {
+                Ok(())
+            } else {
+                Err(ChargingError::unexpected("the issuer of the contract", record.member))
+            }
+        })?;
+        let Taken { credential, witness, definition, registry } = taken;
         let parse = |error| ChargingError::unexpected("the contract's objects", error);
         let kind = ContractKind {
             emsp,
-            definition: cred_def_id.as_str().parse().map_err(parse)?,
-            registry: registry_id.as_str().parse().map_err(parse)?,
+            definition: definition.as_str().parse().map_err(parse)?,
+            registry: registry.as_str().parse().map_err(parse)?,
         };
         let purse = Purse::new();
         let provider = Some(provider);
@@ -561,6 +557,7 @@ impl Wallet {
         // Others may be waiting behind us.
         let farewell = problem_report::farewell(new_id(), "only looking");
         let _ = self.agent.send(&connection, &farewell);
+        self.agent.forget(&connection);
         station
     }
 
@@ -580,7 +577,22 @@ impl Wallet {
         let scanned = Instant::now();
         let connection = self.agent.connect(invitation, STEP_WITHIN).map_err(ChargingError::of_scan)?;
         timings.connect = scanned.elapsed();
-        let station = self.check_station(&connection)?;
+        let visit = Visited { connection: &connection, invitation, scanned };
+        let charged = self.visit(id, visit, limits, allowed, driver, timings);
+        self.agent.forget(&connection);
+        charged
+    }
+
+    fn visit(
+        &mut self,
+        id: &ContractId,
+        Visited { connection, invitation, scanned }: Visited<'_>,
+        limits: ChargeLimits,
+        allowed: Money,
+        driver: &mut dyn Attendant,
+        timings: &mut Timings,
+    ) -> Result<Receipt, ChargingError> {
+        let station = self.check_station(connection)?;
         timings.station_proof = scanned.elapsed() - timings.connect;
         let contract = self.contract(id)?;
         let kind = contract.kind.clone();
@@ -588,19 +600,19 @@ impl Wallet {
         let deadline = in_time(VISIT_WITHIN);
         let (visit, message) =
             Visit::ask(connection.channel(), planned.request().clone(), new_id(), deadline)?;
-        self.agent.send(&connection, &message)?;
-        let (visit, said) = self.hear(&connection, &visit, STEP_WITHIN)?;
+        self.agent.send(connection, &message)?;
+        let (visit, said) = self.hear(connection, &visit, STEP_WITHIN)?;
         let Said::Quote(offered) = said else { return Err(refused(said)) };
         let theirs = connection.channel().theirs.to_multikey();
         let offer = match planned.check(offered, &theirs, now()) {
             Ok(offer) => offer,
             Err(error) => {
-                self.withdraw_from(&connection, &visit);
+                self.withdraw_from(connection, &visit);
                 return Err(error.into());
             }
         };
-        if let Err(error) = self.prove(&connection, id, &visit, &offer, driver) {
-            self.withdraw_from(&connection, &visit);
+        if let Err(error) = self.prove(connection, id, &visit, &offer, driver) {
+            self.withdraw_from(connection, &visit);
             return Err(error);
         }
         let spent = offer.agree(&mut self.contract(id)?.purse, now())?;
@@ -612,17 +624,19 @@ impl Wallet {
             spent,
             progress: ChargeStage::Agreed,
         };
+        self.can_resume(charge.number, invitation, connection, &visit)?;
         // On the disk before the station sees it: whatever happens now, this voucher is not shown again.
         if let Err(error) = self.keep(&charge) {
-            self.withdraw_from(&connection, &visit);
+            self.withdraw_from(connection, &visit);
             return Err(error);
         }
-        let begun = self.begin(&connection, &visit, spent);
+        let begun = self.begin(connection, &visit, spent);
         let (visit, started) = match begun {
             Ok(begun) => begun,
             Err(error) => {
                 if let ChargingError::Denied(denied) = &error {
                     charge.progress = ChargeStage::NotStarted { reason: denied.reason.clone() };
+                    self.forget_resumption(charge.number)?;
                     self.keep(&charge)?;
                 }
                 return Err(error);
@@ -632,10 +646,99 @@ impl Wallet {
         charge.progress = ChargeStage::Started { started };
         self.keep(&charge)?;
         driver.started(&started);
-        let finished = self.see_through(&connection, visit, driver)?;
-        charge.progress = ChargeStage::Finished { started, finished: finished.clone() };
-        self.keep(&charge)?;
+        let finished = self.see_through(connection, visit, driver)?;
+        self.finish(&mut charge, started, finished.clone())?;
         Ok(Receipt { number: charge.number, station, emsp: kind.emsp, spent, started, finished })
+    }
+
+    fn finish(
+        &mut self,
+        charge: &mut KeptCharge,
+        started: Started,
+        finished: Finished,
+    ) -> Result<(), ChargingError> {
+        charge.progress = ChargeStage::Finished { started, finished };
+        self.forget_resumption(charge.number)?;
+        self.keep(charge)
+    }
+
+    /// Notes, to be saved, what takes a charge up again if this process ends before it.
+    fn can_resume(
+        &mut self,
+        number: u32,
+        invitation: &Invitation,
+        connection: &Connection,
+        visit: &Visit,
+    ) -> Result<(), ChargingError> {
+        let Self { file: Some(file), agent, .. } = self else { return Ok(()) };
+        let resumption = Resumption {
+            invitation: invitation.to_url(agent.endpoint()),
+            visit: visit.conversation().thread().as_str().to_owned(),
+            connection: agent.keep_connection(connection)?,
+        };
+        Ok(file.put_resumption(number, Some(&resumption))?)
+    }
+
+    fn forget_resumption(&mut self, number: u32) -> Result<(), ChargingError> {
+        Ok(self.file.as_mut().map_or(Ok(()), |file| file.put_resumption(number, None))?)
+    }
+
+    /// Takes a charge up again that another run of this wallet began and whose end it has not heard: the newest, or that of
+    /// a number. Goes on until its end, as [`Wallet::charge`] does.
+    ///
+    /// # Errors
+    /// [`ChargingError::NothingToResume`], [`ChargingError::NotUnderWay`] and others; the charge can be taken up again.
+    pub fn resume(
+        &mut self,
+        number: Option<u32>,
+        driver: &mut dyn Attendant,
+    ) -> Result<Receipt, ChargingError> {
+        let kept = self.file.as_ref().map(|file| file.resumable(number)).transpose()?.flatten();
+        let (charge, resumption) = kept.ok_or(ChargingError::NothingToResume)?;
+        let invitation = read_code(&resumption.invitation)?;
+        let connection = self.agent.connect(&invitation, STEP_WITHIN).map_err(ChargingError::of_scan)?;
+        let resumed = self.resume_at(&connection, charge, resumption, driver);
+        self.agent.forget(&connection);
+        resumed
+    }
+
+    fn resume_at(
+        &mut self,
+        connection: &Connection,
+        mut charge: KeptCharge,
+        resumption: Resumption,
+        driver: &mut dyn Attendant,
+    ) -> Result<Receipt, ChargingError> {
+        let station = self.check_station(connection)?;
+        if station.evse != charge.station.evse || station.operator != charge.station.operator {
+            return Err(ChargingError::unexpected("the station", "the code leads to another one now"));
+        }
+        let before = self.agent.take_up_connection(&resumption.connection)?;
+        let visit = MessageId::parse(&resumption.visit)
+            .ok_or_else(|| ChargingError::unexpected("the charge that is kept", "its thread"))?;
+        let (old, new) = (before.channel(), connection.channel());
+        let digest = resume_digest(&visit, [&old.ours, &old.theirs], [&new.ours, &new.theirs]);
+        let signature = self.agent.sign(&before, &digest)?;
+        self.agent.forget(&before);
+        let thread = new_id();
+        let question = Resume { visit: resumption.visit, signature };
+        let message = questions::ask(&question, thread.clone(), in_time(STEP_WITHIN))?;
+        self.agent.send(connection, &message)?;
+        let (started, finished) = match proving::answer_to::<Resume>(&self.agent, connection, &thread)? {
+            Resumed::Unknown {} => return Err(ChargingError::NotUnderWay),
+            Resumed::Finished { started, finished } => (started, finished),
+            Resumed::Charging { started } => {
+                charge.progress = ChargeStage::Started { started };
+                self.keep(&charge)?;
+                driver.started(&started);
+                let channel = connection.channel();
+                let visit = Visit::taken_up(Side::Driver, channel, thread, in_time(VISIT_WITHIN));
+                (started, self.see_through(connection, visit, driver)?)
+            }
+        };
+        self.finish(&mut charge, started, finished.clone())?;
+        let KeptCharge { number, station, emsp, spent, .. } = charge;
+        Ok(Receipt { number, station, emsp, spent, started, finished })
     }
 
     /// Shows the voucher and waits for power.

@@ -7,11 +7,14 @@
 //!               contract/<id>     what stations are told of it, and where its provider is
 //!               purse/<id>        vouchers with their one-time keys
 //!               charge/<number>   from the agreement to the receipt
+//!               resume/<number>   the connection of a charge whose end this wallet has not heard
 //!               restored          the file is an older one that was brought back: some vouchers may be spent
 //! ```
 //! What it deliberately does not do: keep connections. Between two runs a wallet has no address; it comes back to its
-//! provider over a new connection that both sides sign ([`eroam_ssi::protocol::questions::Rejoin`]).
+//! provider over a new connection that both sides sign ([`eroam_ssi::protocol::questions::Rejoin`]), and to a station over
+//! one that it signs with the key of the old one ([`eroam_ssi::protocol::charging::Resume`]).
 
+use crate::agent::kept::KeptConnection;
 use eroam_domain::ids::{ContractId, CredentialDefinitionId, PartyId, RevocationRegistryId};
 use eroam_domain::visit::{Finished, Started, StationClaims};
 use eroam_domain::voucher::SpentVoucher;
@@ -35,6 +38,7 @@ const RESTORED: &str = "restored";
 const CONTRACT: &str = "contract/";
 const PURSE: &str = "purse/";
 const CHARGE: &str = "charge/";
+const RESUME: &str = "resume/";
 
 /// Why a wallet's file is not opened or saved, in words for the driver.
 #[derive(Debug, thiserror::Error)]
@@ -182,6 +186,18 @@ pub struct KeptCharge {
     pub spent: SpentVoucher,
     /// How far it came.
     pub progress: ChargeStage,
+}
+
+/// What takes a charge up again whose end this wallet has not heard. The connection's key is secret.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resumption {
+    /// With which the station was scanned, as a URL.
+    pub invitation: String,
+    /// The thread of the visit.
+    pub visit: String,
+    /// The connection that it began on.
+    pub connection: KeptConnection,
 }
 
 /// An open wallet's file. Nobody else can open it meanwhile.
@@ -406,6 +422,43 @@ impl WalletFile {
     pub fn put_charge(&mut self, charge: &KeptCharge) -> Result<(), WalletFileError> {
         // Labels are ordered as text.
         self.put(&format!("{CHARGE}{:010}", charge.number), charge)
+    }
+
+    /// Puts what takes a charge up again into it, to be saved; `None` once that is of no use any more.
+    ///
+    /// # Errors
+    /// [`WalletFileError`].
+    pub fn put_resumption(
+        &mut self,
+        number: u32,
+        resumption: Option<&Resumption>,
+    ) -> Result<(), WalletFileError> {
+        let label = format!("{RESUME}{number:010}");
+        match resumption {
+            Some(resumption) => self.put(&label, resumption)?,
+            None => {
+                self.secrets.remove_note(&label);
+            }
+        }
+        Ok(())
+    }
+
+    /// The newest charge whose end this wallet has not heard, and what takes it up again; with a number, that one.
+    ///
+    /// # Errors
+    /// [`WalletFileError::Damaged`].
+    pub fn resumable(
+        &self,
+        number: Option<u32>,
+    ) -> Result<Option<(KeptCharge, Resumption)>, WalletFileError> {
+        let waiting =
+            self.secrets.notes().filter_map(|label| label.strip_prefix(RESUME)?.parse::<u32>().ok());
+        let newest = waiting.filter(|found| number.is_none_or(|wanted| wanted == *found)).max();
+        let found = newest.map(|number| {
+            let charge = self.note(&format!("{CHARGE}{number:010}"))?;
+            Ok((charge, self.note(&format!("{RESUME}{number:010}"))?))
+        });
+        found.transpose()
     }
 
     /// Whether it was brought back from a backup and its vouchers have not been looked up since.

@@ -1,5 +1,7 @@
 //! `eroam forecast`: learns a load from a file, and says what comes.
 
+mod demand;
+
 use super::print_line;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
@@ -30,6 +32,8 @@ pub(super) enum ForecastCommand {
     Predict(PredictArgs),
     /// Errors on the quarters of a year, beside those of simple rules
     Backtest(BacktestArgs),
+    /// How much stations will be used in each hour of the week, from the sessions of a file
+    Demand(demand::DemandArgs),
 }
 
 /// How a file of loads is read.
@@ -133,7 +137,7 @@ impl LoadArgs {
         self.clock.clone().unwrap_or_else(LoadClock::utc)
     }
 
-    fn options(&self) -> ReadOptions {
+    pub(super) fn options(&self) -> ReadOptions {
         let named = |name: &Option<String>| name.clone().map_or(ColumnChoice::Detect, ColumnChoice::Named);
         let timing = if self.weather_is_forecast { Timing::Forecast } else { Timing::Observed };
         let weather = [
@@ -209,6 +213,7 @@ pub(super) fn run(command: ForecastCommand) -> anyhow::Result<ExitCode> {
         ForecastCommand::Fit(args) => fit(&args),
         ForecastCommand::Predict(args) => predict(&args),
         ForecastCommand::Backtest(args) => backtest(&args),
+        ForecastCommand::Demand(args) => demand::run(&args),
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) fn run(command: RegistryCommand) -> anyhow::Result<ExitCode> {
 }
 
 /// Opens the ledger that `data` means with all its validators, and says where it lies.
-fn open(data: &Path, seed: Seed) -> anyhow::Result<(Ledger, PathBuf)> {
+pub(super) fn open(data: &Path, seed: Seed) -> anyhow::Result<(Ledger, PathBuf)> {
     if !data.is_dir() {
         bail!("{} is no directory", data.display());
     }

@@ -4,9 +4,10 @@ use super::print_line;
 use super::registry::Told;
 use super::wallet::kw;
 use anyhow::Context as _;
+use eroam::charging::code::InvitationCode;
+use eroam::charging::station::Mode;
 use eroam::simulate::{Listing, Served, Setup};
-use qrcode::QrCode;
-use qrcode::render::unicode::Dense1x2;
+use eroam_domain::visit::StationClaims;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -36,7 +37,10 @@ pub(super) fn run(
     let listing = served.listing();
     write(GENESIS, &served.genesis())?;
     write(LISTING, &serde_json::to_string_pretty(&listing)?)?;
-    write(README, &readme(&listing, directory)?)?;
+    for station in &listing.stations {
+        write(&picture(&station.claims), &InvitationCode::new(&station.invitation)?.svg())?;
+    }
+    write(README, &readme(&listing, directory, setup.mode)?)?;
     if json {
         print_line(&serde_json::to_string(&listing)?)?;
     } else {
@@ -45,6 +49,11 @@ pub(super) fn run(
     runtime.block_on(told.wait());
     drop(served);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The file with the picture of a station's code.
+fn picture(claims: &StationClaims) -> String {
+    format!("{}.svg", claims.evse.normalised())
 }
 
 /// What is printed.
@@ -65,7 +74,7 @@ fn short(listing: &Listing, directory: &Path) -> String {
 }
 
 /// What a stranger needs: everything to type, in the order in which it is typed.
-fn readme(listing: &Listing, directory: &Path) -> anyhow::Result<String> {
+fn readme(listing: &Listing, directory: &Path, mode: Mode) -> anyhow::Result<String> {
     let provider = listing.providers.first().context("there is no provider")?;
     let operator = listing.operators.first().context("there is no operator")?;
     let station = listing.stations.first().context("there is no station")?;
@@ -80,17 +89,22 @@ fn readme(listing: &Listing, directory: &Path) -> anyhow::Result<String> {
          eroam wallet enrol {provider} --field name=You --field email=you@example.org \\\n    \
          --field iban=GB29NWBK60161331926819\n\
          eroam wallet find {operator}\n\
-         eroam wallet scan '{invitation}'\n\
-         eroam wallet charge '{invitation}' --energy 1\n\
+         eroam wallet scan '{invitation}'{mode}\n\
+         eroam wallet charge '{invitation}' --energy 1{mode}\n\
          eroam wallet receipts\n\
          eroam wallet receipts --proof 1 proof.json\n\
          eroam verify proof.json --trust {genesis}\n\
          eroam wallet bill\n\
          ```\n\n\
-         A charge takes as long as it would at a station of 150 kW; `eroam wallet stop` in another terminal ends it.\n\n\
+         A charge takes as long as it would at a station of 150 kW; `eroam wallet stop` in another terminal ends it. If the \
+         wallet is killed meanwhile, the charge goes on, and `eroam wallet charge --resume` takes it up again.\n\n\
          ## Providers\n\n",
         resolver = listing.resolver,
         genesis = genesis.display(),
+        mode = match mode {
+            Mode::Default => "",
+            Mode::Paper => " --mode paper",
+        },
         provider = provider.url,
         operator = operator.url,
         invitation = station.invitation,
@@ -113,9 +127,8 @@ fn readme(listing: &Listing, directory: &Path) -> anyhow::Result<String> {
             kw(claims.power),
             station.invitation
         )?;
-        let code =
-            QrCode::new(station.invitation.as_bytes()).context("an invitation is too long for a code")?;
-        writeln!(text, "```text\n{}\n```", code.render::<Dense1x2>().build())?;
+        let code = InvitationCode::new(&station.invitation)?;
+        writeln!(text, "The same to print: `{}`\n\n```text\n{}\n```", picture(claims), code.terminal())?;
     }
     Ok(text)
 }

@@ -10,11 +10,20 @@ use std::process::ExitCode;
 
 /// What drivers prove.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ModeArg {
+pub(super) enum ModeArg {
     /// Zones and tier shown, not revoked; stations show a signed credential
     Default,
     /// As the paper has it: the last day is compared, too
     Paper,
+}
+
+impl From<ModeArg> for Mode {
+    fn from(mode: ModeArg) -> Self {
+        match mode {
+            ModeArg::Default => Self::Default,
+            ModeArg::Paper => Self::Paper,
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -51,6 +60,9 @@ pub(super) struct SimulateArgs {
     /// real time. The genesis and where everybody is are written to this directory
     #[arg(long, value_name = "DIR", conflicts_with_all = ["events", "data"])]
     serve: Option<PathBuf>,
+    /// Every agent and the ledger in a process of its own
+    #[arg(long, conflicts_with = "serve")]
+    processes: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -69,6 +81,7 @@ pub(super) fn setup_of(events: u32, seed: Seed, mode: Mode) -> Setup {
         issuer_keys: None,
         data: None,
         served: false,
+        processes: None,
     }
 }
 
@@ -81,13 +94,11 @@ pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
         stations: many(args.stations),
         events: many(args.events),
         seed: Seed(args.seed),
-        mode: match args.mode {
-            ModeArg::Default => Mode::Default,
-            ModeArg::Paper => Mode::Paper,
-        },
+        mode: args.mode.into(),
         issuer_keys: args.issuer_keys.clone(),
         data: args.data.clone(),
         served: false,
+        processes: args.processes.then(std::env::current_exe).transpose()?,
     };
     let talks = std::io::stderr().is_terminal();
     let mut say = |text: &str| {

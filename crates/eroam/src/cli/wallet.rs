@@ -4,13 +4,14 @@
 //! beside it, which the program that charges looks for and takes away.
 
 use super::print_line;
+use super::simulate::ModeArg;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use console::Term;
+use eroam::causes::chain;
 use eroam::charging::catalogue::Catalogue;
 use eroam::charging::locations::{self, Location};
 use eroam::charging::provider::{FieldKind, RegistrationForm};
-use eroam::charging::station::Mode;
 use eroam::charging::wallet::{Attendant, Timings, Wallet, read_code};
 use eroam::charging::wallet_file::{ChargeStage, KeptCharge, Network, WalletFile};
 use eroam::clock::{in_time, now};
@@ -26,6 +27,7 @@ use eroam_ledger::voucher::VoucherState;
 use eroam_ssi::custody::Passphrase;
 use eroam_ssi::custody::file::{FileError, VaultFile};
 use eroam_wallet::consent::Consent;
+use eroam_wallet::price::price_lines;
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -45,6 +47,8 @@ const WITHDRAWN_AT_ONCE: usize = 16;
 const AMOUNT_USUAL: i64 = 20_000_000;
 /// Bytes of tails files that are kept.
 const TAILS_BYTES_MAX: u64 = 64 << 20;
+/// What a driver does whose wallet has not heard the end.
+const RESUME: &str = "`eroam wallet charge --resume` asks the station";
 /// So long the program that charges may take to see that it shall stop.
 const STOPS_WITHIN: Duration = Duration::from_secs(5);
 
@@ -56,6 +60,9 @@ pub(super) struct WalletArgs {
     /// Read the passphrase from this file instead of from the terminal (or set EROAM_WALLET_PASSPHRASE)
     #[arg(long, global = true, value_name = "FILE")]
     passphrase_file: Option<PathBuf>,
+    /// What is proved at stations, and by them: as the network's stations have it
+    #[arg(long, global = true, value_enum, default_value_t = ModeArg::Default)]
+    mode: ModeArg,
     /// Print one JSON object
     #[arg(long, global = true)]
     json: bool,
@@ -73,7 +80,7 @@ enum WalletCommand {
     Credentials,
     /// What is left to spend; withdraw more
     Vouchers(VouchersArgs),
-    /// The stations that operators list
+    /// The stations that operators list, with the prices that these charge their partners
     Find(FindArgs),
     /// Whose station a code leads to, and whether it is genuine
     Scan(ScanArgs),
@@ -139,7 +146,11 @@ struct ScanArgs {
 #[derive(Debug, Args)]
 struct ChargeArgs {
     /// What the station's code says: a URL
-    invitation: String,
+    #[arg(required_unless_present = "resume")]
+    invitation: Option<String>,
+    /// Take a charge up again that this wallet did not see end: the newest one, or that of this number
+    #[arg(long, value_name = "NUMBER", num_args = 0..=1, conflicts_with_all = ["invitation", "contract", "amount", "energy", "minutes", "current"])]
+    resume: Option<Option<u32>>,
     /// With this contract
     #[arg(long)]
     contract: Option<ContractId>,
@@ -287,7 +298,7 @@ impl Session<'_> {
         let file = self.file()?;
         let tails = beside(&self.path, ".tails");
         let tails = TailsCache::open(tails, TAILS_BYTES_MAX)?;
-        Ok(Wallet::open(file, Arc::new(tails), Mode::Default)?)
+        Ok(Wallet::open(file, Arc::new(tails), self.args.mode.into())?)
     }
 
     fn init(&self, args: &InitArgs) -> anyhow::Result<()> {
@@ -386,22 +397,13 @@ impl Session<'_> {
         for operator in &args.operators {
             found.extend(locations::look_up(operator)?);
         }
-        let mut text = String::new();
-        for location in &found {
-            let Location { country_code, party_id, name, evses, .. } = location;
-            for evse in evses {
-                text.push_str(&format!(
-                    "{}  {name}, {country_code}-{party_id}, zone {}\n",
-                    evse.evse_id, evse.zone
-                ));
-                for connector in &evse.connectors {
-                    let tariffs: Vec<&str> = connector.tariff_ids.iter().map(|id| id.as_str()).collect();
-                    let power = kw(connector.max_electric_power);
-                    text.push_str(&format!("  {power}, tariff {}\n", tariffs.join(", ")));
-                }
-                text.push_str(&format!("  {}\n", evse.invitation));
-            }
+        // Whoever has no wallet yet may look around, too: then prices are what operators say.
+        if self.path.exists() {
+            let network = self.file()?.network()?;
+            let ledger = Catalogue::new(&network.resolver, network.trust()?);
+            found.iter_mut().for_each(|location| prove_prices(location, &ledger));
         }
+        let text: String = found.iter().map(location_text).collect();
         self.print(&found, if found.is_empty() { "no station is listed" } else { &text })
     }
 
@@ -412,7 +414,8 @@ impl Session<'_> {
     }
 
     fn charge(&self, args: &ChargeArgs) -> anyhow::Result<()> {
-        let invitation = read_code(&args.invitation)?;
+        let Some(invitation) = &args.invitation else { return self.resume(args.resume.flatten()) };
+        let invitation = read_code(invitation)?;
         let mut wallet = self.wallet()?;
         let id = chosen(wallet.contracts.keys().copied().collect(), args.contract)?;
         let largest = |wallet: &Wallet| {
@@ -446,7 +449,18 @@ impl Session<'_> {
         let mut timings = Timings::default();
         let charged = wallet.charge(&id, &invitation, limits, allowed, &mut driver, &mut timings);
         driver.leave();
-        let number = charged?.number;
+        self.print_receipt(wallet, charged?.number)
+    }
+
+    fn resume(&self, number: Option<u32>) -> anyhow::Result<()> {
+        let mut wallet = self.wallet()?;
+        let mut driver = AtTheStation::new(true, beside(&self.path, ".stop"));
+        let charged = wallet.resume(number, &mut driver);
+        driver.leave();
+        self.print_receipt(wallet, charged?.number)
+    }
+
+    fn print_receipt(&self, wallet: Wallet, number: u32) -> anyhow::Result<()> {
         let charges = wallet.into_file().map(|file| file.charges()).transpose()?.unwrap_or_default();
         let charge = charges.into_iter().find(|charge| charge.number == number);
         let charge = charge.context("the wallet did not keep the receipt")?;
@@ -652,6 +666,46 @@ fn chosen(contracts: Vec<ContractId>, named: Option<ContractId>) -> anyhow::Resu
     }
 }
 
+/// Puts the ledger's prices in the place of an operator's, and says where these differ.
+fn prove_prices(location: &mut Location, ledger: &Catalogue) {
+    let Some(operator) = location.operator() else { return };
+    for evse in &mut location.evses {
+        for connector in &mut evse.connectors {
+            let id = &evse.evse_id;
+            match connector.prove_tariffs(operator, ledger, now()) {
+                Ok(true) => {}
+                Ok(false) => {
+                    eprintln!("{operator} lists another price for {id} than the ledger has, which counts")
+                }
+                Err(error) => eprintln!("the price of {id} is not proved: {}", chain(&error)),
+            }
+        }
+    }
+}
+
+fn location_text(location: &Location) -> String {
+    let Location { country_code, party_id, name, evses, .. } = location;
+    let mut text = String::new();
+    for evse in evses {
+        text.push_str(&format!("{}  {name}, {country_code}-{party_id}, zone {}\n", evse.evse_id, evse.zone));
+        for connector in &evse.connectors {
+            let tariffs: Vec<&str> = connector.tariff_ids.iter().map(|id| id.as_str()).collect();
+            let source =
+                if connector.tariffs_proved { "by the ledger" } else { "by the operator, not proved" };
+            let power = kw(connector.max_electric_power);
+            text.push_str(&format!("  {power}, tariff {} {source}\n", tariffs.join(", ")));
+            let lines = connector.tariffs.iter().flat_map(|listed| price_lines(&listed.tariff));
+            let lines: Vec<String> = lines.collect();
+            if lines.is_empty() {
+                text.push_str("    no price: nobody can charge here now\n");
+            }
+            lines.iter().for_each(|line| text.push_str(&format!("    {line}\n")));
+        }
+        text.push_str(&format!("  {}\n", evse.invitation));
+    }
+    text
+}
+
 fn described(station: &StationClaims) -> String {
     let meter = if station.meter_certified { "certified" } else { "not certified" };
     format!(
@@ -683,13 +737,13 @@ fn receipt_text(charge: &KeptCharge) -> String {
     head + &match progress {
         ChargeStage::Agreed => {
             format!(
-                "  agreed    {}; whether power came, this wallet has not heard",
+                "  agreed    {}; whether power came, this wallet has not heard: {RESUME}",
                 spent.acceptance.accepted_at
             )
         }
         ChargeStage::NotStarted { reason } => format!("  no power  {reason}"),
         ChargeStage::Started { started } => {
-            format!("  power     from {}; how it ended, this wallet has not heard", started.at)
+            format!("  power     from {}; how it ended, this wallet has not heard: {RESUME}", started.at)
         }
         ChargeStage::Finished { finished, .. } => {
             format!(

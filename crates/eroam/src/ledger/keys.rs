@@ -9,6 +9,7 @@ use eroam_domain::money::Money;
 use eroam_domain::tariff::Tariff;
 use eroam_ledger::agreement::{AgreementRecord, AgreementStatus};
 use eroam_ledger::cdr::CdrRecord;
+use eroam_ledger::forecast::ZoneRights;
 use eroam_ledger::genesis::Parameters;
 use eroam_ledger::membership::Member;
 use eroam_ledger::registry::{
@@ -27,7 +28,7 @@ pub const USAGE: &str = "parameters; member PARTY; agreement ID; terms ID VERSIO
                          cdr OPERATOR ID; balance PARTY CURRENCY; closed-period PERIOD CURRENCY; did DID; schema ID; \
                          credential-definition ID; revocation-registry ID; revocation-list ID; \
                          revocation-change ID VERSION; mandate PARTY ISSUER SCHEMA; voucher-keys EMSP; \
-                         voucher EMSP NULLIFIER";
+                         voucher EMSP NULLIFIER; zone-attester ZONE PARTY";
 
 /// Words that name no key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -93,6 +94,7 @@ pub fn parse(words: &[String]) -> Result<StateKey, KeyError> {
         ["mandate", p, issuer, schema] => {
             StateKey::Mandate(party(p)?, party(issuer)?, word("schema's id", schema)?)
         }
+        ["zone-attester", zone, p] => StateKey::ZoneAttester(word("grid zone", zone)?, party(p)?),
         ["voucher-keys", emsp] => StateKey::VoucherKeys(party(emsp)?),
         ["voucher", emsp, nullifier] => StateKey::Voucher(party(emsp)?, word("nullifier", nullifier)?),
         _ => return Err(KeyError::Unknown(parts.join(" "))),
@@ -131,6 +133,10 @@ pub const fn kind(key: &StateKey) -> &'static str {
         StateKey::Mandate(..) => "mandate",
         StateKey::VoucherKeys(..) => "voucher-keys",
         StateKey::Voucher(..) => "voucher",
+        StateKey::ZoneAttester(..) => "zone-attester",
+        StateKey::ForecastDay(..) => "forecasts of a day",
+        StateKey::ForecastTimes(..) => "times of forecasts of a day",
+        StateKey::LoadDay(..) => "loads of a day",
     }
 }
 
@@ -168,6 +174,10 @@ pub fn in_words(key: &StateKey) -> String {
         StateKey::Mandate(party, issuer, schema) => format!("{kind} {party} {issuer} {schema}"),
         StateKey::VoucherKeys(emsp) => format!("{kind} {emsp}"),
         StateKey::Voucher(emsp, nullifier) => format!("{kind} {emsp} {nullifier}"),
+        StateKey::ZoneAttester(zone, party) => format!("{kind} {zone} {party}"),
+        StateKey::ForecastDay(party, zone, slot)
+        | StateKey::ForecastTimes(party, zone, slot)
+        | StateKey::LoadDay(party, zone, slot) => format!("{kind} {party} {zone} {slot}"),
     }
 }
 
@@ -243,6 +253,10 @@ pub fn value(key: &StateKey, bytes: &[u8]) -> Value {
             decoded(bytes, |keys: Vec<VoucherKey>| keys.iter().map(voucher_key).collect())
         }
         StateKey::Voucher(..) => decoded(bytes, |state: VoucherState| voucher(&state)),
+        StateKey::ZoneAttester(..) => decoded(
+            bytes,
+            |rights: ZoneRights| json!({ "forecasts": rights.forecasts, "loads": rights.loads }),
+        ),
         _ => None,
     };
     known.unwrap_or_else(|| json!(hex(bytes)))
@@ -402,6 +416,7 @@ mod tests {
             format!("mandate PT-LUZ ES-SLV {DID}/anoncreds/v1/schema/driver%20card/1.0"),
             "voucher-keys PT-LUZ".to_owned(),
             format!("voucher PT-LUZ {id}"),
+            "zone-attester PT-N PT-LUZ".to_owned(),
         ] {
             let key = parse(std::slice::from_ref(&words)).unwrap();
             assert_eq!(in_words(&key), words);

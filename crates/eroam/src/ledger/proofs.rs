@@ -8,8 +8,10 @@ use super::reader::{Reader, ReaderError};
 use super::recheck::outcome_in_words;
 use super::show::Found;
 use super::staging::{StagingError, write_file};
+use eroam_domain::cdr::Payer;
 use eroam_domain::codec::{Digest, from_bytes};
 use eroam_domain::money::Money;
+use eroam_domain::voucher::SpentVoucher;
 use eroam_ledger::port::LedgerError;
 use eroam_ledger::reject::ItemOutcome;
 use eroam_ledger::state::StateKey;
@@ -285,8 +287,12 @@ fn content(content: Option<&Content>, hash: &Digest) -> (String, Option<Value>) 
     match content {
         Some(Content::Record(cdr)) => {
             let money = |micros| Money::new(micros, cdr.currency);
+            let paid = match cdr.payer {
+                Payer::Contract { .. } => String::new(),
+                Payer::Voucher { nullifier } => format!(", paid with the voucher {nullifier}"),
+            };
             let words = format!(
-                "Record {} ({} to {}, {}, {} without and {} with VAT)",
+                "Record {} ({} to {}, {}, {} without and {} with VAT{paid})",
                 cdr.id,
                 cdr.start,
                 cdr.end,
@@ -308,6 +314,44 @@ fn content(content: Option<&Content>, hash: &Digest) -> (String, Option<Value>) 
                 "expires_at": reservation.expires_at.to_string(),
             });
             (words, Some(json!({ "reservation": value })))
+        }
+        Some(Content::VoucherReservation(reservation)) => {
+            let SpentVoucher { voucher, acceptance, .. } = &reservation.spent;
+            let voucher = voucher.voucher;
+            let limit = Money::new(acceptance.limit, voucher.cap.currency);
+            let words = format!(
+                "The reservation of the voucher {} of {} for session {} of {}, up to {limit} of {}, agreed to at {}",
+                voucher.nullifier(),
+                voucher.emsp,
+                acceptance.session,
+                acceptance.operator,
+                voucher.cap,
+                acceptance.accepted_at
+            );
+            let value = json!({
+                "nullifier": voucher.nullifier(),
+                "emsp": voucher.emsp,
+                "operator": acceptance.operator,
+                "agreement": reservation.agreement,
+                "session": acceptance.session,
+                "quote": acceptance.quote,
+                "limit": limit,
+                "cap": voucher.cap,
+                "accepted_at": acceptance.accepted_at.to_string(),
+                "expires_at": reservation.expires_at.to_string(),
+            });
+            (words, Some(json!({ "voucher_reservation": value })))
+        }
+        Some(Content::VoucherRefund(signed)) => {
+            let voucher = signed.voucher;
+            let nullifier = voucher.nullifier();
+            let words = format!("The return of the voucher {nullifier} of {} to {}", voucher.cap, voucher.emsp);
+            let value = json!({ "nullifier": nullifier, "emsp": voucher.emsp, "cap": voucher.cap });
+            (words, Some(json!({ "voucher_refund": value })))
+        }
+        Some(Content::VoucherBlock(nullifier)) => {
+            let words = format!("The block of the voucher {nullifier}");
+            (words, Some(json!({ "voucher_block": { "nullifier": nullifier } })))
         }
         Some(Content::Envelope(bytes)) => match SignedEnvelope::decode(bytes.clone()) {
             Ok(signed) => {

@@ -5,13 +5,15 @@ use super::reader::{Reader, ReaderError};
 use super::recheck::outcome_in_words;
 use eroam_chain::block::Block;
 use eroam_chain::read_model::{PAGE_MAX, Place, TxKind};
-use eroam_domain::cdr::{Cdr, CdrId};
+use eroam_domain::cdr::{Adjustment, Cdr, CdrId};
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::Money;
+use eroam_domain::time::UnixMillis;
 use eroam_domain::voucher::{Nullifier, SignedVoucher};
 use eroam_ledger::agreement::{AgreementRecord, AgreementTx};
 use eroam_ledger::cdr::CdrTx;
+use eroam_ledger::forecast::ForecastTx;
 use eroam_ledger::membership::MembershipTx;
 use eroam_ledger::query;
 use eroam_ledger::registry::RegistryTx;
@@ -363,6 +365,10 @@ fn item_view(
             Some(cdr) => record(reader, member, cdr, item)?,
             None => (None, String::new()),
         },
+        Tx::Cdr(CdrTx::TrueUp(cdrs)) => match cdrs.get(index) {
+            Some(cdr) => trued_up(reader, cdr, item)?,
+            None => (None, String::new()),
+        },
         Tx::Settlement(SettlementTx::ReserveCredit(all)) => match all.get(index) {
             Some(reservation) => reserved(reader, reservation)?,
             None => (None, String::new()),
@@ -424,6 +430,22 @@ fn record(
         "booked_micros": booked.as_ref().map(|booked| booked.amount),
         "status": status,
     });
+    Ok((Some(value), words))
+}
+
+/// A record that a side had trued up.
+fn trued_up(reader: &Reader, cdr: &Cdr, item: &Item) -> Result<(Option<Value>, String), ShowError> {
+    let Some((_, operator)) = sides(reader, cdr.agreement.id)? else { return Ok((None, String::new())) };
+    let booked = query::cdr(reader.client(), operator, &cdr.id)?.filter(|b| b.digest == cdr.digest());
+    let micros =
+        booked.iter().flat_map(|booked| &booked.adjustments).find_map(|adjustment| match adjustment {
+            Adjustment::TrueUp { micros } if item.outcome.is_accepted() => Some(*micros),
+            _ => None,
+        });
+    let by = micros.map_or_else(String::new, |micros| format!(" by {}", Money::new(micros, cdr.currency)));
+    let words = format!("true-up of record {} at {operator}{by}", cdr.id);
+    let value =
+        json!({ "record": cdr.id, "cpo": operator, "agreement": cdr.agreement, "true_up_micros": micros });
     Ok((Some(value), words))
 }
 
@@ -496,7 +518,9 @@ fn says(tx: &Tx) -> Value {
         Tx::Tariff(TariffTx::PublishTariff { version, tariff }) => {
             json!({ "version": version, "tariff": tariff })
         }
-        Tx::Cdr(CdrTx::RecordCdrs(_)) | Tx::Settlement(SettlementTx::ReserveCredit(_)) => json!({}),
+        Tx::Cdr(CdrTx::RecordCdrs(_) | CdrTx::TrueUp(_)) | Tx::Settlement(SettlementTx::ReserveCredit(_)) => {
+            json!({})
+        }
         Tx::Cdr(CdrTx::Contest { operator, cdr, evidence }) => {
             json!({ "operator": operator, "record": cdr, "evidence": evidence })
         }
@@ -517,6 +541,29 @@ fn says(tx: &Tx) -> Value {
             keys::voucher_key(&VoucherKey { public, valid_from, valid_until })
         }
         Tx::Voucher(VoucherTx::Reserve(_) | VoucherTx::Refund(_) | VoucherTx::Block(_)) => json!({}),
+        Tx::Forecast(tx) => says_forecast(tx),
+    }
+}
+
+fn says_forecast(tx: &ForecastTx) -> Value {
+    let hour = |first| UnixMillis::from_utc_hour(first).map(|start| start.to_string());
+    match tx {
+        ForecastTx::AttestForecast(said) => json!({
+            "zone": said.zone,
+            "first_hour": hour(said.first_hour),
+            "load_kw": said.load_kw,
+            "low_kw": said.low_kw,
+            "high_kw": said.high_kw,
+            "renewable_bps": said.renewable_bps,
+            "model": said.model,
+            "data_window": said.window,
+        }),
+        ForecastTx::AttestLoad(said) => json!({
+            "zone": said.zone,
+            "first_hour": hour(said.first_hour),
+            "load_kw": said.load_kw,
+            "source": said.source,
+        }),
     }
 }
 

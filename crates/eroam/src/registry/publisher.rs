@@ -14,6 +14,7 @@ use super::answer::{Freshness, Problem, json_text};
 use super::objects::{self, Kind, ObjectError};
 use super::secret::Secret;
 use crate::clock;
+use crate::node::Node;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::State;
@@ -21,7 +22,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::post;
 use ed25519_dalek::SigningKey;
-use eroam_chain::client::Client;
 use eroam_domain::ids::{EroamDid, PartyId};
 use eroam_domain::quantity::DurationMs;
 use eroam_domain::time::UnixMillis;
@@ -88,7 +88,7 @@ pub struct Published {
 }
 
 struct Inner {
-    client: Client,
+    client: Node,
     member: PartyId,
     key: SigningKey,
     lane: u16,
@@ -105,7 +105,13 @@ impl Publisher {
     ///
     /// # Errors
     /// [`PublishError::NotAMember`], [`PublishError::NotItsKey`], [`PublishError::State`].
-    pub fn new(client: Client, member: PartyId, key: SigningKey, lane: u16) -> Result<Self, PublishError> {
+    pub fn new(
+        node: impl Into<Node>,
+        member: PartyId,
+        key: SigningKey,
+        lane: u16,
+    ) -> Result<Self, PublishError> {
+        let client = node.into();
         let publisher = Self(Arc::new(Inner { client, member, key, lane, turn: Mutex::new(()) }));
         publisher.key_number()?;
         Ok(publisher)
@@ -119,7 +125,7 @@ impl Publisher {
 
     /// The ledger.
     #[must_use]
-    pub fn client(&self) -> &Client {
+    pub fn client(&self) -> &Node {
         &self.0.client
     }
 
@@ -209,6 +215,19 @@ impl Publisher {
                 Err(ObjectError::Text { item, field, rule }.into())
             }
         }
+    }
+
+    /// The newest status list of a registry, if it has one.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub fn newest_list(&self, registry: &str) -> Result<Option<Value>, PublishError> {
+        let client = &self.0.client;
+        let unknown = PublishError::Refused(RejectCode::UnknownRevocationRegistry);
+        let Ok(id) = registry.parse() else { return Err(unknown) };
+        let record = query::revocation_registry(client, &id)?.ok_or(unknown)?;
+        let list = query::revocation_list(client, &id)?;
+        Ok(list.map(|list| objects::status_list_json(&id, &record, &list)).transpose()?)
     }
 
     fn publish_list(&self, json: &[u8], reinstate: bool) -> Result<Published, PublishError> {

@@ -74,7 +74,7 @@ impl Secret {
 
     /// Whether a request shows it: as bearer, or as the password of anybody. The latter is what software sends that
     /// can only be given a URL with a user in it.
-    pub(super) fn is_shown(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn is_shown(&self, headers: &HeaderMap) -> bool {
         let Some(value) = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()) else {
             return false;
         };

@@ -1,6 +1,8 @@
 //! Everybody who takes part: made from a seed, started, and stopped at the end.
 
-use super::Setup;
+use super::{Setup, Town, allowed};
+use super::founding::{OFFICE_LANE, Parties, found, genesis};
+pub(crate) use super::founding::{TARIFF, tariff, terms};
 use super::served::{Listing, ServedParty, ServedStation};
 use crate::causes::chain;
 use crate::charging::ChargingError;
@@ -10,9 +12,10 @@ use crate::charging::offices::{Directory, Office, OfficeError};
 use crate::charging::operator::{Operator, station_issuer_service};
 use crate::charging::paper::{STATION_ATTRIBUTES, STATION_SCHEMA};
 use crate::charging::post::{Mishaps, Pace, SimulatedPost};
-use crate::charging::provider::{CONTRACT_ATTRIBUTES, CONTRACT_SCHEMA, Provider};
+use crate::charging::provider::{Approval, CONTRACT_ATTRIBUTES, CONTRACT_SCHEMA, Provider, ProviderSettings};
+use crate::charging::state::AgentState;
 use crate::charging::station::{Mode, Outcome, Station};
-use crate::charging::wallet::{Receipt, Timings, Wallet};
+use crate::charging::wallet::{Timings, Wallet};
 use crate::clock::now;
 use crate::consortium::Seed;
 use crate::consortium::founders::{self, currency};
@@ -20,35 +23,30 @@ use crate::ledger::{Ledger, LedgerSetup, OpenLedgerError};
 use crate::registry::{self, Publisher, REGISTRY_LANE};
 use crate::server::{STOP_WITHIN, ServeError, Server};
 use crate::tails_cache::TailsCache;
+use crate::usage::Usage;
 use ed25519_dalek::SigningKey;
 use eroam_chain::client::Client;
-use eroam_domain::agreement::{Limits, PriceRule, RoamingAgreement, Shares, Terms, VatTreatment, WINDOW_MAX};
 use eroam_domain::cdr::GridZone;
 use eroam_domain::codec::{ShortText, to_bytes};
 use eroam_domain::ids::{ContractId, EvseId, PartyId};
-use eroam_domain::money::{Money, Rounding, RoundingMode};
-use eroam_domain::quantity::{BasisPoints, DurationMs, WattHours, Watts};
-use eroam_domain::tariff::{
-    Dimension, PriceComponent, Restrictions, Tariff, TariffElement, TariffId, TariffParts, VatRate,
-};
-use eroam_domain::time::{PeriodKind, UnixMillis};
+use eroam_domain::money::Money;
+use eroam_domain::quantity::{DurationMs, WattHours};
+use eroam_domain::tariff::TariffId;
+use eroam_domain::time::UnixMillis;
 use eroam_domain::visit::{ChargeLimits, StationClaims};
 use eroam_gateway::gateway::{Evse, Gateway, Secrets};
 use eroam_gateway::ports::{SeededEntropy, Store as _, StoreError};
 use eroam_gateway::rules::{HomeRules, Rules};
 use eroam_gateway::vouchers::VoucherRules;
-use eroam_ledger::agreement::{AgreementTx, agreement_id, terms_digest};
-use eroam_ledger::genesis::{BlockTime, Consensus, Genesis, GenesisMember, Parameters};
-use eroam_ledger::membership::Roles;
 use eroam_ledger::port::LedgerPort as _;
-use eroam_ledger::query;
 use eroam_ledger::registry::{DidDocument, DidService};
 use eroam_ledger::reject::RejectCode;
-use eroam_ledger::tariff::TariffTx;
-use eroam_ledger::tx::{PublicKey, Tx};
+use eroam_ledger::tx::PublicKey;
 use eroam_light::trust::Trust;
 use eroam_ssi::didcomm;
+use eroam_ssi::protocol::out_of_band::Invitation;
 use eroam_ssi::sd_jwt::{SigningKey as StationIssuerKey, TrustedIssuer};
+use eroam_station::journal::MemoryJournal;
 use eroam_store::{OpenError, OrgStore, StoreUrl};
 use eroam_wallet::consent::Consent;
 use eroam_wire::ocmf::MeterKey;
@@ -60,18 +58,14 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The lane of transactions that people make.
-const OFFICE_LANE: u16 = 1;
-/// The tariff of every station.
-pub(crate) const TARIFF: &str = "AC";
 /// What a voucher pays.
-const VOUCHER_MICROS: i64 = 40_000_000;
+pub(super) const VOUCHER_MICROS: i64 = 40_000_000;
 /// So many vouchers a wallet withdraws at a time.
-const WITHDRAWN_AT_ONCE: usize = 16;
+pub(crate) const WITHDRAWN_AT_ONCE: usize = 16;
 /// So long a station may take to say how it went.
 const TOLD_WITHIN: Duration = Duration::from_secs(40);
 /// Bytes of tails files that all wallets together keep.
-const TAILS_BYTES_MAX: u64 = 256 << 20;
+pub(crate) const TAILS_BYTES_MAX: u64 = 256 << 20;
 
 /// Why the experiment cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +95,7 @@ pub enum SimulateError {
     Setup(String),
 }
 
-fn setup_error(error: impl ToString) -> SimulateError {
+pub(super) fn setup_error(error: impl ToString) -> SimulateError {
     SimulateError::Setup(error.to_string())
 }
 
@@ -165,95 +159,8 @@ pub struct World {
     directory: tempfile::TempDir,
 }
 
-fn any_port() -> SocketAddr {
+pub(super) fn any_port() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, 0))
-}
-
-const COUNTRIES: [&str; 8] = ["PT", "ES", "DE", "NO", "FR", "IT", "AT", "NL"];
-
-fn party(kind: char, index: usize) -> Result<PartyId, SimulateError> {
-    let country = COUNTRIES.get(index % COUNTRIES.len()).copied().unwrap_or("PT");
-    PartyId::new(country, &format!("{kind}{:02}", index + 1)).map_err(setup_error)
-}
-
-pub(crate) fn tariff(party: PartyId, index: usize) -> Result<Tariff, SimulateError> {
-    let price = 320_000 + 20_000 * i64::try_from(index % 5).unwrap_or(0);
-    let component = |dimension, price_micros| PriceComponent {
-        dimension,
-        price_micros,
-        vat: VatRate::from_ppm(200_000),
-        step_size: 1,
-    };
-    let components = vec![component(Dimension::Energy, price), component(Dimension::Flat, 350_000)];
-    Tariff::new(TariffParts {
-        party,
-        id: TariffId::new(TARIFF).map_err(setup_error)?,
-        currency: currency(),
-        elements: vec![TariffElement { components, restrictions: Restrictions::NONE }],
-        min_price: None,
-        max_price: None,
-        valid_from: None,
-        valid_until: None,
-    })
-    .map_err(setup_error)
-}
-
-pub(crate) fn terms(
-    emsp: PartyId,
-    cpo: PartyId,
-    resolver: PartyId,
-) -> Result<RoamingAgreement, SimulateError> {
-    let days = |days: u64| DurationMs::from_millis(days * 86_400_000);
-    Ok(RoamingAgreement {
-        emsp,
-        cpo,
-        price_rule: PriceRule::Static { factor: BasisPoints::new(9_700) },
-        shares: Shares::OPERATOR_ONLY,
-        limits: Limits {
-            energy_max: WattHours::from_wh(200_000).ok_or_else(|| setup_error("an amount of energy"))?,
-            duration_max: WINDOW_MAX,
-            power_max: Watts::new(400_000),
-            amount_max: 200_000_000,
-        },
-        credit_limit: Money::new(2_000_000_000_000, currency()),
-        period: PeriodKind::Month,
-        currency: currency(),
-        rounding: Rounding::new(100, RoundingMode::HalfUp).ok_or_else(|| setup_error("a rounding"))?,
-        vat: VatTreatment::ReverseCharge,
-        resolver,
-        contest_window: days(14),
-        resolve_window: days(14),
-        record_window: days(30),
-        terms: Terms::Clear,
-    })
-}
-
-/// Submits transactions of people at the beginning of time, as a network is founded.
-fn found(client: &Client, offices: &[Office], txs: Vec<(PartyId, Tx)>) -> Result<(), SimulateError> {
-    let mut client = client.clone();
-    let mut sequences: BTreeMap<PartyId, u64> = BTreeMap::new();
-    let mut envelopes = Vec::new();
-    for (party, tx) in txs {
-        let office = offices.iter().find(|office| office.party() == party);
-        let office = office.ok_or_else(|| setup_error("an organisation that is not there"))?;
-        let sequence = match sequences.get(&party) {
-            Some(next) => *next,
-            None => query::next_sequence(&client, party, OFFICE_LANE).map_err(setup_error)?,
-        };
-        sequences.insert(party, sequence + 1);
-        let network = client.network();
-        envelopes.push(
-            office.with(|gateway, _| gateway.sign(network, OFFICE_LANE, sequence, UnixMillis::EPOCH, tx)),
-        );
-    }
-    let senders: Vec<PartyId> = envelopes.iter().map(|e| e.envelope().member).collect();
-    let receipts = client.submit(UnixMillis::EPOCH, envelopes).map_err(setup_error)?;
-    for (party, receipt) in senders.into_iter().zip(receipts) {
-        if let Some(code) = receipt.items.iter().find_map(|item| item.outcome.rejection()) {
-            return Err(SimulateError::Refused { party, code });
-        }
-    }
-    Ok(())
 }
 
 /// Keys of an issuer that were made before.
@@ -289,10 +196,9 @@ impl World {
             return Err(setup_error("at most 99 home utilities and 99 operators"));
         }
         let directory = tempfile::tempdir()?;
-        let emsps = (0..setup.emsps).map(|i| party('E', i)).collect::<Result<Vec<_>, _>>()?;
-        let cpos = (0..setup.cpos).map(|i| party('O', i)).collect::<Result<Vec<_>, _>>()?;
-        let treasury = PartyId::new("PT", "TRS").map_err(setup_error)?;
-        let ledger = ledger(seed, &emsps, &cpos, treasury)?;
+        let Parties { emsps, cpos, treasury } = Parties::of(setup)?;
+        let ledger = LedgerSetup::default();
+        let ledger = Ledger::open(seed, &genesis(seed, &emsps, &cpos, treasury, &ledger)?, &ledger)?;
         let client = ledger.client().clone();
         let trust = Trust::from_genesis(client.genesis()).map_err(setup_error)?;
         let tails_directory = directory.path().join("tails");
@@ -307,22 +213,7 @@ impl World {
             .iter()
             .map(|party| office(setup, *party, &client, &organisations))
             .collect::<Result<Vec<_>, _>>()?;
-        let (mut first, mut then) = (Vec::new(), Vec::new());
-        for (index, cpo) in cpos.iter().enumerate() {
-            let tariff = tariff(*cpo, index)?;
-            first.push((*cpo, Tx::Tariff(TariffTx::PublishTariff { version: 1, tariff })));
-            for emsp in &emsps {
-                let terms = terms(*emsp, *cpo, treasury)?;
-                let effective_from = UnixMillis::EPOCH;
-                let (id, digest) =
-                    (agreement_id(&terms, effective_from), terms_digest(&terms, effective_from));
-                first.push((*emsp, Tx::Agreement(AgreementTx::Propose { terms, effective_from })));
-                let accept = AgreementTx::Accept { id, version: 1, terms: digest };
-                then.push((*cpo, Tx::Agreement(accept)));
-            }
-        }
-        found(&client, &offices, first)?;
-        found(&client, &offices, then)?;
+        found(&mut client.clone(), seed, &emsps, &cpos, treasury)?;
 
         let given = setup.issuer_keys.as_deref().map(GivenKey::read).transpose()?;
         let tails_place = TailsPlace { directory: &tails_directory, url: &resolver_url };
@@ -410,33 +301,6 @@ impl World {
         })
     }
 
-    /// A driver charges at a station.
-    pub(super) fn charge(
-        &mut self,
-        driver: usize,
-        station: usize,
-        limits: ChargeLimits,
-        allowed: Money,
-        timings: &mut Timings,
-    ) -> Result<Receipt, String> {
-        let standing = self.stations.get(station).ok_or("no such station")?;
-        let invitation = standing.station.invitation().clone();
-        let Driver { wallet, contract } = self.drivers.get_mut(driver).ok_or("no such driver")?;
-        let contract = *contract;
-        let words = |error: ChargingError| chain(&error);
-        wallet.renew(&contract, allowed, WITHDRAWN_AT_ONCE).map_err(words)?;
-        // While the driver parks.
-        wallet.prepare(&contract).map_err(words)?;
-        wallet
-            .charge(&contract, &invitation, limits, allowed, &mut |_: &Consent| true, timings)
-            .map_err(words)
-    }
-
-    /// How the station saw the last visit.
-    pub(super) fn outcome(&self, station: usize) -> Option<Result<Outcome, String>> {
-        self.stations.get(station)?.outcome()
-    }
-
     /// The stations.
     #[must_use]
     pub fn stations(&self) -> &[Standing] {
@@ -480,11 +344,6 @@ impl World {
         let contract = wallet.enrol(url, fields)?;
         wallet.withdraw(&contract, WITHDRAWN_AT_ONCE, now().utc_day())?;
         Ok(Driver { wallet, contract })
-    }
-
-    /// How many credentials each station has.
-    pub(super) const fn credentials_per_station(&self) -> usize {
-        self.credentials_per_station
     }
 
     /// Where everybody is, for drivers of other processes.
@@ -545,6 +404,48 @@ impl World {
     }
 }
 
+impl Town for World {
+    fn charge(&mut self, driver: usize, station: usize) -> Result<(WattHours, Timings), String> {
+        let standing = self.stations.get(station).ok_or("no such station")?;
+        let invitation = standing.station.invitation().clone();
+        let driver = self.drivers.get_mut(driver).ok_or("no such driver")?;
+        let charged = driver.charge(&invitation);
+        // Each visit is told of once, also one that came to nothing.
+        match (charged, standing.outcome()) {
+            (Ok(charged), Some(Ok(Outcome::Charged { .. }))) => Ok(charged),
+            (Ok(_), told) => Err(format!("the station says {told:?}")),
+            (Err(error), _) => Err(error),
+        }
+    }
+
+    fn usage(&self) -> Result<Usage, SimulateError> {
+        Ok(Usage::now())
+    }
+
+    fn credentials_per_station(&self) -> usize {
+        self.credentials_per_station
+    }
+
+    fn finish(&mut self) -> Result<(u64, u64), SimulateError> {
+        Self::finish(self)
+    }
+}
+
+impl Driver {
+    /// Charges with what a driver allows, prepared while the driver parks.
+    pub(crate) fn charge(&mut self, invitation: &Invitation) -> Result<(WattHours, Timings), String> {
+        let Self { wallet, contract } = self;
+        let (contract, allowed) = (*contract, allowed());
+        let words = |error: ChargingError| chain(&error);
+        wallet.renew(&contract, allowed, WITHDRAWN_AT_ONCE).map_err(words)?;
+        wallet.prepare(&contract).map_err(words)?;
+        let (mut timings, limits) = (Timings::default(), ChargeLimits::default());
+        let agrees = &mut |_: &Consent| true;
+        let charged = wallet.charge(&contract, invitation, limits, allowed, agrees, &mut timings);
+        charged.map(|receipt| (receipt.finished.energy, timings)).map_err(words)
+    }
+}
+
 impl Drop for World {
     fn drop(&mut self) {
         self.stations.iter().for_each(|standing| standing.station.stop());
@@ -561,37 +462,6 @@ impl Drop for World {
 fn find(offices: &[Office], party: PartyId) -> Result<Office, SimulateError> {
     let office = offices.iter().find(|office| office.party() == party);
     office.cloned().ok_or_else(|| setup_error("an organisation that is not there"))
-}
-
-fn ledger(
-    seed: Seed,
-    emsps: &[PartyId],
-    cpos: &[PartyId],
-    treasury: PartyId,
-) -> Result<Ledger, SimulateError> {
-    let setup = LedgerSetup::default();
-    let with_roles =
-        |parties: &[PartyId], roles: Roles| parties.iter().map(|party| (*party, roles)).collect::<Vec<_>>();
-    let mut members = with_roles(emsps, Roles::EMSP);
-    members.extend(with_roles(cpos, Roles::CPO));
-    members.push((treasury, Roles::TREASURER.with(Roles::RESOLVER)));
-    let consensus = setup.consensus(seed, &[treasury]);
-    let genesis = Genesis {
-        name: ShortText::new("eroam simulation").map_err(setup_error)?,
-        parameters: Parameters { treasurers_required: 1, close_grace: founders::CLOSE_GRACE },
-        members: members
-            .into_iter()
-            .map(|(party, roles)| {
-                let name = ShortText::new(&party.to_string()).map_err(setup_error)?;
-                let key = PublicKey::of(&seed.signing_key(party));
-                Ok(GenesisMember { party, name, roles, key })
-            })
-            .collect::<Result<Vec<_>, SimulateError>>()?,
-        // Hours are left out of the clock here, of which validators' clocks know nothing.
-        consensus: Consensus { time: BlockTime::Stated, ..consensus },
-        imported: None,
-    };
-    Ok(Ledger::open(seed, &genesis, &setup)?)
 }
 
 fn office(
@@ -652,10 +522,12 @@ fn provider(
         // Room for all customers, and index 0 is never used.
         registry: u32::try_from(customers + 2).unwrap_or(u32::MAX).max(64),
     };
-    let issuer = Issuer::publish(publisher, did, kinds, issuer_key(given), tails)?;
+    let state = AgentState::in_memory();
+    let issuer = Issuer::open(publisher, did, kinds, issuer_key(given), tails, state.clone())?;
     let form = Provider::form(party, &format!("Home utility {}", index + 1));
     let signing = didcomm::SigningKey::from_seed(&first.to_bytes());
-    Ok(Provider::start(office.clone(), issuer, form, signing, 3_650, any_port())?)
+    let settings = ProviderSettings { valid_days: 3_650, approval: Approval::Automatic };
+    Ok(Provider::start(office.clone(), issuer, form, signing, settings, state, any_port())?)
 }
 
 fn publisher(seed: Seed, office: &Office) -> Result<Publisher, SimulateError> {
@@ -678,7 +550,7 @@ fn station_issuer(setup: &Setup, office: &Office, tails: TailsPlace<'_>) -> Resu
     };
     let given = setup.issuer_keys.as_deref().map(|keys| keys.join("station")).filter(|keys| keys.is_dir());
     let given = given.as_deref().map(GivenKey::read).transpose()?;
-    Ok(Issuer::publish(publisher, did, kinds, issuer_key(given.as_ref()), tails)?)
+    Ok(Issuer::open(publisher, did, kinds, issuer_key(given.as_ref()), tails, AgentState::in_memory())?)
 }
 
 fn issuer_key(given: Option<&GivenKey>) -> IssuerKey<'_> {
@@ -704,7 +576,8 @@ fn operator(
     let service: DidService = service.ok_or_else(|| setup_error("the key of stations' credentials"))?;
     let document = DidDocument { keys: vec![PublicKey::of(&first)], services: vec![service] };
     publisher.publish_did(did, document, &first).map_err(ChargingError::from)?;
-    let operator = Operator::start(office.clone(), &party.to_string(), did, issuing, paper, any_port())?;
+    let (name, state) = (party.to_string(), AgentState::in_memory());
+    let operator = Operator::start(office.clone(), &name, did, issuing, paper, state, any_port())?;
     let router = operator.router().merge(office.router());
     let server = Server::start("operator", any_port(), router, STOP_WITHIN)?;
     operator.served_at(&format!("http://{}", server.address()));
@@ -730,7 +603,10 @@ fn station(
     operator.office().with(|gateway, _| gateway.put_station(known));
     let key = seed.derive("meter key", &[evse.normalised().as_bytes()]);
     let key = MeterKey::from_bytes(&key.0).map_err(setup_error)?;
-    let post = SimulatedPost::new(evse.clone(), key, seed.0 ^ u64::try_from(index).unwrap_or(0), pace);
+    let state = AgentState::in_memory();
+    let journal = Box::new(MemoryJournal::default());
+    let noise = seed.0 ^ u64::try_from(index).unwrap_or(0);
+    let post = SimulatedPost::new(evse.clone(), key, noise, pace, journal, state.clone())?;
     let mishaps = post.mishaps();
     let claims = StationClaims {
         operator: party,
@@ -755,6 +631,7 @@ fn station(
         tails,
         setup.mode,
         Box::new(post),
+        state,
         any_port(),
     )?;
     let station = Arc::new(station);

@@ -33,7 +33,7 @@ use eroam_wire::ocmf::MeteredSession;
 fn session_of(outcome: Outcome) -> SessionId {
     match outcome {
         Outcome::Charged { session, .. } => session,
-        Outcome::Denied(reason) => panic!("{reason}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -42,6 +42,7 @@ impl Town {
             issuer_keys: Some(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/contract")),
             data: None,
             served: false,
+            processes: None,
         };
         Self { world: World::build(&setup, &mut |_| {}).unwrap(), _turn: turn }
     }
@@ -104,6 +105,6 @@ pub(crate) fn refusal<T: std::fmt::Debug>(result: Result<T, ChargingError>) -> S
 pub(crate) fn denied(outcome: Outcome) -> String {
     match outcome {
         Outcome::Denied(reason) => reason,
-        charged @ Outcome::Charged { .. } => panic!("{charged:?}"),
+        other => panic!("{other:?}"),
     }
 }

@@ -1,0 +1,104 @@
+//! `eroam provider`: a home utility for drivers with wallets, and what its staff does.
+
+use super::program::{self, ConfigArgs};
+use anyhow::anyhow;
+use clap::Subcommand;
+use eroam::charging::customers::{Decision, ListedCustomer};
+use eroam::program::config::Located;
+use eroam::program::provider::{ProviderCommand, ProviderConfig, ProviderProgram};
+use eroam_domain::ids::ContractId;
+use serde_json::Value;
+use std::process::ExitCode;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ProviderArgs {
+    /// Serve wallets until Ctrl-C or SIGTERM
+    Run(ConfigArgs),
+    /// Who registered, those that wait for a decision first
+    Registrations(ConfigArgs),
+    /// Accept a registration that waits: the wallet gets its contract when it comes again
+    Accept(OfContract),
+    /// Reject a registration that waits
+    Reject(WithReason),
+    /// Contracts whose credential was issued
+    Credentials(ConfigArgs),
+    /// Revoke a contract: stations refuse it from the next list on, and its vouchers are blocked
+    Revoke(WithReason),
+    /// Block the vouchers of a wallet that was lost; the contract goes on
+    Block(OfContract),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct OfContract {
+    /// The contract
+    contract: ContractId,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct WithReason {
+    /// The contract
+    contract: ContractId,
+    /// Why; whoever registered reads it
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+pub(super) fn run(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
+    match args {
+        ProviderArgs::Run(args) => program::run(
+            args,
+            || Ok(ProviderProgram::start(&Located::read(&args.config)?)?),
+            |program| {
+                let ready = program.ready().clone();
+                let said = format!("{} serves wallets at {}", ready.party, ready.url);
+                (ready, said)
+            },
+            drop,
+        ),
+        ProviderArgs::Registrations(config) => list(config, ProviderCommand::Registrations),
+        ProviderArgs::Credentials(config) => list(config, ProviderCommand::Credentials),
+        ProviderArgs::Accept(OfContract { contract, config }) => {
+            change(config, ProviderCommand::Accept { contract: *contract })
+        }
+        ProviderArgs::Block(OfContract { contract, config }) => {
+            change(config, ProviderCommand::Block { contract: *contract })
+        }
+        ProviderArgs::Reject(WithReason { contract, reason, config }) => {
+            change(config, ProviderCommand::Reject { contract: *contract, reason: reason.clone() })
+        }
+        ProviderArgs::Revoke(WithReason { contract, reason, config }) => {
+            change(config, ProviderCommand::Revoke { contract: *contract, reason: reason.clone() })
+        }
+    }
+}
+
+fn ask(config: &ConfigArgs, command: &ProviderCommand) -> anyhow::Result<Value> {
+    let located = Located::<ProviderConfig>::read(&config.config)?;
+    let directory = located.path(&located.config.organisation.directory);
+    program::command(&directory, command, |command| {
+        ProviderProgram::start(&located)?.handle(command).map_err(|reason| anyhow!(reason))
+    })
+}
+
+fn change(config: &ConfigArgs, command: ProviderCommand) -> anyhow::Result<ExitCode> {
+    program::print(config.json, &ask(config, &command)?, program::done)
+}
+
+fn list(config: &ConfigArgs, command: ProviderCommand) -> anyhow::Result<ExitCode> {
+    program::print(config.json, &ask(config, &command)?, |customer| {
+        let customer: ListedCustomer = serde_json::from_value(customer.clone())?;
+        let name = customer.fields.get("name").map_or("", String::as_str);
+        let stands = match (&customer.revoked, &customer.decision, customer.credential) {
+            (Some(reason), _, _) => format!("revoked: {reason}"),
+            (None, Decision::Awaited, _) => "waits for a decision".to_owned(),
+            (None, Decision::Rejected { reason }, _) => format!("rejected: {reason}"),
+            (None, Decision::Accepted, None) => "accepted, has not fetched its credential".to_owned(),
+            (None, Decision::Accepted, Some(place)) => format!("credential {place}"),
+        };
+        Ok(format!("{}  {}  {name}  {stands}", customer.contract, customer.registered_at))
+    })
+}

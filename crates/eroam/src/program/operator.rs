@@ -1,0 +1,225 @@
+//! An operator for its stations, as a program.
+
+use super::ProgramError;
+use super::config::Located;
+use super::control::Control;
+use super::organisation::{Organisation, OrganisationConfig, Settling, tails, url};
+use super::provider::GivenKey;
+use crate::causes::chain;
+use crate::charging::address;
+use crate::charging::catalogue::Catalogue;
+use crate::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace};
+use crate::charging::operator::{Operator, station_issuer_service};
+use crate::charging::paper::{STATION_ATTRIBUTES, STATION_SCHEMA};
+use crate::registry::tails as tails_pages;
+use crate::server::{Bound, STOP_WITHIN, Server};
+use crate::usage::Usage;
+use eroam_domain::cdr::GridZone;
+use eroam_domain::codec::ShortText;
+use eroam_domain::ids::{EvseId, PartyId};
+use eroam_domain::quantity::Watts;
+use eroam_domain::tariff::TariffId;
+use eroam_gateway::gateway::Evse;
+use eroam_gateway::ports::Store as _;
+use eroam_light::trust::Trust;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// An operator's configuration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorConfig {
+    /// Who it is.
+    pub organisation: OrganisationConfig,
+    /// Paper B's credentials for its stations, for comparison.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paper: Option<PaperConfig>,
+    /// Its stations: others cannot register.
+    #[serde(default)]
+    pub stations: Vec<StationEntry>,
+}
+
+/// Paper B's credentials for stations.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PaperConfig {
+    /// Anybody's registry, by which stations' proofs are checked.
+    pub resolver_url: String,
+    /// How many credentials can be issued.
+    pub registry_places: u32,
+    /// The issuer's key, made before. Otherwise it is made at the first start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer_key_directory: Option<PathBuf>,
+}
+
+/// A station as its operator enters it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StationEntry {
+    /// Its EVSE id.
+    pub evse: EvseId,
+    /// Where it is, in words.
+    pub place: String,
+    /// The grid zone.
+    pub zone: GridZone,
+    /// The tariff, as the ledger has it under the operator.
+    pub tariff: TariffId,
+    /// The most that it gives.
+    pub power_w: u64,
+}
+
+/// What staff can ask an operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperatorCommand {
+    /// Stations that registered.
+    Stations,
+    /// Revoke one.
+    Revoke {
+        /// Which.
+        evse: EvseId,
+        /// Why.
+        reason: String,
+    },
+    /// How many records are booked.
+    Records,
+    /// What the program used.
+    Usage,
+}
+
+/// What whoever started an operator wants to know.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OperatorReady {
+    /// Who.
+    pub party: PartyId,
+    /// Where: below it is `/stations/locations`.
+    pub url: String,
+    /// Its DID, under which stations' credentials are issued.
+    pub did: String,
+    /// With which its stations connect.
+    pub invitation: String,
+}
+
+/// A running operator.
+pub struct OperatorProgram {
+    ready: OperatorReady,
+    operator: Operator,
+    control: Option<Control>,
+    settling: Option<Settling>,
+    server: Option<Server>,
+}
+
+impl OperatorProgram {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// [`ProgramError`].
+    pub fn start(located: &Located<OperatorConfig>) -> Result<Self, ProgramError> {
+        let OperatorConfig { organisation: config, paper, stations } = &located.config;
+        let organisation = Organisation::open(located, config, false)?;
+        let Organisation { state, office, publisher, did, directory, .. } = &organisation;
+        for station in stations {
+            let known = known(station)?;
+            office.with(|gateway, _| gateway.put_station(known));
+        }
+        let service = station_issuer_service(&organisation.station_issuer.verifying_key());
+        let service =
+            service.ok_or_else(|| ProgramError::rule("the key of stations' credentials", "too long"))?;
+        organisation.publish_did(vec![service])?;
+
+        let tails_directory = tails(directory);
+        let pages = tails_pages::router(&tails_directory, None);
+        let pages = pages.map_err(ProgramError::io("the directory of tails files cannot be made"))?;
+        let bound = Bound::take(address::known(state, "pages", config.listen)?)?;
+        address::remember(state, "pages", bound.address())?;
+        let url = url(config.public_url.as_deref(), bound.address());
+        let paper = match paper {
+            None => None,
+            Some(paper) => {
+                let given = paper.issuer_key_directory.as_deref();
+                let given = given.map(|path| GivenKey::read(&located.path(path))).transpose()?;
+                let key = given.as_ref().map_or(IssuerKey::New, GivenKey::key);
+                let kinds = Kinds {
+                    schema: STATION_SCHEMA,
+                    attributes: &STATION_ATTRIBUTES,
+                    registry: paper.registry_places,
+                };
+                let place = TailsPlace { directory: &tails_directory, url: &url };
+                let issuer = Issuer::open(publisher.clone(), *did, kinds, key, place, state.clone())?;
+                let trust = Trust::from_genesis(office.client().genesis())?;
+                Some((issuer, Catalogue::new(&paper.resolver_url, trust)))
+            }
+        };
+        let (office, state, did, directory) = (office.clone(), state.clone(), *did, directory.clone());
+        let Organisation { station_issuer, .. } = organisation;
+        let (name, listen) = (&config.name, config.agent_listen);
+        let operator = Operator::start(office.clone(), name, did, station_issuer, paper, state, listen)?;
+        operator.served_at(&url);
+        let router = operator.router().merge(office.router()).merge(pages);
+        let server = Server::serve("operator", bound, router, STOP_WITHIN)?;
+        let settling = Settling::start(office)?;
+        let answering = operator.clone();
+        let control = Control::open(&directory, move |command| handle(&answering, command))?;
+        let (did, invitation) = (did.to_string(), operator.invitation_url());
+        let ready = OperatorReady { party: config.party, url, did, invitation };
+        Ok(Self { ready, operator, control: Some(control), settling: Some(settling), server: Some(server) })
+    }
+
+    /// What whoever started it wants to know.
+    #[must_use]
+    pub const fn ready(&self) -> &OperatorReady {
+        &self.ready
+    }
+
+    /// Does what staff wants.
+    ///
+    /// # Errors
+    /// A sentence for staff.
+    pub fn handle(&self, command: OperatorCommand) -> Result<Value, String> {
+        handle(&self.operator, command)
+    }
+}
+
+impl Drop for OperatorProgram {
+    /// Stations keep what they have to account for.
+    fn drop(&mut self) {
+        drop(self.control.take());
+        drop(self.server.take());
+        drop(self.settling.take());
+        self.operator.stop();
+    }
+}
+
+fn known(entry: &StationEntry) -> Result<Evse, ProgramError> {
+    let StationEntry { evse, place, zone, tariff, power_w } = entry.clone();
+    let item = || format!("the station {evse}");
+    let place = ShortText::new(&place).map_err(|error| ProgramError::rule(item(), error))?;
+    if power_w == 0 {
+        return Err(ProgramError::rule(item(), "power_w is above zero"));
+    }
+    Ok(Evse { id: evse, place, zone, tariff, power: Watts::new(power_w) })
+}
+
+fn handle(operator: &Operator, command: OperatorCommand) -> Result<Value, String> {
+    match command {
+        OperatorCommand::Stations => {
+            Ok(json!(operator.stations().iter().map(|station| station.listed()).collect::<Vec<_>>()))
+        }
+        OperatorCommand::Revoke { evse, reason } => operator
+            .revoke_station(&evse, &reason)
+            .map(|()| json!({ "revoked": evse, "reason": reason }))
+            .map_err(|error| chain(&error)),
+        OperatorCommand::Records => {
+            let mut records = 0u64;
+            let counted = operator.office().with(|gateway, _| {
+                gateway.store_mut().each_wholesale(&mut |_, _, _| {
+                    records += 1;
+                    Ok(())
+                })
+            });
+            counted.map(|()| json!(records)).map_err(|error| chain(&error))
+        }
+        OperatorCommand::Usage => Ok(json!(Usage::now())),
+    }
+}

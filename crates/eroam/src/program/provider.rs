@@ -1,0 +1,287 @@
+//! A home utility for drivers with wallets, as a program.
+
+use super::ProgramError;
+use super::config::Located;
+use super::control::Control;
+use super::organisation::{Organisation, OrganisationConfig, Settling, tails, url};
+use crate::causes::chain;
+use crate::charging::address;
+use crate::charging::customers::Decision;
+use crate::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace};
+use crate::charging::provider::{Approval, CONTRACT_ATTRIBUTES, CONTRACT_SCHEMA, Provider, ProviderSettings};
+use crate::registry::tails as tails_pages;
+use crate::server::{Bound, STOP_WITHIN, Server};
+use crate::usage::Usage;
+use eroam_domain::ids::{ContractId, PartyId};
+use eroam_domain::money::{Currency, Money};
+use eroam_domain::retail::RetailRules;
+use eroam_domain::time::UnixMillis;
+use eroam_gateway::ports::Store as _;
+use eroam_gateway::rules::{HomeRules, Rules};
+use eroam_gateway::vouchers::VoucherRules;
+use eroam_ssi::didcomm;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// A home utility's configuration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderConfig {
+    /// Who it is.
+    pub organisation: OrganisationConfig,
+    /// What it makes contracts of.
+    pub contracts: ContractsConfig,
+    /// What it signs for its customers.
+    pub vouchers: VouchersConfig,
+}
+
+/// Contracts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContractsConfig {
+    /// For how many days one is made.
+    pub valid_days: u32,
+    /// Who decides on registrations.
+    pub approval: Approval,
+    /// How many credentials can be issued: the crowd in which each customer hides.
+    pub registry_places: u32,
+    /// What customers pay, as JSON ([`RetailRules`]).
+    pub retail_file: PathBuf,
+    /// The issuer's key, made before: `definition.json`, `secret.json`, `key_correctness.json`. Otherwise it is made at the
+    /// first start, which takes up to half a minute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer_key_directory: Option<PathBuf>,
+}
+
+/// Vouchers.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VouchersConfig {
+    /// Their currency.
+    pub currency: Currency,
+    /// The most that one pays, in millionths.
+    pub cap_micros: i64,
+    /// For so many days each is valid.
+    pub valid_days: u16,
+    /// The most that those of a customer for one day pay, in millionths.
+    pub daily_limit_micros: i64,
+}
+
+/// What staff can ask a home utility.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProviderCommand {
+    /// Registrations, those that wait first.
+    Registrations,
+    /// Accept one.
+    Accept {
+        /// Which.
+        contract: ContractId,
+    },
+    /// Reject one.
+    Reject {
+        /// Which.
+        contract: ContractId,
+        /// Why, in words for whoever registered.
+        reason: String,
+    },
+    /// Contracts whose credential was issued.
+    Credentials,
+    /// Revoke a contract: credential and vouchers.
+    Revoke {
+        /// Which.
+        contract: ContractId,
+        /// Why.
+        reason: String,
+    },
+    /// Block the vouchers of a wallet that was lost.
+    Block {
+        /// Whose.
+        contract: ContractId,
+    },
+    /// How many charges are on bills.
+    Bills,
+    /// What the program used.
+    Usage,
+}
+
+/// What whoever started a home utility wants to know.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProviderReady {
+    /// Who.
+    pub party: PartyId,
+    /// Where: below it is `/enrol/form`.
+    pub url: String,
+}
+
+/// A running home utility.
+pub struct ProviderProgram {
+    ready: ProviderReady,
+    provider: Provider,
+    control: Option<Control>,
+    settling: Option<Settling>,
+    server: Option<Server>,
+}
+
+impl ProviderProgram {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// [`ProgramError`].
+    pub fn start(located: &Located<ProviderConfig>) -> Result<Self, ProgramError> {
+        let ProviderConfig { organisation: config, contracts, vouchers } = &located.config;
+        let rules = rules(located, contracts, vouchers)?;
+        let organisation = Organisation::open(located, config, true)?;
+        let Organisation { state, office, publisher, did_key, did, directory, .. } = &organisation;
+        office.with(|gateway, _| *gateway.rules_mut() = rules);
+        organisation.publish_did(Vec::new())?;
+        organisation.publish_voucher_key()?;
+
+        // The address is part of what is published, so it is taken before there is anything to serve there.
+        let listen = address::known(state, "pages", config.listen)?;
+        let tails_directory = tails(directory);
+        let pages = tails_pages::router(&tails_directory, None);
+        let pages = pages.map_err(ProgramError::io("the directory of tails files cannot be made"))?;
+        let bound = Bound::take(listen)?;
+        address::remember(state, "pages", bound.address())?;
+        let url = url(config.public_url.as_deref(), bound.address());
+
+        let given = contracts.issuer_key_directory.as_deref().map(|path| GivenKey::read(&located.path(path)));
+        let given = given.transpose()?;
+        let kinds = Kinds {
+            schema: CONTRACT_SCHEMA,
+            attributes: &CONTRACT_ATTRIBUTES,
+            registry: contracts.registry_places,
+        };
+        let place = TailsPlace { directory: &tails_directory, url: &url };
+        let key = given.as_ref().map_or(IssuerKey::New, GivenKey::key);
+        let issuer = Issuer::open(publisher.clone(), *did, kinds, key, place, state.clone())?;
+        let form = Provider::form(config.party, &config.name);
+        let signing = didcomm::SigningKey::from_seed(&did_key.to_bytes());
+        let settings = ProviderSettings { valid_days: contracts.valid_days, approval: contracts.approval };
+        let (office, state) = (office.clone(), state.clone());
+        let provider =
+            Provider::start(office.clone(), issuer, form, signing, settings, state, config.agent_listen)?;
+        let router = provider.router().merge(office.router()).merge(pages);
+        let server = Server::serve("provider", bound, router, STOP_WITHIN)?;
+        let settling = Settling::start(office)?;
+        let answering = provider.clone();
+        let control = Control::open(directory, move |command| handle(&answering, command))?;
+        let ready = ProviderReady { party: config.party, url };
+        Ok(Self { ready, provider, control: Some(control), settling: Some(settling), server: Some(server) })
+    }
+
+    /// What whoever started it wants to know.
+    #[must_use]
+    pub const fn ready(&self) -> &ProviderReady {
+        &self.ready
+    }
+
+    /// Does what staff wants.
+    ///
+    /// # Errors
+    /// A sentence for staff.
+    pub fn handle(&self, command: ProviderCommand) -> Result<Value, String> {
+        handle(&self.provider, command)
+    }
+}
+
+impl Drop for ProviderProgram {
+    /// Whoever has no answer yet asks again.
+    fn drop(&mut self) {
+        drop(self.control.take());
+        drop(self.server.take());
+        drop(self.settling.take());
+        self.provider.stop();
+    }
+}
+
+fn rules(
+    located: &Located<ProviderConfig>,
+    contracts: &ContractsConfig,
+    vouchers: &VouchersConfig,
+) -> Result<Rules, ProgramError> {
+    let path = located.path(&contracts.retail_file);
+    let text = std::fs::read_to_string(&path);
+    let text = text.map_err(ProgramError::io(format!("{} cannot be read", path.display())))?;
+    let retail: RetailRules =
+        serde_json::from_str(&text).map_err(|error| ProgramError::rule(path.display(), error))?;
+    let mut rules = Rules { home: HomeRules::new([0, 1, 2, 3]), ..Rules::default() };
+    let updated = rules.home.update(UnixMillis::EPOCH, retail);
+    updated.map_err(|error| ProgramError::rule(path.display(), error))?;
+    let VouchersConfig { currency, cap_micros, valid_days, daily_limit_micros } = *vouchers;
+    if cap_micros <= 0 || daily_limit_micros < cap_micros || valid_days == 0 {
+        let rule = "cap_micros and valid_days are above zero, daily_limit_micros is not below cap_micros";
+        return Err(ProgramError::rule("[vouchers]", rule));
+    }
+    let cap = Money::new(cap_micros, currency);
+    rules.vouchers = Some(VoucherRules { cap, valid_days, daily_limit: daily_limit_micros });
+    Ok(rules)
+}
+
+fn handle(provider: &Provider, command: ProviderCommand) -> Result<Value, String> {
+    let words = |error| chain(&error);
+    match command {
+        ProviderCommand::Registrations => {
+            let mut listed: Vec<_> = provider.customers().iter().map(|customer| customer.listed()).collect();
+            listed.sort_by_key(|customer| (customer.decision != Decision::Awaited, customer.registered_at));
+            Ok(json!(listed))
+        }
+        ProviderCommand::Credentials => {
+            let issued = provider.customers().into_iter().filter(|customer| customer.credential().is_some());
+            Ok(json!(issued.map(|customer| customer.listed()).collect::<Vec<_>>()))
+        }
+        ProviderCommand::Accept { contract } => {
+            provider.accept_registration(&contract).map(|()| json!({ "accepted": contract })).map_err(words)
+        }
+        ProviderCommand::Reject { contract, reason } => provider
+            .reject_registration(&contract, &reason)
+            .map(|()| json!({ "rejected": contract, "reason": reason }))
+            .map_err(words),
+        ProviderCommand::Revoke { contract, reason } => provider
+            .revoke(&contract, &reason)
+            .map(|()| json!({ "revoked": contract, "reason": reason }))
+            .map_err(words),
+        ProviderCommand::Block { contract } => {
+            provider.block_vouchers(&contract).map(|()| json!({ "blocked": contract })).map_err(words)
+        }
+        ProviderCommand::Bills => {
+            let mut bills = 0u64;
+            let counted = provider.office().with(|gateway, _| {
+                gateway.store_mut().each_bill_line(&mut |_| {
+                    bills += 1;
+                    Ok(())
+                })
+            });
+            counted.map(|()| json!(bills)).map_err(|error| chain(&error))
+        }
+        ProviderCommand::Usage => Ok(json!(Usage::now())),
+    }
+}
+
+/// An issuer's key that was made before.
+pub(super) struct GivenKey {
+    definition: Vec<u8>,
+    secret: Vec<u8>,
+    correctness: Vec<u8>,
+}
+
+impl GivenKey {
+    pub(super) fn read(directory: &Path) -> Result<Self, ProgramError> {
+        let file = |name: &str| {
+            let path = directory.join(name);
+            std::fs::read(&path).map_err(ProgramError::io(format!("{} cannot be read", path.display())))
+        };
+        Ok(Self {
+            definition: file("definition.json")?,
+            secret: file("secret.json")?,
+            correctness: file("key_correctness.json")?,
+        })
+    }
+
+    pub(super) fn key(&self) -> IssuerKey<'_> {
+        let Self { definition, secret, correctness } = self;
+        IssuerKey::Given { definition, secret, correctness }
+    }
+}

@@ -1,0 +1,241 @@
+//! A charging station, as a program.
+//!
+//! ```text
+//! directory/keys.vault, agent.sqlite    sealed: keys, credential, the connection with the operator, the charge under way
+//! directory/journal.sqlite              what the meter signed, and what waits for the operator
+//! ```
+//! Whatever ends the program, power cut or command, a charge goes on or is billed as far as the meter signed.
+
+use super::ProgramError;
+use super::config::{Located, SimulationConfig};
+use super::control::Control;
+use super::organisation::{known_network, share_clock};
+use super::secrets;
+use crate::causes::chain;
+use crate::charging::ChargingError;
+use crate::charging::catalogue::Catalogue;
+use crate::charging::operator::station_issuer_key;
+use crate::charging::post::{Pace, SimulatedPost};
+use crate::charging::state::{AgentState, Changes};
+use crate::charging::station::{Mode, Station};
+use crate::tails_cache::TailsCache;
+use crate::usage::Usage;
+use eroam_domain::cdr::GridZone;
+use eroam_domain::ids::{EroamDid, EvseId};
+use eroam_domain::quantity::Watts;
+use eroam_domain::visit::StationClaims;
+use eroam_ledger::genesis::Genesis;
+use eroam_ledger::registry::DidRecord;
+use eroam_ledger::state::StateKey;
+use eroam_light::trust::Trust;
+use eroam_ssi::didcomm::{OsRng, RngCore as _};
+use eroam_ssi::protocol::out_of_band::Invitation;
+use eroam_ssi::sd_jwt::TrustedIssuer;
+use eroam_station::journal::sqlite::SqliteJournal;
+use eroam_wire::ocmf::MeterKey;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Bytes of tails files that a station keeps.
+const TAILS_BYTES_MAX: u64 = 64 << 20;
+/// Records of the meter's key.
+const METER_KEY: &str = "meter's key";
+
+/// A station's configuration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StationConfig {
+    /// Its EVSE id, as its operator has entered it.
+    pub evse: EvseId,
+    /// Where it is, in words.
+    pub place: String,
+    /// The grid zone.
+    pub zone: GridZone,
+    /// The most that it gives.
+    pub power_w: u64,
+    /// Its operator's DID.
+    pub operator_did: String,
+    /// With which it connects with its operator: a URL.
+    pub operator_invitation: String,
+    /// Anybody's registry: it has to prove what it says.
+    pub resolver_url: String,
+    /// The genesis of the network, as JSON: what proofs are checked against.
+    pub genesis_file: PathBuf,
+    /// Where everything is kept.
+    pub directory: PathBuf,
+    /// What opens the directory; otherwise it is in the environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Where wallets connect.
+    pub agent_listen: SocketAddr,
+    /// What drivers prove.
+    #[serde(default)]
+    pub mode: Mode,
+    /// What is behind it.
+    pub hardware: HardwareConfig,
+    /// For agents that are simulated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub simulation: Option<SimulationConfig>,
+}
+
+/// What is behind a station.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
+pub enum HardwareConfig {
+    /// A simulated charging point, with a vehicle that comes for each session.
+    Simulated {
+        /// How time passes there.
+        pace: Pace,
+        /// Vehicles and noise follow from it.
+        seed: u64,
+    },
+}
+
+/// What staff can ask a station.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StationProgramCommand {
+    /// How it stands.
+    Status,
+    /// What the program used.
+    Usage,
+}
+
+/// What whoever started a station wants to know.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StationReady {
+    /// What its credential says.
+    pub claims: StationClaims,
+    /// What is on its post, as a URL.
+    pub invitation: String,
+}
+
+/// A running station.
+pub struct StationProgram {
+    ready: StationReady,
+    station: Arc<Station>,
+    control: Option<Control>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl StationProgram {
+    /// Starts one.
+    ///
+    /// # Errors
+    /// [`ProgramError`].
+    pub fn start(located: &Located<StationConfig>) -> Result<Self, ProgramError> {
+        let config = &located.config;
+        share_clock(located, config.simulation.as_ref())?;
+        let genesis_file = located.path(&config.genesis_file);
+        let text = std::fs::read_to_string(&genesis_file);
+        let text = text.map_err(ProgramError::io(format!("{} cannot be read", genesis_file.display())))?;
+        let trust = Trust::from_genesis(&Genesis::from_json(&text)?)?;
+        let passphrase_file = config.passphrase_file.as_deref().map(|file| located.path(file));
+        let passphrase = secrets::passphrase(passphrase_file.as_deref())?;
+        let directory = located.path(&config.directory);
+        let state = AgentState::open(&directory, &passphrase)?;
+        known_network(&state, trust.network())?;
+        let key = meter_key(&state)?;
+        let journal = Box::new(SqliteJournal::open(&directory.join("journal.sqlite"))?);
+        let HardwareConfig::Simulated { pace, seed } = config.hardware;
+        let evse = config.evse.clone();
+        let post = SimulatedPost::new(evse.clone(), key, seed, pace, journal, state.clone())?;
+        let catalogue = Catalogue::new(&config.resolver_url, trust);
+        let (operator_key, operator) = operator(&catalogue, &config.operator_did)?;
+        let claims = StationClaims {
+            operator,
+            evse,
+            zone: config.zone.clone(),
+            place: config.place.clone(),
+            power: Watts::new(config.power_w),
+            meter_key: post.meter_key().to_string(),
+            meter_certified: false,
+        };
+        let invitation = Invitation::from_url(&config.operator_invitation);
+        let invitation = invitation.map_err(|error| ProgramError::rule("operator_invitation", error))?;
+        let tails =
+            TailsCache::open(directory.join("tails"), TAILS_BYTES_MAX).map_err(ChargingError::from)?;
+        let station = Arc::new(Station::start(
+            claims,
+            &invitation,
+            &operator_key,
+            catalogue,
+            Arc::new(tails),
+            config.mode,
+            Box::new(post),
+            state,
+            config.agent_listen,
+        )?);
+        let ready = StationReady { claims: station.claims().clone(), invitation: station.url() };
+        let serving = Arc::clone(&station);
+        let thread = std::thread::Builder::new().name("station".to_owned()).spawn(move || {
+            serving.serve(|outcome| match outcome {
+                Ok(outcome) => tracing::info!(?outcome, "station.visit"),
+                Err(error) => tracing::warn!(error = %chain(&error), "station.visit"),
+            });
+        });
+        let thread = thread.map_err(ProgramError::io("no thread can be started"))?;
+        let answering = Arc::clone(&station);
+        let control = Control::open(&directory, move |command| handle(&answering, command))?;
+        Ok(Self { ready, station, control: Some(control), thread: Some(thread) })
+    }
+
+    /// What whoever started it wants to know.
+    #[must_use]
+    pub const fn ready(&self) -> &StationReady {
+        &self.ready
+    }
+}
+
+impl Drop for StationProgram {
+    /// A charge ends with what the meter signed; what the operator has not got is sent at the next start.
+    fn drop(&mut self) {
+        drop(self.control.take());
+        self.station.stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The meter's key: made once. A certified meter has its own.
+fn meter_key(state: &AgentState) -> Result<MeterKey, ProgramError> {
+    let wrong = |error| ProgramError::rule("the meter's key", error);
+    if let Some(bytes) = state.get::<[u8; 32]>(METER_KEY, "")? {
+        return MeterKey::from_bytes(&bytes).map_err(wrong);
+    }
+    loop {
+        let mut bytes = [0; 32];
+        OsRng.fill_bytes(&mut bytes);
+        // Nearly every number is a key.
+        if let Ok(key) = MeterKey::from_bytes(&bytes) {
+            state.write(Changes::new().put(METER_KEY, "", &bytes))?;
+            return Ok(key);
+        }
+    }
+}
+
+/// Whom the ledger says that a DID belongs to, and with which key it signs stations' credentials.
+fn operator(
+    catalogue: &Catalogue,
+    did: &str,
+) -> Result<(TrustedIssuer, eroam_domain::ids::PartyId), ProgramError> {
+    let parsed: EroamDid = did.parse().map_err(|error| ProgramError::rule("operator_did", error))?;
+    let record: DidRecord = catalogue.entry(&StateKey::Did(parsed), did).map_err(ChargingError::from)?;
+    let key = station_issuer_key(&record.document.services);
+    let key = key.ok_or_else(|| ProgramError::rule(did, "it vouches for no stations: name an operator's"))?;
+    let trusted = TrustedIssuer::new(did.to_owned(), key);
+    let trusted = trusted.ok_or_else(|| ProgramError::rule(did, "it cannot be trusted"))?;
+    Ok((trusted, record.member))
+}
+
+fn handle(station: &Station, command: StationProgramCommand) -> Result<Value, String> {
+    match command {
+        StationProgramCommand::Status => Ok(json!(station.status().map_err(|error| chain(&error))?)),
+        StationProgramCommand::Usage => Ok(json!(Usage::now())),
+    }
+}

@@ -1,0 +1,317 @@
+//! A feed with everything real but the clock: samples over HTTP, an embedded ledger with an accepted agreement that names
+//! the attesters, and what the ledger holds beside what `eroam forecast predict` says.
+
+use eroam::consortium::{Seed, founders};
+use eroam::feed::{FeedState, Inbox, LedgerAttestor, Runner, Settings, router};
+use eroam::ledger::{Ledger, LedgerSetup};
+use eroam::load_file::read_load_file;
+use eroam::registry::Secret;
+use eroam::server::Server;
+use eroam_domain::agreement::{Actuals, DynamicRule, Knot, Panel, PriceRule};
+use eroam_domain::cdr::GridZone;
+use eroam_domain::ids::PartyId;
+use eroam_domain::quantity::{BasisPoints, DurationMs};
+use eroam_domain::time::UnixMillis;
+use eroam_forecast::clock::LoadClock;
+use eroam_forecast::hour::UtcHour;
+use eroam_forecast::series::read::ReadOptions;
+use eroam_ledger::agreement::{AgreementTx, agreement_id, terms_digest};
+use eroam_ledger::genesis::Genesis;
+use eroam_ledger::port::LedgerPort as _;
+use eroam_ledger::query;
+use eroam_ledger::state::{StateKey, read};
+use eroam_ledger::tx::{Envelope, PublicKey, Tx, VERSION};
+use serde_json::{Value, json};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const SEED: Seed = Seed(1);
+const SECRET: &str = "only-the-meter-knows-this";
+const HOUR_MS: u64 = 3_600_000;
+
+/// Who pays, who delivers, and who gains nothing by the price.
+fn parties() -> [PartyId; 3] {
+    let mut founders = founders::founders().into_iter().map(|founder| founder.party);
+    [founders.next().unwrap(), founders.next().unwrap(), founders.next().unwrap()]
+}
+
+fn genesis() -> Genesis {
+    let founders = founders::founders();
+    let parties: Vec<PartyId> = founders.iter().map(|founder| founder.party).collect();
+    let consensus = LedgerSetup::default().consensus(SEED, &parties);
+    founders::genesis(&founders, consensus, |party| PublicKey::of(&SEED.signing_key(party)))
+}
+
+fn zone() -> GridZone {
+    GridZone::new("AEP").unwrap()
+}
+
+fn rule() -> DynamicRule {
+    let [.., attester] = parties();
+    let knot = |utilisation_bps, surcharge_bps| Knot { utilisation_bps, surcharge_bps };
+    DynamicRule {
+        fallback: BasisPoints::new(10_000),
+        base_micros_per_kwh: 120_000,
+        time_of_use: Vec::new(),
+        capacity_kw: 23_000_000,
+        knots: vec![knot(4_500, -2_000), knot(6_000, 0), knot(10_000, 15_000)],
+        floor_micros: 60_000,
+        cap_micros: 400_000,
+        band_bps: BasisPoints::new(500),
+        vat: None,
+        zone: zone(),
+        forecasters: Panel { parties: vec![attester], quorum: 1 },
+        actuals: Actuals::Independent { attester },
+        true_up_cap_bps: BasisPoints::new(1_000),
+        renewable: Vec::new(),
+    }
+}
+
+/// A ledger on which an agreement names the attester of the zone.
+fn ledger(at: UnixMillis) -> Ledger {
+    let ledger = Ledger::open(SEED, &genesis(), &LedgerSetup::default()).unwrap();
+    let [emsp, cpo, _] = parties();
+    let mut terms = founders::terms(&founders::founders(), emsp, cpo);
+    terms.price_rule = PriceRule::Dynamic(rule());
+    let effective_from = UnixMillis::EPOCH;
+    let (id, digest) = (agreement_id(&terms, effective_from), terms_digest(&terms, effective_from));
+    for (member, tx) in [
+        (emsp, AgreementTx::Propose { terms, effective_from }),
+        (cpo, AgreementTx::Accept { id, version: 1, terms: digest }),
+    ] {
+        let mut client = ledger.client().clone();
+        let envelope = Envelope {
+            version: VERSION,
+            network: client.network(),
+            member,
+            key: 0,
+            lane: 1,
+            sequence: query::next_sequence(&client, member, 1).unwrap(),
+            expires_at: at.checked_add(DurationMs::from_millis(HOUR_MS)).unwrap(),
+            tx: Tx::Agreement(tx),
+        };
+        let receipts = client.submit(at, vec![envelope.sign(&SEED.signing_key(member))]).unwrap();
+        assert!(receipts[0].items.iter().all(|item| item.outcome.is_accepted()), "{receipts:?}");
+    }
+    ledger
+}
+
+/// A file of development data, or none with a message; CI must have it.
+fn real_file(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("EROAM_DATA").map_or_else(
+        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")),
+        PathBuf::from,
+    );
+    let path = folder.join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    assert!(std::env::var_os("CI").is_none(), "{} is absent; set EROAM_DATA", path.display());
+    println!("skipped: {} is absent; set EROAM_DATA to the folder that holds `load`", path.display());
+    None
+}
+
+/// A sender of samples.
+struct Sender {
+    agent: ureq::Agent,
+    url: String,
+}
+
+impl Sender {
+    fn new(address: SocketAddr) -> Self {
+        let config = ureq::Agent::config_builder().http_status_as_error(false);
+        let config = config.timeout_global(Some(Duration::from_secs(30))).build();
+        Self { agent: ureq::Agent::new_with_config(config), url: format!("http://{address}/v1/load") }
+    }
+
+    fn push(&self, secret: &str, body: &str) -> (u16, Value) {
+        let request = self.agent.post(&self.url).header("authorization", format!("Bearer {secret}"));
+        let mut answer = request.header("content-type", "application/json").send(body).unwrap();
+        let text = answer.body_mut().read_to_string().unwrap();
+        (answer.status().as_u16(), serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    }
+
+    fn push_samples(&self, samples: &[Value]) -> Value {
+        let (status, answer) = self.push(SECRET, &json!({ "samples": samples }).to_string());
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+}
+
+/// The feed of a directory, on a clock that is turned by hand.
+struct Feed {
+    inbox: Arc<Mutex<Inbox>>,
+    server: Server,
+    clock: Arc<AtomicI64>,
+}
+
+impl Feed {
+    fn start(directory: &Path, clock: &Arc<AtomicI64>) -> Self {
+        let inbox = Arc::new(Mutex::new(Inbox::open(directory, None).unwrap()));
+        let hand = Arc::clone(clock);
+        let now = Arc::new(move || UnixMillis::new(hand.load(Ordering::SeqCst)).unwrap());
+        let secret = Secret::new(SECRET).unwrap();
+        let routes = router(Arc::clone(&inbox), directory.to_owned(), secret, now);
+        let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+        let server = Server::start("feed", any, routes, Duration::ZERO).unwrap();
+        Self { inbox, server, clock: Arc::clone(clock) }
+    }
+
+    fn now(&self) -> UnixMillis {
+        UnixMillis::new(self.clock.load(Ordering::SeqCst)).unwrap()
+    }
+}
+
+#[test]
+fn a_year_is_pushed_an_hour_passes_and_the_ledger_holds_what_predict_says() {
+    let Some(file) = real_file("load/pjm_AEP_2013_2016.csv.gz") else { return };
+    let clock: LoadClock = "America/New_York".parse().unwrap();
+    let reading = read_load_file(&file, &ReadOptions::new(clock.clone())).unwrap();
+    let series = &reading.series;
+    // The first year, and a little that comes live.
+    let origin = series.first().plus(366 * 24).unwrap();
+    let sample = |hour: UtcHour| {
+        let watts = series.at(hour).unwrap().get();
+        json!({ "time": hour.to_string(), "mw": watts as f64 / 1e6 })
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let hand = Arc::new(AtomicI64::new(origin.start().get()));
+    let feed = Feed::start(&state, &hand);
+    let ledger = ledger(feed.now());
+    let [.., attester] = parties();
+    let settings =
+        Settings { load_settles_hours: Some(2), ..Settings::new(zone(), clock.clone()) };
+    let signer = || LedgerAttestor::new(ledger.client().clone(), attester, SEED.signing_key(attester));
+    assert!(signer().rights(&zone()).unwrap().forecasts);
+    let runner = |feed: &Feed| {
+        Runner::new(settings.clone(), &state, Arc::clone(&feed.inbox), Box::new(signer()), feed.now())
+    };
+
+    // A year, a month at a time; one of them twice, as by a sender that lost the answer.
+    let sender = Sender::new(feed.server.address());
+    let hours: Vec<UtcHour> = (0..366 * 24).filter_map(|n| series.first().plus(n)).collect();
+    let rows: Vec<Value> = hours.iter().map(|hour| sample(*hour)).collect();
+    for month in rows.chunks(730) {
+        assert_eq!(sender.push_samples(month)["new"], month.len());
+    }
+    assert_eq!(sender.push_samples(&rows[..730])["repeated"], 730);
+
+    // Of the hour that has begun nothing is known yet; the next one is forecast.
+    let mut first = runner(&feed);
+    let minute = |hours: i64| origin.start().get() + hours * HOUR_MS.cast_signed() + 60_000;
+    hand.store(minute(0), Ordering::SeqCst);
+    first.tick(feed.now()).unwrap();
+    let status = first.status();
+    assert_eq!(status.state, FeedState::Live, "{}", status.says);
+    let made = status.last_forecast.clone().unwrap();
+    assert_eq!((made.attested, made.degraded), (Ok(()), Vec::new()));
+
+    // An hour passes, and the process is started again in between.
+    drop(first);
+    let Feed { inbox, server, .. } = feed;
+    server.stop();
+    drop(inbox);
+    let feed = Feed::start(&state, &hand);
+    let mut second = runner(&feed);
+    hand.store(minute(1), Ordering::SeqCst);
+    let sender = Sender::new(feed.server.address());
+    sender.push_samples(&[sample(origin)]);
+    second.tick(feed.now()).unwrap();
+    let now = origin.plus(1).unwrap();
+    let made = second.status().last_forecast.clone().unwrap();
+    assert_eq!((made.first_hour, made.attested), (now.get(), Ok(())));
+
+    // What anybody says who has the same samples, with the program.
+    let csv = directory.path().join("year.csv");
+    let known = hours.iter().chain([&origin]);
+    let rows = known.map(|hour| format!("{hour},{}\n", series.at(*hour).unwrap().get() as f64 / 1e6));
+    std::fs::write(&csv, format!("time,load_mw\n{}", rows.collect::<String>())).unwrap();
+    let predict = Command::new(env!("CARGO_BIN_EXE_eroam"))
+        .args(["forecast", "predict", "--json", "--clock", "America/New_York"])
+        .args(["--origin", &now.get().to_string(), "--input", &csv.display().to_string()])
+        .output()
+        .unwrap();
+    assert!(predict.status.success(), "{}", String::from_utf8_lossy(&predict.stderr));
+    let predicted: Value = serde_json::from_slice(&predict.stdout).unwrap();
+    assert_eq!(predicted["digest"], json!(made.digest));
+    let coming = &predicted["hours"].as_array().unwrap()[1..];
+    let want: Vec<(i64, u32)> = coming
+        .iter()
+        .map(|h| (h["hour"].as_i64().unwrap(), u32::try_from(h["load_kw"].as_u64().unwrap()).unwrap()))
+        .collect();
+    let attested = query::forecasts(
+        ledger.client(),
+        &rule(),
+        &(want.first().unwrap().0..=want.last().unwrap().0),
+    )
+    .unwrap();
+    for (hour, load_kw) in want {
+        let latest = attested.iter().filter(|said| said.hour(hour).is_some()).max_by_key(|said| said.since);
+        let said = latest.and_then(|said| said.hour(hour)).unwrap();
+        assert_eq!(said.load_kw, load_kw, "{hour}");
+    }
+
+    // The loads of the hours that have settled.
+    let settled = now.plus(-3).unwrap();
+    let key = StateKey::LoadDay(attester, zone(), u8::try_from(settled.get().div_euclid(24) % 256).unwrap());
+    let day: eroam_ledger::forecast::LoadDay = read(ledger.client(), &key).unwrap().unwrap();
+    let place = usize::try_from(settled.get().rem_euclid(24)).unwrap();
+    assert_eq!(day.load_kw[place], u32::try_from(series.at(settled).unwrap().get() / 1_000).ok());
+}
+
+#[test]
+fn nobody_pushes_without_the_secret_and_nonsense_is_answered_with_what_is_expected() {
+    let directory = tempfile::tempdir().unwrap();
+    let hand = Arc::new(AtomicI64::new(1_700_000_000_000));
+    let feed = Feed::start(directory.path(), &hand);
+    let sender = Sender::new(feed.server.address());
+    let good = json!({ "samples": [{ "time": "2023-11-01T05:00:00Z", "kw": 5.5 }] }).to_string();
+    let late = json!({ "samples": [{ "time": "2024-11-01T05:00:00Z", "kw": 5.5 }] }).to_string();
+    let long = format!("{{\"samples\": [{}]}}", " ".repeat(3 << 20));
+    for (secret, body, status, says) in [
+        ("another-secret-of-somebody", good.as_str(), 401, "secret"),
+        (SECRET, "time,kw\n", 400, "\"samples\""),
+        (SECRET, "{\"samples\": [{\"time\": \"2023-11-01T05:00:00Z\", \"load\": 5}]}", 400, "unknown field"),
+        (SECRET, long.as_str(), 413, ""),
+        (SECRET, late.as_str(), 422, "not over"),
+        (SECRET, good.as_str(), 200, "\"new\":1"),
+    ] {
+        let (found, answer) = sender.push(secret, body);
+        assert!(found == status && answer.to_string().contains(says), "{status}: {found} {answer}");
+    }
+    assert_eq!(feed.inbox.lock().unwrap().hours(), 1);
+}
+
+#[test]
+fn a_stranger_to_the_zone_is_told_that_the_ledger_refuses() {
+    let now = UnixMillis::new(1_700_000_000_000).unwrap();
+    let hour = UtcHour::of(now);
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = ledger(now);
+    let stranger = parties()[0];
+    let attestor = LedgerAttestor::new(ledger.client().clone(), stranger, SEED.signing_key(stranger));
+    assert!(!attestor.rights(&zone()).unwrap().forecasts);
+    let mut inbox = Inbox::open(directory.path(), None).unwrap();
+    let rows: Vec<eroam::feed::Row> = (-24 * 70..0)
+        .filter_map(|n| hour.plus(n))
+        .map(|hour| eroam::feed::Row {
+            time: hour.to_string(),
+            w: None,
+            kw: Some(1e6 + (hour.get() % 24 * 1_000 + hour.get() * 7_919 % 1_009) as f64),
+            mw: None,
+        })
+        .collect();
+    assert_eq!(inbox.push(&rows, now).unwrap().refused, []);
+    let settings = Settings::new(zone(), LoadClock::utc());
+    let inbox = Arc::new(Mutex::new(inbox));
+    let mut runner = Runner::new(settings, directory.path(), inbox, Box::new(attestor), now);
+    runner.tick(now).unwrap();
+    let why = runner.status().last_forecast.clone().unwrap().attested.unwrap_err();
+    assert!(why.contains("no accepted agreement names the sender"), "{why}");
+    assert!(runner.status().problems.iter().any(|p| p.reason == why));
+}

@@ -1,0 +1,250 @@
+//! Agents as programs: killed and started again at the worst moments, told to stop, commanded by their staff.
+#![cfg(unix)]
+
+use eroam::charging::catalogue::Catalogue;
+use eroam::charging::customers::ListedCustomer;
+use eroam::charging::post::Pace;
+use eroam::charging::station::{Mode, StationStatus};
+use eroam::charging::stations::ListedStation;
+use eroam::charging::wallet::{Attendant, Timings, Wallet};
+use eroam::consortium::Seed;
+use eroam::consortium::founders::currency;
+use eroam::node::RemoteNode;
+use eroam::program::operator::OperatorCommand;
+use eroam::program::provider::ProviderCommand;
+use eroam::program::station::StationProgramCommand;
+use eroam::simulate::Setup;
+use eroam::simulate::processes::Processes;
+use eroam::simulate::world::fields;
+use eroam::tails_cache::TailsCache;
+use eroam_domain::ids::ContractId;
+use eroam_domain::money::Money;
+use eroam_domain::quantity::{DurationMs, WattHours};
+use eroam_domain::visit::{ChargeLimits, Progress, Started};
+use eroam_light::trust::Trust;
+use eroam_ssi::protocol::out_of_band::Invitation;
+use eroam_wallet::consent::Consent;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_eroam");
+
+/// One of each, in processes of their own; the stations are fast chargers in real time.
+fn town() -> Processes {
+    let setup = Setup {
+        drivers: 0,
+        emsps: 1,
+        cpos: 1,
+        stations: 1,
+        events: 0,
+        seed: Seed(11),
+        mode: Mode::Default,
+        issuer_keys: Some(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/contract")),
+        data: None,
+        served: false,
+        processes: None,
+    };
+    Processes::start_at(&setup, Path::new(PROGRAM), Pace::RealTime, &mut |_| {}).unwrap()
+}
+
+/// A driver in this process.
+struct Driver {
+    wallet: Wallet,
+    _directory: tempfile::TempDir,
+}
+
+impl Driver {
+    fn new(town: &Processes) -> Self {
+        let node = RemoteNode::connect(&town.node.ready.url, None).unwrap();
+        let trust = Trust::from_genesis(node.genesis()).unwrap();
+        let catalogue = Arc::new(Catalogue::new(&town.node.ready.url, trust));
+        let directory = tempfile::tempdir().unwrap();
+        let tails = Arc::new(TailsCache::open(directory.path(), 64 << 20).unwrap());
+        Self { wallet: Wallet::new(catalogue, tails, Mode::Default).unwrap(), _directory: directory }
+    }
+
+    fn enrol(&mut self, town: &Processes) -> ContractId {
+        self.wallet.enrol(&town.providers[0].ready.url, &fields(0)).unwrap()
+    }
+
+    fn withdraw(&mut self, contract: &ContractId) {
+        self.wallet.withdraw(contract, 2, eroam::clock::now().utc_day()).unwrap();
+    }
+}
+
+/// Says how far it is, and stops when the other end is gone.
+struct Watching {
+    tells: Sender<WattHours>,
+    stop: Receiver<()>,
+}
+
+impl Attendant for Watching {
+    fn agrees(&mut self, _: &Consent) -> bool {
+        true
+    }
+
+    fn started(&mut self, _: &Started) {
+        let _ = self.tells.send(WattHours::ZERO);
+    }
+
+    fn progress(&mut self, progress: &Progress) {
+        let _ = self.tells.send(progress.energy);
+    }
+
+    fn wants_stop(&mut self) -> bool {
+        matches!(self.stop.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected))
+    }
+}
+
+fn limits(wh: u64) -> ChargeLimits {
+    ChargeLimits { energy_max: WattHours::from_wh(wh), ..ChargeLimits::default() }
+}
+
+/// Charges in a thread; hears how far it is. Dropping the sender stops it.
+#[allow(clippy::type_complexity, reason = "one use")]
+fn charging(
+    town: &Processes,
+    mut driver: Driver,
+    contract: ContractId,
+    wh: u64,
+) -> (Receiver<WattHours>, Sender<()>, std::thread::JoinHandle<(Driver, bool)>) {
+    let invitation = Invitation::from_url(&town.stations[0].ready.invitation).unwrap();
+    let ((tells, told), (stops, stop)) = (channel(), channel());
+    let thread = std::thread::spawn(move || {
+        let (mut watching, mut timings) = (Watching { tells, stop }, Timings::default());
+        let allowed = Money::new(40_000_000, currency());
+        let charged =
+            driver.wallet.charge(&contract, &invitation, limits(wh), allowed, &mut watching, &mut timings);
+        (driver, charged.is_ok())
+    });
+    (told, stops, thread)
+}
+
+#[test]
+fn a_provider_killed_after_enrolment_and_a_station_killed_in_mid_charge_bill_once() {
+    let mut town = town();
+    let mut driver = Driver::new(&town);
+    let contract = driver.enrol(&town);
+    let url = town.providers[0].ready.url.clone();
+    town.providers[0].kill().unwrap();
+    town.providers[0].restart().unwrap();
+    assert_eq!(town.providers[0].ready.url, url, "others have its address");
+    // Over the connection that was made before.
+    driver.withdraw(&contract);
+
+    let (told, stops, thread) = charging(&town, driver, contract, 2_000);
+    told.iter().find(|energy| *energy > WattHours::ZERO).expect("power");
+    town.stations[0].kill().unwrap();
+    let invitation = town.stations[0].ready.invitation.clone();
+    drop(stops);
+    town.stations[0].restart().unwrap();
+    assert_eq!(town.stations[0].ready.invitation, invitation, "it is printed on the post");
+    assert_eq!(town.settle(1).unwrap(), (1, 1));
+    // Whoever is killed now has nothing left to forget, and nobody bills again.
+    town.stations[0].kill().unwrap();
+    town.operators[0].kill().unwrap();
+    town.providers[0].kill().unwrap();
+    town.operators[0].restart().unwrap();
+    town.providers[0].restart().unwrap();
+    town.stations[0].restart().unwrap();
+    assert_eq!(town.settle(1).unwrap(), (1, 1));
+    let status: StationStatus = town.stations[0].command(&StationProgramCommand::Status).unwrap();
+    assert_eq!((status.accounts_waiting, status.fault), (0, None));
+    let (mut driver, heard_of_the_end) = thread.join().unwrap();
+    assert!(!heard_of_the_end, "the station was gone");
+    let today = eroam_domain::time::LocalClock::UTC.at(eroam::clock::now()).date;
+    let month = today.to_string()[..7].parse().unwrap();
+    let bill = driver.wallet.bill(&contract, month).unwrap();
+    assert_eq!(bill.len(), 1);
+    assert!(bill[0].energy > WattHours::ZERO, "{bill:?}");
+}
+
+#[test]
+fn an_operator_that_was_away_for_a_day_gets_what_the_station_kept() {
+    let mut town = town();
+    let mut driver = Driver::new(&town);
+    let contract = driver.enrol(&town);
+    driver.withdraw(&contract);
+    let (told, _stops, thread) = charging(&town, driver, contract, 150);
+    told.recv().expect("power");
+    town.operators[0].kill().unwrap();
+    let (driver, is_charged) = thread.join().unwrap();
+    assert!(is_charged, "who has power goes on without the operator");
+    // The station's program ends, too, in the meantime: what it owes is on its disk.
+    town.stations[0].kill().unwrap();
+    town.leave_out(DurationMs::from_millis(86_400_000)).unwrap();
+    town.stations[0].restart().unwrap();
+    let status: StationStatus = town.stations[0].command(&StationProgramCommand::Status).unwrap();
+    assert_eq!((status.accounts_waiting, status.fault), (1, None));
+    town.operators[0].restart().unwrap();
+    town.stations[0].kill().unwrap();
+    town.stations[0].restart().unwrap();
+    assert_eq!(town.settle(1).unwrap(), (1, 1));
+    drop(driver);
+}
+
+fn eroam(arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(PROGRAM).args(arguments).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(text).unwrap())
+}
+
+#[test]
+fn staff_lists_and_revokes_whether_the_program_runs_or_not() {
+    let mut town = town();
+    let mut driver = Driver::new(&town);
+    let contract = driver.enrol(&town);
+    driver.withdraw(&contract);
+    let customers: Vec<ListedCustomer> = town.providers[0].command(&ProviderCommand::Registrations).unwrap();
+    assert_eq!(customers.len(), 1);
+    let config = town.providers[0].config.to_str().unwrap().to_owned();
+    let (is_done, text) = eroam(&["provider", "credentials", "--config", &config]);
+    assert!(is_done && text.contains(&contract.to_string()) && text.contains("credential 1"), "{text}");
+
+    // Nobody runs: the same command does it by itself.
+    town.providers[0].kill().unwrap();
+    let contract_text = contract.to_string();
+    let (is_done, text) =
+        eroam(&["provider", "revoke", &contract_text, "--reason", "moved away", "--config", &config]);
+    assert!(is_done && text.contains("moved away"), "{text}");
+    town.providers[0].restart().unwrap();
+    let customers: Vec<ListedCustomer> = town.providers[0].command(&ProviderCommand::Credentials).unwrap();
+    assert_eq!(customers[0].revoked.as_deref(), Some("moved away"));
+    let unknown = eroam(&["provider", "block", "PT-E01-C00000099", "--config", &config]);
+    assert!(!unknown.0, "{unknown:?}");
+
+    let config = town.operators[0].config.to_str().unwrap().to_owned();
+    let evse = town.stations[0].ready.claims.evse.to_string();
+    let (is_done, text) = eroam(&["operator", "revoke", &evse, "--reason", "stolen", "--config", &config]);
+    assert!(is_done && text.contains("stolen"), "{text}");
+    town.operators[0].kill().unwrap();
+    town.operators[0].restart().unwrap();
+    let stations: Vec<ListedStation> = town.operators[0].command(&OperatorCommand::Stations).unwrap();
+    assert_eq!(stations[0].revoked.as_deref(), Some("stolen"));
+    let invitation = Invitation::from_url(&town.stations[0].ready.invitation).unwrap();
+    let mut timings = Timings::default();
+    let allowed = Money::new(40_000_000, currency());
+    let agrees = &mut |_: &Consent| true;
+    let refused =
+        driver.wallet.charge(&contract, &invitation, limits(100), allowed, agrees, &mut timings);
+    let refused = refused.map(drop).unwrap_err().to_string();
+    assert_eq!(refused, "the operator has revoked this station: do not charge here");
+}
+
+#[test]
+fn every_program_ends_by_itself_when_it_is_told_to() {
+    let mut town = town();
+    let terminate = |id: u32| {
+        assert!(Command::new("kill").args(["-TERM", &id.to_string()]).status().unwrap().success());
+    };
+    terminate(town.stations[0].id());
+    assert!(town.stations[0].ended_well().unwrap());
+    terminate(town.providers[0].id());
+    assert!(town.providers[0].ended_well().unwrap());
+    terminate(town.operators[0].id());
+    assert!(town.operators[0].ended_well().unwrap());
+    terminate(town.node.id());
+    assert!(town.node.ended_well().unwrap());
+}
