@@ -229,7 +229,9 @@ pub enum AgreementFault {
     Window,
     #[error("agreements with committed terms cannot be recorded yet, use clear terms")]
     CommittedTerms,
-    #[error("one side's own forecasters are a quorum: raise the quorum, or name others that gain nothing by the price")]
+    #[error(
+        "one side's own forecasters are a quorum: raise the quorum, or name others that gain nothing by the price"
+    )]
     PartisanForecasters,
     #[error(
         "one side's own attesters of the load are more than half of a quorum, or the independent one gains by the \

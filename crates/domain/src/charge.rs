@@ -4,8 +4,8 @@
 //! Source: Paper A, sections 2.1.3 (AAA), 2.2.2 (estimate before the charge), 3.1 ("Authorization" and "Service
 //! description" are sent to the visited utility).
 
-use crate::cdr::{AgreementRef, Cdr, GridZone, SessionId, TariffRef};
-use crate::codec::{Digest, ShortText};
+use crate::cdr::{AgreementRef, Cdr, CdrId, GridZone, SessionId, TariffRef};
+use crate::codec::{Digest, HexBytes, ShortText};
 use crate::ids::{ContractId, EvseId, PartyId};
 use crate::money::{Currency, Price};
 use crate::quantity::WattHours;
@@ -327,4 +327,16 @@ pub enum PartnerMessage {
     Reports(Vec<SessionReport>),
     /// Home utility to operator: these reports have arrived and need not be sent again.
     ReportsReceived(Vec<SessionId>),
+    /// Home utility to operator: what a contest of one of its records rests on. Its digest is on the ledger.
+    Evidence {
+        /// The record.
+        cdr: CdrId,
+        /// The evidence, as hexadecimal digits.
+        evidence: HexBytes,
+    },
+    /// Operator to home utility: the evidence of a contest is wanted, again perhaps.
+    EvidenceWanted {
+        /// The record.
+        cdr: CdrId,
+    },
 }

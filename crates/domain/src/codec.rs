@@ -3,6 +3,10 @@
 //! The format is Borsh (a bijection between values and bytes). Types whose fields obey a rule validate again when
 //! decoded, so that bytes from another organisation never build a value that the constructor would refuse.
 
+mod hex_bytes;
+
+pub use hex_bytes::HexBytes;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};

@@ -23,6 +23,7 @@ use crate::pricing::dynamic::FORECAST_HOURS_MAX;
 use crate::pricing::{ForecastInput, HourForecast};
 use crate::quantity::DurationMs;
 use crate::time::UnixMillis;
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
@@ -94,9 +95,9 @@ fn middle(values: &mut [u32]) -> Option<(u32, u32)> {
 /// had in force. An hour about which fewer than the quorum have spoken has none, and where the rule has a curve over
 /// the renewable share, whoever is silent about that has not spoken. `None` when no hour has a forecast.
 #[must_use]
-pub fn combine(
+pub fn combine<A: Borrow<AttestedForecast>>(
     rule: &DynamicRule,
-    attested: &[AttestedForecast],
+    attested: &[A],
     at: UnixMillis,
     hours: RangeInclusive<i64>,
 ) -> Option<ForecastInput> {
@@ -123,15 +124,16 @@ pub fn combine(
 }
 
 /// What each of the rule's forecasters had in force for an hour.
-fn in_force(
+fn in_force<A: Borrow<AttestedForecast>>(
     rule: &DynamicRule,
-    attested: &[AttestedForecast],
+    attested: &[A],
     at: UnixMillis,
     hour: i64,
 ) -> Vec<(Digest, HourForecast)> {
     let of = |party: &PartyId| {
         attested
             .iter()
+            .map(Borrow::borrow)
             .filter(|said| said.attester == *party && said.since <= at)
             .filter_map(|said| Some((said.since, said.id, said.hour(hour)?)))
             .filter(|(.., said)| rule.renewable.is_empty() || said.renewable_bps.is_some())
@@ -162,9 +164,9 @@ pub enum ForecastFault {
 ///
 /// # Errors
 /// [`ForecastFault`].
-pub fn of_record(
+pub fn of_record<A: Borrow<AttestedForecast>>(
     terms: &RoamingAgreement,
-    attested: &[AttestedForecast],
+    attested: &[A],
     cdr: &Cdr,
 ) -> Result<Option<ForecastInput>, ForecastFault> {
     let Some(rule) = terms.forecast_rule(&cdr.zone) else {
@@ -179,8 +181,8 @@ pub fn of_record(
         .ok_or(if cdr.attestation.is_some() { ForecastFault::NotInForce } else { ForecastFault::Omitted })
 }
 
-/// An instant at which what was in force was what a quote named, for the hours that it was made for: the latest until the
-/// quote was made that a record may still follow. An operator needs it for the hours that a session really had, and
+/// An instant at which what was in force was what a quote named, for the hours that it was made for: the latest until
+/// the quote was made that a record may still follow. An operator needs it for the hours that a session really had, and
 /// because a block of before the quote may have reached it only afterwards. `None` if there is none.
 #[must_use]
 pub fn quoted_at(rule: &DynamicRule, attested: &[AttestedForecast], quote: &Quote) -> Option<UnixMillis> {
@@ -193,10 +195,14 @@ pub fn quoted_at(rule: &DynamicRule, attested: &[AttestedForecast], quote: &Quot
     instants(attested, earliest.min(quote.made_at), quote.made_at).into_iter().find(named)
 }
 
-/// The instants from `earliest` to `latest` at which something else may be in force than before, the latest first. What is
-/// in force changes when an attestation comes into force, and at no other time.
-fn instants(attested: &[AttestedForecast], earliest: UnixMillis, latest: UnixMillis) -> Vec<UnixMillis> {
-    let changes = attested.iter().map(|said| said.since);
+/// The instants from `earliest` to `latest` at which something else may be in force than before, the latest first. What
+/// is in force changes when an attestation comes into force, and at no other time.
+fn instants<A: Borrow<AttestedForecast>>(
+    attested: &[A],
+    earliest: UnixMillis,
+    latest: UnixMillis,
+) -> Vec<UnixMillis> {
+    let changes = attested.iter().map(|said| said.borrow().since);
     let mut instants: Vec<UnixMillis> =
         changes.filter(|since| *since > earliest && *since <= latest).chain([earliest]).collect();
     instants.sort_unstable();
@@ -216,14 +222,19 @@ pub enum ActualLoad {
     Awaited,
 }
 
-/// The load of an hour from what the agreed attesters said: the middle one of their values; of an even number, of the two
-/// in the middle the one that is nearer to the forecast, or the forecast itself if it lies between them. So of two
+/// The load of an hour from what the agreed attesters said: the middle one of their values; of an even number, of the
+/// two in the middle the one that is nearer to the forecast, or the forecast itself if it lies between them. So of two
 /// attesters neither can make a deviation that the other does not see.
 ///
 /// It counts when everybody has spoken, or a quorum has and it is `too_late` for the others: whoever asks for a true-up
 /// cannot choose the moment at which the median suits.
 #[must_use]
-pub fn actual_load(actuals: &Actuals, said: &[(PartyId, u32)], too_late: bool, forecast_kw: u32) -> ActualLoad {
+pub fn actual_load(
+    actuals: &Actuals,
+    said: &[(PartyId, u32)],
+    too_late: bool,
+    forecast_kw: u32,
+) -> ActualLoad {
     let of = |party: &PartyId| said.iter().find(|(p, _)| p == party).map(|(_, load_kw)| *load_kw);
     let mut values: Vec<u32> = actuals.parties().iter().filter_map(of).collect();
     let enough = values.len() >= actuals.quorum();

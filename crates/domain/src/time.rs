@@ -122,6 +122,13 @@ impl CivilDate {
         (plausible && Self::from_days(date.days()) == date).then_some(date)
     }
 
+    /// The day after; `None` after 9999-12-31.
+    #[must_use]
+    pub fn next_day(self) -> Option<Self> {
+        let next = Self::from_days(self.days().checked_add(1)?);
+        Self::new(next.year, next.month, next.day)
+    }
+
     /// The year.
     #[must_use]
     pub const fn year(self) -> i32 {

@@ -447,20 +447,20 @@ pub(crate) fn record_forecast(
     terms: &RoamingAgreement,
     cdr: &Cdr,
 ) -> Result<Option<ForecastInput>, Refusal> {
-    let mut attested: Vec<AttestedForecast> = Vec::new();
+    let mut keys = Vec::new();
     if let Some(rule) = terms.forecast_rule(&cdr.zone) {
         let hours = session_hours(cdr.start, cdr.end, cdr.accepted_at);
         for party in &rule.forecasters.parties {
-            for day in forecast::days_of(&hours) {
-                let key = (*party, cdr.zone.clone(), day);
-                if !known.contains_key(&key) {
-                    let of_day = forecast::forecasts_of_day(state, *party, &cdr.zone, day)?;
-                    known.insert(key.clone(), of_day);
-                }
-                attested.extend(known.get(&key).into_iter().flatten().cloned());
-            }
+            keys.extend(forecast::days_of(&hours).map(|day| (*party, cdr.zone.clone(), day)));
         }
     }
+    for key in &keys {
+        if !known.contains_key(key) {
+            let (party, zone, day) = key;
+            known.insert(key.clone(), forecast::forecasts_of_day(state, *party, zone, *day)?);
+        }
+    }
+    let attested: Vec<&AttestedForecast> = keys.iter().filter_map(|key| known.get(key)).flatten().collect();
     of_record(terms, &attested, cdr).map_err(|fault| {
         let code = match fault {
             ForecastFault::Unexpected => RejectCode::UnexpectedAttestation,

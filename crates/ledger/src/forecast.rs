@@ -2,25 +2,26 @@
 //!
 //! ```text
 //! AttestForecast -> ForecastDay (attester, zone, UTC day) ---.
-//! Accept of a dynamic agreement -> ZoneAttester               +--> RecordCdrs, TrueUp price by the agreement's own attesters
+//! Accept of a dynamic agreement -> ZoneAttester               +--> RecordCdrs, TrueUp: by the agreement's attesters
 //! AttestLoad     -> LoadDay (attester, zone, UTC day) -------'
 //! ```
 //! **Who may.** A party may attest forecasts or loads of a zone when an agreement that was accepted names it for that.
-//! Nobody opens a zone or owns its name: an agreement counts the word of its own attesters and no other's, so that what a
-//! stranger says of the same zone changes nobody's price. A right stays when the agreement ends, since the records of
+//! Nobody opens a zone or owns its name: an agreement counts the word of its own attesters and no other's, so that what
+//! a stranger says of the same zone changes nobody's price. A right stays when the agreement ends, since the records of
 //! before are still to be trued up.
 //!
-//! **What is kept.** For each attester, zone and day a bucket of the hours of that day, in one of [`DAY_SLOTS`] slots. Band,
-//! model and data window are in the block and under the attestation's id, not in the state. The times of the blocks, from
-//! which on forecasts are in force, are bookkeeping, like those of tariffs: the state digest leaves them out.
+//! **What is kept.** For each attester, zone and day a bucket of the hours of that day, in one of [`DAY_SLOTS`] slots.
+//! Band, model and data window are in the block and under the attestation's id, not in the state. The times of the
+//! blocks, from which on forecasts are in force, are bookkeeping, like those of tariffs: the state digest leaves them
+//! out.
 //!
-//! Checks, in order. `AttestForecast`: the sender's right (`NoAttestationRight`); 1 to 72 hours (`AttestedHours`); each load
-//! within its band, as many values in each list, shares of at most the whole (`BadForecast`); the first hour has not begun
-//! (`HourBegun`), the last is not too far ahead (`TooFarAhead`); day by day, it is new (`DuplicateAttestation`), and the
-//! sender has attested at most [`PER_HOUR_MAX`] forecasts that touch the day within this hour and [`PER_DAY_MAX`] in all
-//! (`AttestationDayFull`). `AttestLoad`: `NoAttestationRight`, `AttestedHours`; the last hour is over (`HourNotOver`), the
-//! first ended at most [`LOAD_WINDOW`] ago (`LoadTooLate`); no hour was attested with another value (`ContradictsLoad`),
-//! and at least one not at all (`DuplicateAttestation`).
+//! Checks, in order. `AttestForecast`: the sender's right (`NoAttestationRight`); 1 to 72 hours (`AttestedHours`); each
+//! load within its band, as many values in each list, shares of at most the whole (`BadForecast`); the first hour has
+//! not begun (`HourBegun`), the last is not too far ahead (`TooFarAhead`); day by day, it is new
+//! (`DuplicateAttestation`), and the sender has attested fewer than [`PER_HOUR_MAX`] forecasts that touch the day
+//! within this hour and fewer than [`PER_DAY_MAX`] in all (`AttestationDayFull`). `AttestLoad`: `NoAttestationRight`,
+//! `AttestedHours`; the last hour is over (`HourNotOver`), the first ended at most [`LOAD_WINDOW`] ago (`LoadTooLate`);
+//! no hour was attested with another value (`ContradictsLoad`), and at least one not at all (`DuplicateAttestation`).
 //!
 //! Source: DESIGN.md, "Ledger" and "Price and shares"; `docs/decisions/0022-forecasts-on-the-ledger.md`.
 
@@ -34,6 +35,7 @@ use eroam_domain::forecast::{AHEAD_HOURS_MAX, AttestedForecast};
 use eroam_domain::ids::PartyId;
 use eroam_domain::quantity::DurationMs;
 use eroam_domain::time::UnixMillis;
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 /// The greatest number of hours in an attestation.
@@ -88,8 +90,8 @@ pub struct LoadAttestation {
 /// Transactions about the load of the grid.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum ForecastTx {
-    /// What the load of the coming hours will be. A later one supersedes an earlier one of the same attester, hour by hour,
-    /// from the time of its block on.
+    /// What the load of the coming hours will be. A later one supersedes an earlier one of the same attester, hour by
+    /// hour, from the time of its block on.
     AttestForecast(ForecastAttestation),
     /// What the load of past hours was. It never changes.
     AttestLoad(LoadAttestation),
@@ -230,9 +232,10 @@ fn is_forecast(said: &ForecastAttestation) -> bool {
     said.low_kw.len() == count
         && said.high_kw.len() == count
         && said.load_kw.iter().zip(&said.low_kw).zip(&said.high_kw).all(within)
-        && said.renewable_bps.as_ref().is_none_or(|shares| {
-            shares.len() == count && shares.iter().all(|share| *share <= 10_000)
-        })
+        && said
+            .renewable_bps
+            .as_ref()
+            .is_none_or(|shares| shares.len() == count && shares.iter().all(|share| *share <= 10_000))
 }
 
 fn attest_forecast(
@@ -397,7 +400,8 @@ pub fn forecasts_of_day(
     let slot = day_slot(day);
     let kept = forecast_day(view, &StateKey::ForecastDay(attester, zone.clone(), slot), day)?;
     let times = forecast_times(view, &StateKey::ForecastTimes(attester, zone.clone(), slot), day)?;
-    let since = |id: &Digest| times.since.iter().find(|(known, _)| known == id).map(|(_, at)| *at);
+    let times: BTreeMap<Digest, UnixMillis> = times.since.into_iter().collect();
+    let since = |id: &Digest| times.get(id).copied();
     let attested = |forecast: DayForecast| {
         let DayForecast { id, first_hour, load_kw, renewable_bps } = forecast;
         Some(AttestedForecast { attester, id, since: since(&id)?, first_hour, load_kw, renewable_bps })

@@ -16,6 +16,7 @@ use crate::state::{EntriesHasher, KEY_BYTES_MAX, StateHasher, StateKey, VALUE_BY
 use borsh::{BorshDeserialize, BorshSerialize};
 use eroam_domain::codec::{self, Digest};
 use eroam_domain::time::UnixMillis;
+use std::fmt;
 
 /// The format.
 pub const VERSION: u8 = 1;
@@ -34,6 +35,13 @@ pub struct Contents {
     pub count: u64,
     /// [`entries_digest`]: with bookkeeping.
     pub entries: Digest,
+}
+
+impl fmt::Display for Contents {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { state, count, entries } = self;
+        write!(f, "{count} entries of digest {entries} with the state {state}")
+    }
 }
 
 /// What a snapshot is of.
@@ -81,7 +89,7 @@ pub enum SnapshotError {
     Truncated { expected: u64, found: u64 },
     #[error("the snapshot goes on after its end")]
     TooLong,
-    #[error("the snapshot holds {found:?} instead of {expected:?}, as its header says")]
+    #[error("the snapshot holds {found}, but its header says {expected}")]
     Contents { expected: Box<Contents>, found: Box<Contents> },
     #[error("the snapshot's header is not the one that its trailer stands for")]
     Trailer,

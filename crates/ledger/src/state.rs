@@ -293,7 +293,10 @@ pub struct StateHasher(Sha256);
 impl StateHasher {
     /// Adds an entry, unless it is bookkeeping. Bytes that are no key are added like a key.
     pub fn add(&mut self, key: &[u8], value: &[u8]) {
-        if !matches!(codec::from_bytes(key), Ok(StateKey::Lane(..) | StateKey::TariffPublished(..) | StateKey::ForecastTimes(..))) {
+        if !matches!(
+            codec::from_bytes(key),
+            Ok(StateKey::Lane(..) | StateKey::TariffPublished(..) | StateKey::ForecastTimes(..))
+        ) {
             add_entry(&mut self.0, key, value);
         }
     }

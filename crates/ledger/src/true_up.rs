@@ -11,8 +11,8 @@
 //! 2. the record is booked (`UnknownRecord`), and is this one (`RecordDiffers`); its price follows a forecast
 //!    (`NoForecastUsed`); it was not trued up before (`AlreadyTruedUp`);
 //! 3. its session ended at most [`TRUE_UP_WINDOW`] ago (`TooLate`);
-//! 4. terms, tariff and forecast are still there (`UnknownAgreement`, `UnknownTariff`, `UnknownForecast`), and it has a price
-//!    (`NoPrice`);
+//! 4. terms, tariff and forecast are still there (`UnknownAgreement`, `UnknownTariff`, `UnknownForecast`), and it has a
+//!    price (`NoPrice`);
 //! 5. the loads of its hours are final (`ActualsAwaited`), and there is something to change (`NothingToTrueUp`);
 //! 6. the books: `LimitReached`, `Overflow`.
 //!
@@ -74,8 +74,8 @@ pub fn item_hash(record: Digest) -> Digest {
     Digest::of_value("eroam/true-up/1", &record)
 }
 
-/// What a true-up of the record would come to at `now`, in millionths: what a side asks itself before it asks the ledger.
-/// Nothing is booked, so that the last check is left out.
+/// What a true-up of the record would come to at `now`, in millionths: what a side asks itself before it asks the
+/// ledger. Nothing is booked, so that the last check is left out.
 ///
 /// # Errors
 /// [`StateError`].

@@ -1,8 +1,8 @@
 //! Transactions and the signed envelope they travel in.
 
 use crate::{
-    agreement::AgreementTx, cdr::CdrTx, forecast::ForecastTx, membership::MembershipTx,
-    registry::RegistryTx, settlement::SettlementTx, tariff::TariffTx, voucher::VoucherTx,
+    agreement::AgreementTx, cdr::CdrTx, forecast::ForecastTx, membership::MembershipTx, registry::RegistryTx,
+    settlement::SettlementTx, tariff::TariffTx, voucher::VoucherTx,
 };
 use borsh::{BorshDeserialize, BorshSerialize};
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
@@ -81,6 +81,7 @@ impl<'de> Deserialize<'de> for PublicKey {
 
 /// What a member asks the consortium to do, by family.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+#[allow(clippy::large_enum_variant, reason = "an envelope holds one, and envelopes are shared, not moved")]
 pub enum Tx {
     /// Organisations and their keys.
     Membership(MembershipTx),
@@ -262,7 +263,7 @@ impl CheckedEnvelope {
 #[must_use]
 pub fn item_count(tx: &Tx) -> usize {
     match tx {
-        Tx::Cdr(CdrTx::RecordCdrs(cdrs)) => cdrs.len(),
+        Tx::Cdr(CdrTx::RecordCdrs(cdrs) | CdrTx::TrueUp(cdrs)) => cdrs.len(),
         Tx::Settlement(SettlementTx::ReserveCredit(items)) => items.len(),
         Tx::Voucher(VoucherTx::Reserve(items)) => items.len(),
         Tx::Voucher(VoucherTx::Refund(items)) => items.len(),

@@ -9,6 +9,7 @@ use eroam_domain::ids::{EroamDid, PartyId};
 use eroam_domain::money::{Currency, Money};
 use eroam_domain::quantity::DurationMs;
 use eroam_domain::time::UnixMillis;
+use eroam_ledger::forecast::{ForecastAttestation, ForecastTx, LoadAttestation};
 use eroam_ledger::genesis::{
     BLOCK_BYTES_MIN, BlockTime, Consensus, Genesis, GenesisMember, Parameters, Validator,
 };
@@ -55,7 +56,9 @@ fn envelope(tx: Tx) -> Vec<u8> {
 /// Transactions with texts, lists, keys and amounts in them.
 fn transactions() -> Vec<Tx> {
     let network = genesis().network();
-    let text = |text| ShortText::new(text).unwrap();
+    fn text<const N: usize>(text: &str) -> ShortText<N> {
+        ShortText::new(text).unwrap()
+    }
     let service = DidService {
         id: ShortText::new("didcomm-0").unwrap(),
         kind: ShortText::new("did-communication").unwrap(),
@@ -72,6 +75,22 @@ fn transactions() -> Vec<Tx> {
             reference: text("bank 4711"),
         }),
         Tx::Registry(RegistryTx::publish_did(network, party(), did, 1, document, &key(3))),
+        Tx::Forecast(ForecastTx::AttestForecast(ForecastAttestation {
+            zone: text("PT-N"),
+            first_hour: 483_000,
+            load_kw: vec![500, 600],
+            low_kw: vec![450, 540],
+            high_kw: vec![550, 660],
+            renewable_bps: Some(vec![3_000, 10_000]),
+            model: Digest::of(b"model"),
+            window: Digest::of(b"window"),
+        })),
+        Tx::Forecast(ForecastTx::AttestLoad(LoadAttestation {
+            zone: text("PT-N"),
+            first_hour: 482_990,
+            load_kw: vec![510, 0],
+            source: Digest::of(b"meters"),
+        })),
     ]
 }
 

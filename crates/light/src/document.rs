@@ -23,14 +23,13 @@ use crate::block::Header;
 use crate::receipt::{Content, ReceiptError, ReceiptProof, VerifiedReceipt};
 use crate::state::{StateProof, StateProofError, VerifiedEntry};
 use crate::trust::{FinalityProof, Trust};
-use eroam_domain::codec::{self, Digest};
+use eroam_domain::codec::{self, Digest, HexBytes};
 use eroam_domain::money::Money;
 use eroam_domain::voucher::Voucher;
 use eroam_ledger::reject::ItemOutcome;
 use eroam_ledger::tree::Path;
-use serde::de::{Error as _, IgnoredAny};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::fmt;
 
 /// The greatest size of a file in bytes: a proof that a key is absent, beside a value of the greatest size, in
 /// hexadecimal.
@@ -138,8 +137,8 @@ enum File {
 struct ReceiptFile {
     says: Derived<ReceiptSays>,
     network: Digest,
-    headers: Vec<Hex>,
-    certificate: Hex,
+    headers: Vec<HexBytes>,
+    certificate: HexBytes,
     envelope: EnvelopePlace,
     item: ItemPlace,
     content: Option<ContentBytes>,
@@ -150,11 +149,11 @@ struct ReceiptFile {
 struct StateFile {
     says: Derived<StateSays>,
     network: Digest,
-    headers: Vec<Hex>,
-    certificate: Hex,
-    key: Hex,
-    value: Option<Hex>,
-    proof: Hex,
+    headers: Vec<HexBytes>,
+    certificate: HexBytes,
+    key: HexBytes,
+    value: Option<HexBytes>,
+    proof: HexBytes,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -169,19 +168,19 @@ struct EnvelopePlace {
 #[serde(deny_unknown_fields)]
 struct ItemPlace {
     index: u32,
-    bytes: Hex,
+    bytes: HexBytes,
     path: Vec<Option<Digest>>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum ContentBytes {
-    Record(Hex),
-    Reservation(Hex),
-    VoucherReservation(Hex),
-    VoucherRefund(Hex),
-    VoucherBlock(Hex),
-    Envelope(Hex),
+    Record(HexBytes),
+    Reservation(HexBytes),
+    VoucherReservation(HexBytes),
+    VoucherRefund(HexBytes),
+    VoucherBlock(HexBytes),
+    Envelope(HexBytes),
 }
 
 /// What a receipt says to people.
@@ -299,51 +298,30 @@ impl<'de, T> Deserialize<'de> for Derived<T> {
     }
 }
 
-/// Bytes as lower-case hexadecimal.
-struct Hex(Vec<u8>);
-
-impl fmt::Display for Hex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        codec::write_hex(f, &self.0)
-    }
-}
-
-impl Serialize for Hex {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Hex {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <std::borrow::Cow<'de, str> as Deserialize<'de>>::deserialize(deserializer)?;
-        let digit = |digit: u8| match digit {
-            b'0'..=b'9' | b'a'..=b'f' => char::from(digit).to_digit(16).and_then(|n| u8::try_from(n).ok()),
-            _ => None,
-        };
-        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        let bytes = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
-        match bytes {
-            Some(bytes) if rest.is_empty() => Ok(Self(bytes)),
-            _ => Err(D::Error::custom("bytes are pairs of the digits 0 to 9 and a to f")),
-        }
-    }
-}
-
 fn field<T>(field: &'static str, value: Result<T, String>) -> Result<T, DocumentError> {
     value.map_err(|reason| DocumentError::Field { field, reason })
 }
 
-fn headers(finality: &FinalityProof) -> Vec<Hex> {
+fn headers(finality: &FinalityProof) -> Vec<HexBytes> {
     let all = std::iter::once(&finality.header).chain(&finality.descendants);
-    all.map(|header| Hex(codec::to_bytes(header))).collect()
+    all.map(|header| HexBytes::new(codec::to_bytes(header))).collect()
 }
 
-fn finality(network: Digest, headers: &[Hex], certificate: Hex) -> Result<FinalityProof, DocumentError> {
-    let decoded: Result<Vec<Header>, String> = headers.iter().map(|h| codec::from_bytes(&h.0)).collect();
+fn finality(
+    network: Digest,
+    headers: &[HexBytes],
+    certificate: HexBytes,
+) -> Result<FinalityProof, DocumentError> {
+    let decoded: Result<Vec<Header>, String> =
+        headers.iter().map(|h| codec::from_bytes(h.as_bytes())).collect();
     let mut decoded = field("headers", decoded)?.into_iter();
     let header = field("headers", decoded.next().ok_or_else(|| "there is none".to_owned()))?;
-    Ok(FinalityProof { network, header, descendants: decoded.collect(), certificate: certificate.0 })
+    Ok(FinalityProof {
+        network,
+        header,
+        descendants: decoded.collect(),
+        certificate: certificate.into_bytes(),
+    })
 }
 
 fn path(name: &'static str, index: u32, steps: Vec<Option<Digest>>) -> Result<Path, DocumentError> {
@@ -357,7 +335,7 @@ impl ReceiptFile {
             says: Derived(Some(ReceiptSays::of(proof))),
             network: finality.network,
             headers: headers(finality),
-            certificate: Hex(finality.certificate.clone()),
+            certificate: HexBytes::new(finality.certificate.clone()),
             envelope: EnvelopePlace {
                 index: envelope_path.index(),
                 digest: *envelope,
@@ -365,11 +343,11 @@ impl ReceiptFile {
             },
             item: ItemPlace {
                 index: item_path.index(),
-                bytes: Hex(codec::to_bytes(item)),
+                bytes: HexBytes::new(codec::to_bytes(item)),
                 path: item_path.steps().to_vec(),
             },
             content: content.as_ref().map(|content| {
-                let bytes = Hex(content.to_bytes());
+                let bytes = HexBytes::new(content.to_bytes());
                 match content {
                     Content::Record(_) => ContentBytes::Record(bytes),
                     Content::Reservation(_) => ContentBytes::Reservation(bytes),
@@ -385,28 +363,28 @@ impl ReceiptFile {
     fn into_proof(self) -> Result<ReceiptProof, DocumentError> {
         let content = match self.content {
             None => None,
-            Some(ContentBytes::Record(Hex(bytes))) => {
-                Some(Content::Record(Box::new(field("content", codec::from_bytes(&bytes))?)))
+            Some(ContentBytes::Record(hex)) => {
+                Some(Content::Record(Box::new(field("content", codec::from_bytes(hex.as_bytes()))?)))
             }
-            Some(ContentBytes::Reservation(Hex(bytes))) => {
-                Some(Content::Reservation(field("content", codec::from_bytes(&bytes))?))
+            Some(ContentBytes::Reservation(hex)) => {
+                Some(Content::Reservation(field("content", codec::from_bytes(hex.as_bytes()))?))
             }
-            Some(ContentBytes::VoucherReservation(Hex(bytes))) => {
-                Some(Content::VoucherReservation(Box::new(field("content", codec::from_bytes(&bytes))?)))
+            Some(ContentBytes::VoucherReservation(hex)) => Some(Content::VoucherReservation(Box::new(
+                field("content", codec::from_bytes(hex.as_bytes()))?,
+            ))),
+            Some(ContentBytes::VoucherRefund(hex)) => {
+                Some(Content::VoucherRefund(Box::new(field("content", codec::from_bytes(hex.as_bytes()))?)))
             }
-            Some(ContentBytes::VoucherRefund(Hex(bytes))) => {
-                Some(Content::VoucherRefund(Box::new(field("content", codec::from_bytes(&bytes))?)))
+            Some(ContentBytes::VoucherBlock(hex)) => {
+                Some(Content::VoucherBlock(field("content", codec::from_bytes(hex.as_bytes()))?))
             }
-            Some(ContentBytes::VoucherBlock(Hex(bytes))) => {
-                Some(Content::VoucherBlock(field("content", codec::from_bytes(&bytes))?))
-            }
-            Some(ContentBytes::Envelope(Hex(bytes))) => Some(Content::Envelope(bytes)),
+            Some(ContentBytes::Envelope(hex)) => Some(Content::Envelope(hex.into_bytes())),
         };
         Ok(ReceiptProof {
             finality: finality(self.network, &self.headers, self.certificate)?,
             envelope: self.envelope.digest,
             envelope_path: path("envelope", self.envelope.index, self.envelope.path)?,
-            item: field("item", codec::from_bytes(&self.item.bytes.0))?,
+            item: field("item", codec::from_bytes(self.item.bytes.as_bytes()))?,
             item_path: path("item", self.item.index, self.item.path)?,
             content,
         })
@@ -421,19 +399,19 @@ impl StateFile {
             says: Derived(Some(StateSays { height: header.height, time: header.time.to_string() })),
             network: finality.network,
             headers: headers(finality),
-            certificate: Hex(finality.certificate.clone()),
-            key: Hex(key.clone()),
-            value: value.clone().map(Hex),
-            proof: Hex(proof.clone()),
+            certificate: HexBytes::new(finality.certificate.clone()),
+            key: HexBytes::new(key.clone()),
+            value: value.clone().map(HexBytes::new),
+            proof: HexBytes::new(proof.clone()),
         }
     }
 
     fn into_proof(self) -> Result<StateProof, DocumentError> {
         Ok(StateProof {
             finality: finality(self.network, &self.headers, self.certificate)?,
-            key: self.key.0,
-            value: self.value.map(|Hex(value)| value),
-            proof: self.proof.0,
+            key: self.key.into_bytes(),
+            value: self.value.map(HexBytes::into_bytes),
+            proof: self.proof.into_bytes(),
         })
     }
 }

@@ -105,7 +105,7 @@ pub struct ReceiptProof {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReceiptError {
     /// The block is not finalized.
-    #[error("the block that the receipt is for is not final")]
+    #[error("the block that the receipt is for is not shown to be final")]
     Finality(#[from] FinalityError),
     /// Larger than [`CONTENT_BYTES_MAX`].
     #[error("the item's content of {0} bytes is larger than {CONTENT_BYTES_MAX}")]

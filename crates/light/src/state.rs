@@ -91,7 +91,7 @@ pub enum StateProofError {
         found: Digest,
     },
     /// The block is not finalized.
-    #[error("the block that the proof is for is not final")]
+    #[error("the block that the proof is for is not shown to be final")]
     Finality(#[from] FinalityError),
 }
 

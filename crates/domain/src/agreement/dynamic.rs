@@ -181,7 +181,9 @@ pub enum PriceRuleFault {
     KnotCount,
     #[error("the utilisation of each knot must be above that of the knot before it")]
     KnotOrder,
-    #[error("a knot lies above {UTILISATION_MAX} basis points: more than ten times the capacity is surely a slip")]
+    #[error(
+        "a knot lies above {UTILISATION_MAX} basis points: more than ten times the capacity is surely a slip"
+    )]
     KnotUtilisation,
     #[error("a surcharge is outside -10000 to 100000 basis points: a rate cannot fall below zero")]
     Surcharge,
@@ -197,7 +199,9 @@ pub enum PriceRuleFault {
     RenewableSurcharge,
     #[error("forecasters are 1 to {PANEL_MAX} parties, each once, and the quorum at most all of them")]
     Forecasters,
-    #[error("attesters of the load are 1 to {PANEL_MAX} parties, each once, and the quorum at most all of them")]
+    #[error(
+        "attesters of the load are 1 to {PANEL_MAX} parties, each once, and the quorum at most all of them"
+    )]
     Attesters,
     #[error("a true-up of more than the whole amount would pay for charging, or double the price")]
     TrueUpCap,
@@ -232,14 +236,8 @@ impl DynamicRule {
             ),
             (self.knots.is_empty() || self.knots.len() > KNOTS_MAX, PriceRuleFault::KnotCount),
             (pairs.any(|(low, high)| low.utilisation_bps >= high.utilisation_bps), PriceRuleFault::KnotOrder),
-            (
-                self.knots.iter().any(|k| k.utilisation_bps > UTILISATION_MAX),
-                PriceRuleFault::KnotUtilisation,
-            ),
-            (
-                self.knots.iter().any(|k| bad_surcharge(k.surcharge_bps)),
-                PriceRuleFault::Surcharge,
-            ),
+            (self.knots.iter().any(|k| k.utilisation_bps > UTILISATION_MAX), PriceRuleFault::KnotUtilisation),
+            (self.knots.iter().any(|k| bad_surcharge(k.surcharge_bps)), PriceRuleFault::Surcharge),
             (self.band_bps > BasisPoints::WHOLE, PriceRuleFault::Band),
             (
                 self.renewable.len() > KNOTS_MAX || self.renewable.iter().any(|k| k.share_bps > 10_000),
@@ -251,10 +249,7 @@ impl DynamicRule {
                 PriceRuleFault::RenewableSurcharge,
             ),
             (!self.forecasters.is_sound(), PriceRuleFault::Forecasters),
-            (
-                matches!(&self.actuals, Actuals::Median(panel) if !panel.is_sound()),
-                PriceRuleFault::Attesters,
-            ),
+            (matches!(&self.actuals, Actuals::Median(panel) if !panel.is_sound()), PriceRuleFault::Attesters),
             (self.true_up_cap_bps > BasisPoints::WHOLE, PriceRuleFault::TrueUpCap),
         ];
         match checks.into_iter().find(|(failed, _)| *failed) {

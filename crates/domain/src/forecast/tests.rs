@@ -151,7 +151,7 @@ fn a_record_follows_what_was_in_force_while_its_quote_can_have_been_held() {
     let (terms, none) = accepted_at_noon(None);
     assert_eq!(of_record(&terms, &all, &none), Err(ForecastFault::Omitted));
     assert_eq!(of_record(&terms, &all[2..], &none), Ok(None), "there was none before 11:50");
-    assert_eq!(of_record(&terms, &[], &none), Ok(None));
+    assert_eq!(of_record::<AttestedForecast>(&terms, &[], &none), Ok(None));
     let set = accepted_at_noon(Some(digest_of(&[2, 3]))).1;
     assert_eq!(of_record(&terms, &all, &set), Err(ForecastFault::NotInForce), "not both at once");
 }

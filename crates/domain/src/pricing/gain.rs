@@ -6,8 +6,8 @@
 //! honest and more numerous, a liar moves the median no further than the honest ones differ from the actual load.
 //!
 //! The search goes through every utilisation in whole basis points, since that is all a rate depends on. A load that
-//! lies within the band by the kilowatt is always among those looked at, so that the result is a bound; it is reached up
-//! to one basis point of utilisation.
+//! lies within the band by the kilowatt is always among those looked at, so that the result is a bound; it is reached
+//! up to one basis point of utilisation.
 
 use super::PriceError;
 use super::dynamic::RenewablePart;
@@ -63,8 +63,8 @@ pub fn alone(rule: &DynamicRule, share_bps: Option<u16>) -> Result<LargestGain, 
     within(rule, share_bps, rule.band_bps.get())
 }
 
-/// The largest gain of `liars` among as many forecasters as make the quorum, where every honest one's forecast is within
-/// `honest_bps` (of that forecast) of the actual load. Half of them or more decide the median.
+/// The largest gain of `liars` among as many forecasters as make the quorum, where every honest one's forecast is
+/// within `honest_bps` (of that forecast) of the actual load. Half of them or more decide the median.
 ///
 /// # Errors
 /// [`PriceError`], for a rule that [`DynamicRule::check`] refuses.

@@ -10,7 +10,9 @@
 //!
 //! Source: DESIGN.md, "Price and shares".
 
-use super::{ForecastInput, HourForecast, ItemisedPrice, LineRule, PriceError, PricingInputs, price, scale_bps};
+use super::{
+    ForecastInput, HourForecast, ItemisedPrice, LineRule, PriceError, PricingInputs, price, scale_bps,
+};
 use crate::agreement::{DynamicRule, RoamingAgreement};
 use crate::cdr::Cdr;
 use crate::quantity::BasisPoints;
@@ -49,8 +51,8 @@ pub struct TrueUp {
     pub hours: Vec<i64>,
 }
 
-/// Whether an actual load is further from the forecast than agreed: `|forecast - actual| * 10000 > band * forecast`. The
-/// band is relative to the forecast, which everybody knew beforehand.
+/// Whether an actual load is further from the forecast than agreed: `|forecast - actual| * 10000 > band * forecast`.
+/// The band is relative to the forecast, which everybody knew beforehand.
 #[must_use]
 pub fn leaves_band(band: BasisPoints, forecast_kw: u32, actual_kw: u32) -> bool {
     let off = u64::from(forecast_kw.abs_diff(actual_kw));

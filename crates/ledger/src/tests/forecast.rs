@@ -263,7 +263,10 @@ fn a_forecast_over_midnight_is_kept_with_both_days() {
     let first = on(1, 20, 22).utc_hour();
     let attested = query::forecasts(&chain.state, &rule(), &(first..=first + 2)).unwrap();
     let of = |hour| attested.iter().find_map(|said| said.hour(hour)).map(|h| (h.load_kw, h.renewable_bps));
-    assert_eq!([0, 1, 2].map(|n| of(first + n)), [Some((700, Some(1))), Some((800, Some(2))), Some((900, Some(3)))]);
+    assert_eq!(
+        [0, 1, 2].map(|n| of(first + n)),
+        [Some((700, Some(1))), Some((800, Some(2))), Some((900, Some(3)))]
+    );
     assert_eq!(attested.iter().map(|said| said.since).collect::<Vec<_>>(), [chain.now; 2]);
     assert_eq!(query::forecasts(&chain.state, &rule(), &(first + 24..=first + 48)).unwrap().len(), 1);
 }

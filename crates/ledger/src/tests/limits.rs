@@ -22,8 +22,7 @@ use crate::tx::PublicKey;
 use crate::voucher::{self, VoucherKey, VoucherState};
 use eroam_domain::agreement::{
     Actuals, AgreedCost, BENEFICIARIES_MAX, DynamicRule, Knot, Panel, PriceRule, RateWindow, RenewableKnot,
-    RoamingAgreement, Shares,
-    SurplusShare, dynamic,
+    RoamingAgreement, Shares, SurplusShare, dynamic,
 };
 use eroam_domain::cdr::{Adjustment, AgreementRef, CdrId, CdrStatus, EvsePseudonym};
 use eroam_domain::codec::{self, Digest, ShortText};

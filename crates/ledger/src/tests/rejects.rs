@@ -18,7 +18,8 @@ use super::voucher::{
 use crate::agreement::{AgreementRecord, AgreementTx, VERSIONS_MAX, Version, terms_digest};
 use crate::cdr::{CdrRecord, CdrTx, DAY_SLOTS, EvseDay, RECORDS_PER_EVSE_DAY_MAX};
 use crate::forecast::{
-    DayForecast, ForecastAttestation, ForecastDay, ForecastTx, LoadAttestation, LoadDay, PER_DAY_MAX, attestation_id,
+    DayForecast, ForecastAttestation, ForecastDay, ForecastTx, LoadAttestation, LoadDay, PER_DAY_MAX,
+    attestation_id,
 };
 use crate::membership::{KEYS_MAX, MembershipTx};
 use crate::registry::{Mandate, REGISTRY_SIZE_MAX, RegistryTx, RevocationChange, SchemaRecord, did_digest};

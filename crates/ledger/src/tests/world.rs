@@ -13,7 +13,7 @@ use crate::reject::ItemOutcome;
 use crate::settlement::{ClosedPeriod, Exposure, SettlementTx};
 use crate::state::{Account, StateKey, ledger_balance};
 use crate::tariff::TariffTx;
-use crate::tx::{Envelope, PublicKey, SignedEnvelope, Tx};
+use crate::tx::{Envelope, PublicKey, SignedEnvelope, Tx, item_count};
 use crate::voucher::{VoucherReservation, VoucherState, VoucherTx};
 use eroam_domain::agreement::{AgreedCost, PriceRule, RoamingAgreement, Shares, SurplusShare, VatTreatment};
 use eroam_domain::cdr::{AgreementRef, Cdr, EvsePseudonym, Payer};
@@ -602,6 +602,8 @@ impl World {
         };
         let before = self.chain.fork();
         let outcome = self.chain.run(&signed);
+        let count = item_count(&signed.envelope().tx);
+        assert!([1, count].contains(&outcome.items.len()), "an item for each part, or one for all");
         if let Tx::Membership(MembershipTx::RotateKey { .. }) = &signed.envelope().tx
             && outcome.items[0].outcome.is_accepted()
         {

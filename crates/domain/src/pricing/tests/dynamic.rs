@@ -165,14 +165,22 @@ fn the_rate_of_an_hour_by_hand() {
         ("2021-05-08T14:00:00Z", 6_000, 6_000, 0, 120_000),
     ] {
         let rate = rule.rate(at(utc).utc_hour(), &clock, HourForecast::of_load(load_kw)).unwrap();
-        assert_eq!(rate, HourRate { utilisation_bps, surcharge_bps, renewable: None, micros_per_kwh }, "{utc} {load_kw} kW");
+        assert_eq!(
+            rate,
+            HourRate { utilisation_bps, surcharge_bps, renewable: None, micros_per_kwh },
+            "{utc} {load_kw} kW"
+        );
     }
     // The first window that matches counts, and the utilisation is rounded down.
     let doubled = window(Weekdays::EVERY_DAY, 0, 0, 20_000);
     let both = DynamicRule { time_of_use: [vec![doubled], rule.time_of_use.clone()].concat(), ..rule };
     let odd = DynamicRule { capacity_kw: 30_000, ..both };
-    let rate = odd.rate(at("2021-05-05T14:00:00Z").utc_hour(), &clock, HourForecast::of_load(20_000)).unwrap();
-    assert_eq!(rate, HourRate { utilisation_bps: 6_666, surcharge_bps: 1_332, renewable: None, micros_per_kwh: 271_968 });
+    let rate =
+        odd.rate(at("2021-05-05T14:00:00Z").utc_hour(), &clock, HourForecast::of_load(20_000)).unwrap();
+    assert_eq!(
+        rate,
+        HourRate { utilisation_bps: 6_666, surcharge_bps: 1_332, renewable: None, micros_per_kwh: 271_968 }
+    );
 }
 
 #[test]
@@ -182,7 +190,11 @@ fn a_rate_stays_within_floor_and_cap() {
     for (load_kw, want) in
         [(0, 110_000), (5_250, 110_000), (6_000, 120_000), (7_500, 156_000), (10_000, 200_000)]
     {
-        assert_eq!(narrow.rate(hour, &LocalClock::UTC, HourForecast::of_load(load_kw)).unwrap().micros_per_kwh, want, "{load_kw}");
+        assert_eq!(
+            narrow.rate(hour, &LocalClock::UTC, HourForecast::of_load(load_kw)).unwrap().micros_per_kwh,
+            want,
+            "{load_kw}"
+        );
     }
     // The whole price as a discount leaves the floor.
     let free = DynamicRule { knots: vec![knot(0, -10_000)], floor_micros: 0, ..rule() };
@@ -255,9 +267,22 @@ fn hours_without_a_forecast_fall_back_to_the_static_rule() {
         amounts(&priced),
         [
             (BY_TARIFF, 2_000_000),
-            (LineRule::Dynamic { hour: loads.first_hour, utilisation_bps: 6_000, surcharge_bps: 0, renewable: None }, 480_000),
             (
-                LineRule::Dynamic { hour: loads.first_hour + 1, utilisation_bps: 6_000, surcharge_bps: 0, renewable: None },
+                LineRule::Dynamic {
+                    hour: loads.first_hour,
+                    utilisation_bps: 6_000,
+                    surcharge_bps: 0,
+                    renewable: None
+                },
+                480_000
+            ),
+            (
+                LineRule::Dynamic {
+                    hour: loads.first_hour + 1,
+                    utilisation_bps: 6_000,
+                    surcharge_bps: 0,
+                    renewable: None
+                },
                 600_000
             ),
             // 90 % of the two hours at the tariff, and of nothing else.
@@ -460,12 +485,8 @@ fn rules_round_trip_and_the_static_one_keeps_its_bytes() {
     assert!(json.starts_with(r#"{"dynamic":{"fallback":9000,"base_micros_per_kwh":120000,"#), "{json}");
     let misspelt = json.replace(r#""vat""#, r#""tax""#);
     assert!(serde_json::from_str::<PriceRule>(&misspelt).is_err());
-    let line = LineRule::Dynamic {
-        hour: 449_988,
-        utilisation_bps: 6_200,
-        surcharge_bps: -800,
-        renewable: None,
-    };
+    let line =
+        LineRule::Dynamic { hour: 449_988, utilisation_bps: 6_200, surcharge_bps: -800, renewable: None };
     let json = serde_json::to_string(&line).unwrap();
     assert_eq!(json, r#"{"dynamic":{"hour":449988,"utilisation_bps":6200,"surcharge_bps":-800}}"#);
     assert_eq!(serde_json::from_str::<LineRule>(&json).unwrap(), line);

@@ -70,7 +70,11 @@ fn honest_forecasters_who_are_more_leave_a_liar_their_own_error() {
     assert_eq!(on_panel(&of_three, None, 1, 9_000).unwrap(), band, "the band bounds honest errors, too");
     assert_eq!(on_panel(&of_three, None, 2, 100).unwrap(), band, "two of three decide");
     let of_two = DynamicRule { forecasters: panel(2, 2), ..rule() };
-    assert_eq!(on_panel(&of_two, None, 1, 100).unwrap(), alone(&of_two, None).unwrap(), "half of two does, too");
+    assert_eq!(
+        on_panel(&of_two, None, 1, 100).unwrap(),
+        alone(&of_two, None).unwrap(),
+        "half of two does, too"
+    );
 }
 
 proptest! {

@@ -131,7 +131,8 @@ fn a_true_up_stays_within_the_cap_the_limit_of_a_session_and_what_is_left() {
     let (high, low) = ([Some(10_000); 3], [Some(1_000); 3]);
     let (booked, up) = of(&rule(), &said, &high, None);
     assert_eq!((up.uncapped, up.micros), (booked * 3 / 2, booked / 5));
-    let (_, down) = of(&DynamicRule { true_up_cap_bps: BasisPoints::new(1_000), ..rule() }, &said, &low, None);
+    let (_, down) =
+        of(&DynamicRule { true_up_cap_bps: BasisPoints::new(1_000), ..rule() }, &said, &low, None);
     assert_eq!((down.uncapped, down.micros), (-booked / 5, -booked / 10));
     let (_, spent) = of(&rule(), &said, &low, Some(1_000));
     assert_eq!(spent.micros, -1_000, "no more is given back than is left");
