@@ -58,9 +58,7 @@ pub fn of_booked(
     cdr: &Cdr,
 ) -> Result<Result<Option<ForecastInput>, ForecastFault>, StateError> {
     let attested = match terms.forecast_rule(&cdr.zone) {
-        Some(rule) => {
-            query::forecasts(ledger, rule, &session_hours(cdr.start, cdr.end, cdr.accepted_at))?
-        }
+        Some(rule) => query::forecasts(ledger, rule, &session_hours(cdr.start, cdr.end, cdr.accepted_at))?,
         None => Vec::new(),
     };
     Ok(of_record(terms, &attested, cdr))

@@ -15,13 +15,14 @@
 mod contests;
 mod evidence;
 mod home;
+mod late;
 mod operator;
 mod outbox;
 mod true_ups;
 mod unknown_driver;
 mod vouchers;
 
-pub use evidence::{EVIDENCE_KEPT_FOR, EvidenceTooLarge, evidence_digest};
+pub use evidence::{EVIDENCE_KEPT_FOR, EvidenceRefused, EvidenceTooLarge, evidence_digest};
 
 use crate::anomalies::RecordName;
 use crate::authenticate::PinError;
@@ -197,6 +198,7 @@ pub struct Gateway<S> {
     tariffs: BTreeMap<(PartyId, TariffRef), Tariff>,
     debtor_of: BTreeMap<AgreementId, PartyId>,
     watch: contests::Watch,
+    late: late::LateReservations,
 }
 
 impl<S: Store> Gateway<S> {
@@ -225,6 +227,7 @@ impl<S: Store> Gateway<S> {
             tariffs: BTreeMap::new(),
             debtor_of: BTreeMap::new(),
             watch: contests::Watch::default(),
+            late: late::LateReservations::default(),
         }
     }
 
@@ -332,6 +335,7 @@ impl<S: Store> Gateway<S> {
         let error = self.store_error();
         self.store.remove_expired_visitors(now).map_err(&error)?;
         self.forget_evidence(now)?;
+        self.late.tick(now);
         self.look_for_true_ups(ledger, now)?;
         let mut effects = Vec::new();
         for session in self.store.unsettled_sessions().map_err(error)? {
@@ -384,6 +388,13 @@ impl<S: Store> Gateway<S> {
                 }
                 Ok(effects)
             }
+            PartnerMessage::Evidence { cdr, evidence } => {
+                if let Err(refusal) = self.take_evidence(ledger, from, &cdr, evidence.as_bytes(), now)? {
+                    tracing::warn!(%from, %cdr, %refusal, "gateway.evidence.refused");
+                }
+                Ok(Vec::new())
+            }
+            PartnerMessage::EvidenceWanted { cdr } => self.give_evidence(ledger, from, &cdr),
         }
     }
 

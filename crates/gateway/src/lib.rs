@@ -20,6 +20,7 @@ mod page;
 pub mod ports;
 pub mod profiles;
 pub mod quote;
+pub mod rates;
 pub mod route;
 pub mod rules;
 pub mod sessions;

@@ -133,11 +133,7 @@ fn forecast_rule<'a>(inputs: &QuoteInputs<'a>) -> Option<&'a DynamicRule> {
 }
 
 /// The forecast in force at `at` for the hours of a session.
-fn forecast_for(
-    inputs: &QuoteInputs<'_>,
-    session: &EvenSession,
-    at: UnixMillis,
-) -> Option<ForecastInput> {
+fn forecast_for(inputs: &QuoteInputs<'_>, session: &EvenSession, at: UnixMillis) -> Option<ForecastInput> {
     let hours = session_hours(session.start, session.end, inputs.now);
     forecast_rule(inputs).and_then(|rule| combine(rule, inputs.attested, at, hours))
 }

@@ -252,9 +252,7 @@ mod tests {
         let calibration = Calibration { gain: 1.25, offset_a: -0.5 };
         assert_eq!(Calibration::from_json(&calibration.to_json().unwrap()).unwrap(), calibration);
         let refused = |text: &str| Calibration::from_json(text).unwrap_err().to_string();
-        for text in
-            ["", "{}", r#"{"gain":1,"offset_a":0,"more":1}"#, r#"{"gain":"1","offset_a":0}"#]
-        {
+        for text in ["", "{}", r#"{"gain":1,"offset_a":0,"more":1}"#, r#"{"gain":"1","offset_a":0}"#] {
             assert!(refused(text).contains("this is no correction"), "{text}");
         }
         for text in

@@ -9,6 +9,7 @@ use eroam_gateway::anomalies::{CaseState, Sighting};
 use eroam_gateway::billing::{BillLine, Charge};
 use eroam_gateway::ports::{Store, StoreError};
 use eroam_gateway::sessions::{AuthorizedBy, Phase, SessionPayer};
+use eroam_gateway::true_ups::AwaitedTrueUp;
 use eroam_store::{OpenError, OrgStore};
 use support::Place;
 use support::records::{self, at, cdr_id, contract, own, party, session_id, text};
@@ -469,9 +470,9 @@ on_both! {
 
     fn a_newer_format_is_refused_before_anything_is_changed(place) {
         place.open();
-        place.sql("no_lys", "UPDATE meta SET value = '5' WHERE key = 'format'; DROP TABLE wholesale");
+        place.sql("no_lys", "UPDATE meta SET value = '6' WHERE key = 'format'; DROP TABLE wholesale");
         let refused = place.try_open().err().unwrap();
-        assert!(matches!(refused, OpenError::NewerFormat { found: 5, supported: 4, .. }), "{refused:?}");
+        assert!(matches!(refused, OpenError::NewerFormat { found: 6, supported: 5, .. }), "{refused:?}");
         assert!(refused.to_string().contains("use the newer version"), "{refused}");
     }
 
@@ -479,7 +480,7 @@ on_both! {
     fn an_older_format_is_refused_and_left_as_it_is(place) {
         place.open();
         let as_before = "DROP TABLE vouchers; DROP TABLE evidence; DROP TABLE sightings; DROP TABLE anomalies; \
-                         DELETE FROM _sqlx_migrations WHERE version > 2; \
+                         DROP TABLE true_ups; DELETE FROM _sqlx_migrations WHERE version > 2; \
                          UPDATE meta SET value = '2' WHERE key = 'format'";
         place.sql("no_lys", as_before);
         for _ in 0..2 {
@@ -491,17 +492,19 @@ on_both! {
         place.sql("no_lys", "CREATE TABLE vouchers (nullifier BIGINT)");
     }
 
-    fn a_store_from_before_the_anomaly_rules_is_taken_over(place) {
+    fn a_store_from_before_the_anomaly_rules_and_true_ups_is_taken_over(place) {
         let mut store = place.open();
         store.put_home_profile(&records::home_profile(1)).unwrap();
         store.commit().unwrap();
         drop(store);
-        let as_before = "DROP TABLE sightings; DROP TABLE anomalies; DELETE FROM _sqlx_migrations WHERE version = 4; \
+        let as_before = "DROP TABLE sightings; DROP TABLE anomalies; DROP TABLE true_ups; \
+                         DELETE FROM _sqlx_migrations WHERE version > 3; \
                          UPDATE meta SET value = '3' WHERE key = 'format'";
         place.sql("no_lys", as_before);
         let mut store = place.open();
         assert_eq!(store.home_profile(&contract(1)).unwrap(), Some(records::home_profile(1)));
         assert_eq!(store.waiting_anomalies().unwrap(), []);
+        assert_eq!(store.due_true_ups(at(0), 1).unwrap(), []);
     }
 
     fn anomalies_and_their_evidence_are_kept(place) {
@@ -544,6 +547,30 @@ on_both! {
         assert_eq!(store.remove_sightings_before(known.end).unwrap(), 1);
         store.commit().unwrap();
         assert_eq!(store.sightings_since(at(0)).unwrap(), [known, records::sighting(3)]);
+    }
+
+    fn awaited_true_ups_are_read_by_their_times_and_forgotten(place) {
+        let mut store = place.open();
+        for n in [3, 1, 2] {
+            store.put_true_up(&records::awaited_true_up(n)).unwrap();
+        }
+        let due = |store: &mut OrgStore, until: u32, count| {
+            store.due_true_ups(records::awaited_true_up(until).look_at, count).unwrap()
+        };
+        assert_eq!(due(&mut store, 2, 9), [1, 2].map(records::awaited_true_up));
+        store.commit().unwrap();
+        drop(store);
+        let mut store = place.open();
+        assert_eq!(due(&mut store, 3, 2), [1, 2].map(records::awaited_true_up));
+        // Looked at in vain: later again.
+        let again = AwaitedTrueUp { look_at: records::awaited_true_up(4).look_at, ..records::awaited_true_up(1) };
+        store.put_true_up(&again).unwrap();
+        store.remove_true_up(&records::awaited_true_up(2).name()).unwrap();
+        store.remove_true_up(&records::awaited_true_up(9).name()).unwrap();
+        assert_eq!(due(&mut store, 4, 9), [records::awaited_true_up(3), again.clone()]);
+        store.commit().unwrap();
+        drop(store);
+        assert_eq!(due(&mut place.open(), 9, 9), [records::awaited_true_up(3), again]);
     }
 
     fn a_database_of_something_else_is_refused(place) {

@@ -152,7 +152,7 @@ impl<S: Store> Gateway<S> {
         let before = case.findings.len();
         for finding in findings {
             if !case.findings.contains(&finding) {
-                tracing::warn!(
+                tracing::info!(
                     operator = %operator, cdr = %cdr.id, rule = finding.rule(), "gateway.anomaly.found"
                 );
                 case.findings.push(finding);
@@ -214,7 +214,11 @@ impl<S: Store> Gateway<S> {
         self.store.put_anomaly(&case).map_err(error)
     }
 
-    fn is_contested_by(&self, ledger: &dyn StateView, case: &AnomalyCase) -> Result<bool, GatewayError> {
+    pub(super) fn is_contested_by(
+        &self,
+        ledger: &dyn StateView,
+        case: &AnomalyCase,
+    ) -> Result<bool, GatewayError> {
         let ours = super::evidence_digest(&case.evidence);
         let booked = query::cdr(ledger, case.name.operator, &case.name.cdr)?;
         Ok(booked

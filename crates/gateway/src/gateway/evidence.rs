@@ -1,12 +1,24 @@
-//! What stations send of sessions, kept for disputes and deleted when there can be none any more. What is in it, the
-//! gateway does not look at.
+//! What disputes rest on: what stations send of sessions, and what home utilities send of contests. It is kept for as long
+//! as there can be a dispute, and deleted then. What is in it, the gateway does not look at.
+//!
+//! ```text
+//! home utility                                   operator
+//!   Contest {digest} ---------> ledger
+//!   Evidence {bytes} --------------------------> is the record contested, by the sender, with that digest? kept
+//!      <------------------------- EvidenceWanted, if it did not come
+//! ```
 
-use super::{Gateway, GatewayError};
+use super::{Effect, Gateway, GatewayError};
+use crate::anomalies::RecordName;
 use crate::ports::{EVIDENCE_BYTES_MAX, Store};
-use eroam_domain::cdr::SessionId;
-use eroam_domain::codec::Digest;
+use eroam_domain::cdr::{CdrId, CdrStatus, SessionId};
+use eroam_domain::charge::PartnerMessage;
+use eroam_domain::codec::{Digest, HexBytes, ShortText};
+use eroam_domain::ids::PartyId;
 use eroam_domain::quantity::DurationMs;
 use eroam_domain::time::UnixMillis;
+use eroam_ledger::query;
+use eroam_ledger::state::StateView;
 
 /// How long evidence is kept: as long as the longest windows of an agreement for the session, its record, a contest and
 /// the decision together, so that it never goes before a dispute about it is over.
@@ -16,6 +28,31 @@ pub const EVIDENCE_KEPT_FOR: DurationMs = DurationMs::from_millis(4 * 60 * 86_40
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the evidence of a session has {0} bytes, and {EVIDENCE_BYTES_MAX} at most are kept")]
 pub struct EvidenceTooLarge(pub usize);
+
+/// Why what another organisation sent is not kept as the evidence of its contest.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EvidenceRefused {
+    /// The ledger knows no such contest by the sender.
+    #[error("the sender has not contested this record")]
+    NotContested,
+    /// Something else was contested with.
+    #[error("the ledger has the digest {expected} of the evidence, what was sent has {found}")]
+    OtherEvidence {
+        /// On the ledger.
+        expected: Digest,
+        /// Of what was sent.
+        found: Digest,
+    },
+    /// More than is kept.
+    #[error(transparent)]
+    TooLarge(#[from] EvidenceTooLarge),
+}
+
+/// Under which name the evidence of a contest is kept, beside what stations sent: a digest, after which no session is named.
+fn contest_name(cdr: &CdrId) -> Option<SessionId> {
+    let digest = Digest::of_parts("eroam/contest-evidence/1", &[cdr.as_str().as_bytes()]).to_string();
+    ShortText::new(&format!("contest {digest:.24}")).ok()
+}
 
 /// What a contest names evidence by.
 #[must_use]
@@ -51,6 +88,81 @@ impl<S: Store> Gateway<S> {
     pub fn evidence(&mut self, id: &SessionId) -> Result<Option<Vec<u8>>, GatewayError> {
         let error = self.store_error();
         self.store.evidence(id).map_err(error)
+    }
+
+    /// Keeps what a home utility sent as the evidence of its contest of one of our records, if it is what the ledger has the
+    /// digest of. It may come again.
+    ///
+    /// # Errors
+    /// [`GatewayError`].
+    pub(super) fn take_evidence(
+        &mut self,
+        ledger: &dyn StateView,
+        from: PartyId,
+        cdr: &CdrId,
+        bytes: &[u8],
+        now: UnixMillis,
+    ) -> Result<Result<(), EvidenceRefused>, GatewayError> {
+        let booked = query::cdr(ledger, self.party, cdr)?.filter(|booked| booked.emsp == from);
+        let Some(CdrStatus::Contested { evidence: expected, .. }) = booked.map(|booked| booked.status) else {
+            return Ok(Err(EvidenceRefused::NotContested));
+        };
+        if bytes.len() > EVIDENCE_BYTES_MAX {
+            return Ok(Err(EvidenceTooLarge(bytes.len()).into()));
+        }
+        let found = evidence_digest(bytes);
+        if found != expected {
+            return Ok(Err(EvidenceRefused::OtherEvidence { expected, found }));
+        }
+        let Some(name) = contest_name(cdr) else { return Ok(Err(EvidenceRefused::NotContested)) };
+        let error = self.store_error();
+        self.store.put_evidence(&name, now, bytes).map_err(error)?;
+        Ok(Ok(()))
+    }
+
+    /// What a home utility's contest of one of our records rests on, once it came.
+    ///
+    /// # Errors
+    /// [`GatewayError::Store`].
+    pub fn contest_evidence(&mut self, cdr: &CdrId) -> Result<Option<Vec<u8>>, GatewayError> {
+        let error = self.store_error();
+        contest_name(cdr).map_or(Ok(None), |name| self.store.evidence(&name)).map_err(error)
+    }
+
+    /// Asks the home utility for the evidence of its contest of one of our records; nothing if it is not contested.
+    ///
+    /// # Errors
+    /// [`GatewayError`].
+    pub fn ask_for_evidence(
+        &mut self,
+        ledger: &dyn StateView,
+        cdr: &CdrId,
+    ) -> Result<Vec<Effect>, GatewayError> {
+        let booked = query::cdr(ledger, self.party, cdr)?;
+        let contested = booked.filter(|booked| matches!(booked.status, CdrStatus::Contested { .. }));
+        let ask =
+            |emsp| Effect::Send { to: emsp, message: PartnerMessage::EvidenceWanted { cdr: cdr.clone() } };
+        Ok(contested.map(|booked| ask(booked.emsp)).into_iter().collect())
+    }
+
+    /// Sends an operator the evidence of our contest of its record, if the ledger has taken the contest.
+    pub(super) fn give_evidence(
+        &mut self,
+        ledger: &dyn StateView,
+        operator: PartyId,
+        cdr: &CdrId,
+    ) -> Result<Vec<Effect>, GatewayError> {
+        let error = self.store_error();
+        let case = self.store.anomaly(&RecordName { operator, cdr: cdr.clone() }).map_err(error)?;
+        let Some(case) = case else { return Ok(Vec::new()) };
+        if !self.is_contested_by(ledger, &case)? {
+            return Ok(Vec::new());
+        }
+        let evidence = HexBytes::new(case.evidence);
+        Ok(vec![Effect::Send {
+            to: operator,
+            message: PartnerMessage::Evidence { cdr: cdr.clone(), evidence },
+        }])
     }
 
     /// Deletes what is older than [`EVIDENCE_KEPT_FOR`], once a UTC day.

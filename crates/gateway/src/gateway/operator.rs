@@ -6,6 +6,7 @@ use crate::ports::Store;
 use crate::profiles::VisitorProfile;
 use crate::quote::detail::QuoteDetail;
 use crate::quote::{QuoteInputs, Quoted};
+use crate::rates::{RateFault, RateLimits, ServedRates, tariff_by_rates};
 use crate::route::{Route, route};
 use crate::sessions::{
     AcceptedBy, Authority, Consumption, Grant, PayerOpening, Phase, Promised, Session, SessionEffect,
@@ -21,9 +22,11 @@ use eroam_domain::charge::{
 use eroam_domain::codec::SignatureBytes;
 use eroam_domain::ids::PartyId;
 use eroam_domain::tariff::{Tariff, TariffId};
-use eroam_domain::time::UnixMillis;
+use eroam_domain::time::{LocalClock, UnixMillis};
 use eroam_ledger::query;
 use eroam_ledger::state::{StateKey, StateView, read};
+use eroam_ledger::tariff::TariffTx;
+use eroam_ledger::tx::Tx;
 
 impl<S: Store> Gateway<S> {
     /// A driver at one of the organisation's stations asks to charge. A repeated request gets the same answer again;
@@ -217,6 +220,29 @@ impl<S: Store> Gateway<S> {
             },
             Err(denial) => SessionEvent::Denied(denial),
         })
+    }
+
+    /// The transaction that publishes the rates of an outside server as the next version of a tariff; `base` is the tariff
+    /// without them.
+    ///
+    /// # Errors
+    /// [`GatewayError`]; inside `Ok`, why there is none: then the tariff stays as it is.
+    pub fn publish_rates(
+        &self,
+        ledger: &dyn StateView,
+        base: &Tariff,
+        served: &ServedRates,
+        limits: RateLimits,
+        clock: &LocalClock,
+        now: UnixMillis,
+    ) -> Result<Result<Tx, RateFault>, GatewayError> {
+        let tariff = match tariff_by_rates(base, served, limits, clock, now) {
+            Ok(tariff) => tariff,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let latest = query::latest_tariff(ledger, self.party, base.id())?.map_or(0, |(version, _)| version);
+        let version = latest.saturating_add(1);
+        Ok(Ok(Tx::Tariff(TariffTx::PublishTariff { version, tariff })))
     }
 
     /// What the quote that a driver sees is made of, and what the same energy would cost later. `None` when there is no open

@@ -36,6 +36,11 @@ impl<S: Store> Gateway<S> {
             }
             return Ok(());
         };
+        if self.late.is_waiting(&session.id)
+            && !self.late.has_a_chance(&session.id, &query::exposure(ledger, reference.id)?)
+        {
+            return Ok(());
+        }
         let party = self.party;
         let Some(terms) = self.terms(ledger, reference)? else { return Ok(()) };
         let outgoing = match accepted.voucher() {
@@ -110,7 +115,7 @@ impl<S: Store> Gateway<S> {
                     let session = self.known(id)?;
                     let event = match &envelope.envelope().tx {
                         Tx::Cdr(_) => self.record_event(ledger, &session, outcome)?,
-                        _ => self.reservation_event(&session, outcome)?,
+                        _ => self.reservation_event(ledger, &session, outcome)?,
                     };
                     self.advance(ledger, session, event, &mut effects)?;
                 }
@@ -130,6 +135,7 @@ impl<S: Store> Gateway<S> {
             InFlight::Contest(name) => {
                 let outcome = outcome(0).ok_or(GatewayError::ForeignReceipt)?;
                 self.contest_answered(ledger, &name, outcome)?;
+                effects.extend(self.give_evidence(ledger, name.operator, &name.cdr)?);
             }
         }
         Ok(merge_reports(effects))
@@ -138,9 +144,11 @@ impl<S: Store> Gateway<S> {
     /// What the answer to a reservation means for its session.
     fn reservation_event(
         &mut self,
+        ledger: &dyn StateView,
         session: &Session,
         outcome: ItemOutcome,
     ) -> Result<SessionEvent, GatewayError> {
+        self.late.decided(&session.id);
         let code = match outcome {
             ItemOutcome::Accepted { .. } => return Ok(SessionEvent::Reserved),
             // Asked before the last crash: it is reserved. Of a voucher the ledger says so of the very same acceptance
@@ -151,6 +159,14 @@ impl<S: Store> Gateway<S> {
         let Phase::Reserving { accepted, .. } = &session.phase else {
             return Ok(SessionEvent::NotReserved(code));
         };
+        // Power was given already, by a station that was offline: the session stays pending, and `resume` asks again.
+        if code == RejectCode::CreditExhausted
+            && session.consumption.is_some()
+            && let Some(reference) = accepted.quote.agreement
+        {
+            self.late.refused(&session.id, &query::exposure(ledger, reference.id)?);
+            return Ok(SessionEvent::Tick(session.requested_at));
+        }
         let Some(spent) = accepted.voucher().filter(|_| accepted.quote.agreement.is_none()) else {
             return Ok(SessionEvent::NotReserved(code));
         };

@@ -5,11 +5,11 @@
 //! booked by forecast -> awaited -> loads attested? -- no --> look again in an hour
 //!                                        | yes: what would it come to?
 //!                                        |-- nothing --> forgotten
-//!                                        '-- something -> TrueUp --> accepted, or the other side was first --> forgotten
+//!                                        '-- something -> TrueUp --> accepted, or done already --> forgotten
 //! ```
-//! The gateway asks its own copy of the ledger first, with the ledger's own checks ([`eroam_ledger::true_up::preview`]), so
-//! that it sends no envelope in vain. The whole pass may be repeated: a record is trued up once. The driver's bill does
-//! not change: the true-up is between the two sides.
+//! The gateway asks its own copy of the ledger first, with the ledger's own checks
+//! ([`eroam_ledger::true_up::preview`]), so that it sends no envelope in vain. The whole pass may be repeated: a record
+//! is trued up once. The driver's bill does not change: the true-up is between the two sides.
 
 use super::{Gateway, GatewayError, Outgoing};
 use crate::anomalies::RecordName;
@@ -84,8 +84,8 @@ impl<S: Store> Gateway<S> {
         self.store.remove_true_up(name).map_err(error)
     }
 
-    /// Operator: a block has trued up one of its records. What that changes goes on the invoice of the period in which it
-    /// was booked.
+    /// Operator: a block has trued up one of its records. What that changes goes on the invoice of the period in which
+    /// it was booked.
     pub(super) fn trued_up(
         &mut self,
         ledger: &dyn StateView,

@@ -146,8 +146,8 @@ fn hour_part(line: &eroam_domain::pricing::PriceLine) -> Option<HourPart> {
     }
 }
 
-/// The price of the same session from the beginning of each later hour on that has a forecast. Hours without a price are
-/// left out.
+/// The price of the same session from the beginning of each later hour on that has a forecast. Hours without a price
+/// are left out.
 fn later_starts(inputs: &QuoteInputs<'_>, session: &EvenSession, at: UnixMillis) -> Vec<LaterStart> {
     let first = inputs.now.utc_hour().saturating_add(1);
     let last = inputs.now.utc_hour().saturating_add(AHEAD_HOURS_MAX);

@@ -129,9 +129,11 @@ fn charge_quoted(world: &mut World) -> Cdr {
 }
 
 fn true_ups(world: &World) -> Vec<Option<RejectCode>> {
-    let sent = world.ledger.blocks.iter().filter(|(envelope, _)| {
-        matches!(envelope.envelope().tx, Tx::Cdr(CdrTx::TrueUp(_)))
-    });
+    let sent = world
+        .ledger
+        .blocks
+        .iter()
+        .filter(|(envelope, _)| matches!(envelope.envelope().tx, Tx::Cdr(CdrTx::TrueUp(_))));
     sent.flat_map(|(_, receipt)| &receipt.items).map(|item| item.outcome.rejection()).collect()
 }
 
@@ -328,7 +330,9 @@ fn the_home_utility_asks_where_the_operator_keeps_silent_and_both_may_ask_at_onc
 
 #[test]
 fn a_true_up_stays_within_the_cap_and_within_the_band_there_is_none() {
-    for (actual, cap_bps, want) in [(1_000, 1_000, Some(861_000)), (0, 500, Some(-430_500)), (550, 2_000, None)] {
+    for (actual, cap_bps, want) in
+        [(1_000, 1_000, Some(861_000)), (0, 500, Some(-430_500)), (550, 2_000, None)]
+    {
         let capped = DynamicRule { true_up_cap_bps: BasisPoints::new(cap_bps), ..rule() };
         let mut world = dynamic_world(capped, &[500, 500]);
         quoted_to_ana(&mut world);

@@ -708,6 +708,71 @@ fn a_station_that_was_offline_tells_everything_afterwards() {
     }
 }
 
+/// What a station that was offline tells has been delivered: that there is no credit at the moment is not the end of it.
+#[test]
+fn a_late_reservation_waits_for_credit_until_it_is_too_late() {
+    for is_released in [true, false] {
+        let mut world = World::new();
+        let mut few = terms(edp(), glp());
+        few.credit_limit = Money::new(32 * EUR, eur());
+        let window = few.record_window;
+        super::quotes::amend(&mut world, few);
+        let (purse, other) = (world.withdraw(ANA, "a"), world.withdraw(ANA, "b"));
+        let request = world.ask_unknown("s1", AT_GLP, &purse);
+        let (consumption, accepted_at) = (hour_of(world.now, 10_000), world.now);
+        world.wait(2 * HOUR);
+        let quote = world.quote_unknown("s2", AT_GLP, &other);
+        let begun = world.now;
+        assert!(is_power_on(&world.pay("s2", &other.spend(&quote, 20 * EUR))));
+
+        let quote = quoted(&world.request_unknown(&request));
+        let (network, spent) = (world.ledger.network, purse.spend(&quote, 20 * EUR));
+        world
+            .call(glp(), |gateway, ledger| {
+                let mut effects = gateway.proven(ledger, &id("s1"), &proof(Tier::Standard), accepted_at)?;
+                effects.extend(gateway.consumed(ledger, &id("s1"), consumption)?);
+                let accepted =
+                    gateway.accept_with_voucher(ledger, network, &id("s1"), &spent, accepted_at)?;
+                effects.extend(accepted);
+                Ok(effects)
+            })
+            .unwrap();
+        let is_told = |e: &Effect| matches!(e, Effect::PowerOn { .. } | Effect::Deny { .. });
+        assert!(!world.shown().iter().any(is_told), "nobody is told what is not known yet");
+        let blocks = world.ledger.blocks.len();
+        let resume = |world: &mut World| {
+            world.tick(glp());
+            world.resume(glp());
+            world.drive();
+        };
+        for _ in 0..3 {
+            let session = world.session("s1");
+            assert!(matches!(session.phase, Phase::Reserving { .. }), "{:?}", session.phase);
+            assert_eq!(session.pending(world.now, DurationMs::ZERO), Some(Pending::LedgerSilent));
+            resume(&mut world);
+        }
+        assert_eq!(world.ledger.blocks.len(), blocks, "the ledger is not asked what it has just said");
+        world.wait(HOUR);
+        resume(&mut world);
+        assert_eq!(world.ledger.blocks.len(), blocks + 1, "once in an hour, since other things count, too");
+        if is_released {
+            // Within the hour, because the other charge is over.
+            let consumption = hour_of(begun, 10_000);
+            world.consumed("s2", consumption);
+            resume(&mut world);
+            assert!(world.session("s1").is_settled(), "{:?}", world.session("s1").phase);
+            assert_eq!(world.bill_lines(edp()).len(), 2);
+        } else {
+            world.wait(window.millis() + HOUR);
+            resume(&mut world);
+            let session = world.session("s1");
+            assert!(matches!(session.phase, Phase::Denied(_)), "{:?}", session.phase);
+            let pending = session.pending(world.now, DurationMs::ZERO);
+            assert_eq!(pending, Some(Pending::EnergyWithoutAuthorization), "the loss is in sight");
+        }
+    }
+}
+
 #[test]
 fn what_a_station_sent_is_kept_for_disputes_and_no_longer() {
     let mut world = World::new();

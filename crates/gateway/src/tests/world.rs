@@ -429,6 +429,8 @@ impl Letter {
             PartnerMessage::Recall { .. } => "recall",
             PartnerMessage::Reports(_) => "reports",
             PartnerMessage::ReportsReceived(_) => "reports_received",
+            PartnerMessage::Evidence { .. } => "evidence",
+            PartnerMessage::EvidenceWanted { .. } => "evidence_wanted",
         }
     }
 }

@@ -29,6 +29,12 @@ pub enum FileError {
         /// Which.
         path: PathBuf,
     },
+    /// A directory, a device or a pipe.
+    #[error("{path}: not a file")]
+    NotAFile {
+        /// Which.
+        path: PathBuf,
+    },
     /// Others on this machine can read or write it, and try passphrases on it.
     #[error("{path}: mode {mode:03o}, open to others; make it 600 (and the passphrase a new one)")]
     Exposed {
@@ -102,12 +108,15 @@ impl VaultFile {
     /// The sealed vault; `None` when there is no file.
     ///
     /// # Errors
-    /// [`FileError::Exposed`], [`FileError::TooLarge`], [`FileError::Io`].
+    /// [`FileError::NotAFile`], [`FileError::Exposed`], [`FileError::TooLarge`], [`FileError::Io`].
     pub fn read(&self) -> Result<Option<Vec<u8>>, FileError> {
         let file = match File::open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file.map_err(failed(&self.path, "open"))?,
         };
+        if !file.metadata().map_err(failed(&self.path, "look at"))?.is_file() {
+            return Err(FileError::NotAFile { path: self.path.clone() });
+        }
         self.check_mode(&file)?;
         let limit = u64::try_from(VAULT_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
         let mut bytes = Vec::new();

@@ -45,7 +45,7 @@ impl RecordsKey {
     /// # Errors
     /// [`ContentError::Seed`] when what was stored is none.
     pub fn of(secrets: &Wallet) -> Result<Option<Self>, ContentError> {
-        let bytes = secrets.note(LABEL).map(|bytes| <[u8; KEY_BYTES]>::try_from(bytes));
+        let bytes = secrets.note(LABEL).map(<[u8; KEY_BYTES]>::try_from);
         Ok(bytes.transpose().map_err(|_| ContentError::Seed)?.map(|bytes| Self(Zeroizing::new(bytes))))
     }
 

@@ -23,6 +23,7 @@ use eroam_gateway::sessions::{
     Accepted, AcceptedBy, Authority, AuthorizedBy, Consumption, Grant, PayerOpening, Phase, Promised,
     Session, SessionPayer,
 };
+use eroam_gateway::true_ups::AwaitedTrueUp;
 use eroam_gateway::vouchers::{IssuedVoucher, VoucherStatus};
 
 pub fn party(text: &str) -> PartyId {
@@ -390,6 +391,11 @@ pub fn wholesale(emsp: &str, period: SettlementPeriod, cdr: CdrId) -> WholesaleL
         due: 61_000_000,
         true_up: 0,
     }
+}
+
+/// Record `n` of another operator, to be looked at after those of smaller numbers.
+pub fn awaited_true_up(n: u32) -> AwaitedTrueUp {
+    AwaitedTrueUp { operator: party("PT-GLP"), cdr: cdr(n), look_at: at(i64::from(n) * 60_000) }
 }
 
 /// What the anomaly rules remember of record `n`, which ended after that of a smaller number.
