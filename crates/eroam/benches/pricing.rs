@@ -10,7 +10,7 @@
 //! it has no other entry. Before anything is measured, both must agree on every record to within a cent.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use eroam::bench::Workload;
+use eroam::bench::{Rule, Workload};
 use eroam::consortium::{Seed, founders};
 use eroam::ledger::LedgerSetup;
 use eroam_domain::agreement::PriceRule;
@@ -105,7 +105,7 @@ fn assert_agreement(cdr: &ocpi_tariffs::cdr::Versioned<'_>, ours_micros: i64) {
 }
 
 fn bench_price(c: &mut Criterion) {
-    let workload = Workload::new().unwrap();
+    let workload = Workload::new(Rule::Static).unwrap();
     let records: Vec<Cdr> = (0..RECORDS).map(|n| workload.record(n).unwrap()).collect();
     let texts: Vec<(String, i64)> =
         records.iter().zip(0..).map(|(cdr, n)| as_ocpi(cdr, workload.tariff(n).unwrap())).collect();
@@ -128,7 +128,7 @@ fn bench_price(c: &mut Criterion) {
     group.bench_function("eroam", |b| {
         b.iter(|| {
             let n = turns.next().unwrap();
-            let inputs = workload.inputs(n, &records[n as usize]).unwrap();
+            let inputs = workload.inputs(n, &records[n as usize], None).unwrap();
             pricing::price(black_box(&inputs)).unwrap()
         });
     });
@@ -186,7 +186,7 @@ fn batch(workload: &Workload) -> (MemoryState, SignedEnvelope, Header) {
 }
 
 fn bench_execute(c: &mut Criterion) {
-    let (state, signed, header) = batch(&Workload::new().unwrap());
+    let (state, signed, header) = batch(&Workload::new(Rule::Static).unwrap());
     let outcome = execute(&state, &signed, &header).unwrap();
     assert!(outcome.items.iter().all(|item| item.outcome.rejection().is_none()), "every record is accepted");
     let mut group = c.benchmark_group("execute");

@@ -5,6 +5,7 @@
 //! each EVSE, under all three kinds of tariff, one to four charging periods each.
 
 pub mod credentials;
+mod dynamic;
 pub mod network;
 
 use crate::consortium::Seed;
@@ -18,19 +19,20 @@ use eroam_domain::codec::{Digest, SignatureBytes};
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::Price;
 use eroam_domain::pricing::plan::{EvenSession, periods};
-use eroam_domain::pricing::{self, PricingInputs};
+use eroam_domain::pricing::{self, ForecastInput, PricingInputs};
 use eroam_domain::quantity::{DurationMs, WattHours};
 use eroam_domain::tariff::Tariff;
 use eroam_domain::time::{LocalClock, UnixMillis, UtcOffset};
-use eroam_ledger::agreement::agreement_id;
+use eroam_ledger::agreement::{AgreementTx, agreement_id, terms_digest};
 use eroam_ledger::cdr::CdrTx;
 use eroam_ledger::execute::{self, Header};
+use eroam_ledger::forecast::ForecastTx;
 use eroam_ledger::genesis::Genesis;
 use eroam_ledger::state::{StateError, StateView, Writes};
 use eroam_ledger::tx::{BATCH_MAX, Envelope, PublicKey, Tx, VERSION};
 use serde::Serialize;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 /// A ledger's state in a hash table: a look-up costs the same however many records there are. Nothing is ever read in
@@ -69,8 +71,18 @@ pub struct Measured {
     pub rss_mib: f64,
 }
 
+/// How the agreements of a workload price energy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// By the operator's tariff and a factor.
+    Static,
+    /// By the forecast load of each hour; what is not energy by the tariff.
+    Dynamic,
+}
+
 /// The workload: the terms and tariffs of one operator's partners, and the records that follow from them.
 pub struct Workload {
+    rule: Rule,
     operator: Founder,
     partners: Vec<(AgreementRef, RoamingAgreement)>,
     tariffs: Vec<Tariff>,
@@ -85,20 +97,35 @@ const SHAPES: u64 = 97;
 impl Workload {
     /// The workload; always the same.
     #[must_use]
-    pub fn new() -> Option<Self> {
+    pub fn new(rule: Rule) -> Option<Self> {
         let founders = founders::founders();
         let operator = founders.last()?.clone();
-        let partners = founders
-            .iter()
-            .filter(|f| f.party != operator.party)
-            .map(|f| {
-                let terms = founders::terms(&founders, f.party, operator.party);
-                (AgreementRef { id: agreement_id(&terms, UnixMillis::EPOCH), version: 1 }, terms)
-            })
-            .collect();
+        let partner = |f: &Founder| {
+            let mut terms = founders::terms(&founders, f.party, operator.party);
+            if rule == Rule::Dynamic {
+                terms = dynamic::terms(terms, zone()?, founders.iter().map(|f| f.party))?;
+            }
+            Some((AgreementRef { id: agreement_id(&terms, UnixMillis::EPOCH), version: 1 }, terms))
+        };
+        let others = founders.iter().filter(|f| f.party != operator.party);
+        let partners = others.map(partner).collect::<Option<_>>()?;
         let tariffs = TARIFFS.iter().map(|id| operator.tariff(id)).collect();
         let begin = UnixMillis::new(1_767_225_600_000)?;
-        Some(Self { operator, partners, tariffs, begin })
+        Some(Self { rule, operator, partners, tariffs, begin })
+    }
+
+    /// What makes the network ready for it: everybody's tariffs, and this workload's agreements.
+    fn founding(&self, founders: &[Founder]) -> Vec<(PartyId, Tx)> {
+        let (first, _) = founders::founding_transactions(founders);
+        let mut all: Vec<_> = first.into_iter().filter(|(_, tx)| matches!(tx, Tx::Tariff(_))).collect();
+        for (agreement, terms) in &self.partners {
+            let effective_from = UnixMillis::EPOCH;
+            let accepted = terms_digest(terms, effective_from);
+            let propose = AgreementTx::Propose { terms: terms.clone(), effective_from };
+            let accept = AgreementTx::Accept { id: agreement.id, version: 1, terms: accepted };
+            all.extend([(terms.emsp, Tx::Agreement(propose)), (terms.cpo, Tx::Agreement(accept))]);
+        }
+        all
     }
 
     /// A tariff of the workload, by a record's number.
@@ -115,21 +142,52 @@ impl Workload {
 
     /// The inputs of a record's price.
     #[must_use]
-    pub fn inputs<'a>(&'a self, number: u64, cdr: &'a Cdr) -> Option<PricingInputs<'a>> {
+    pub fn inputs<'a>(
+        &'a self,
+        number: u64,
+        cdr: &'a Cdr,
+        forecast: Option<&'a ForecastInput>,
+    ) -> Option<PricingInputs<'a>> {
         let (_, terms) = self.partner(number)?;
-        Some(PricingInputs::of_record(terms, self.tariff(number)?, cdr, None))
+        Some(PricingInputs::of_record(terms, self.tariff(number)?, cdr, forecast))
+    }
+
+    /// Which round of the EVSEs a record belongs to.
+    const fn round(number: u64) -> u64 {
+        number / EVSES
+    }
+
+    /// When a round begins.
+    fn round_begin(&self, round: u64) -> Option<UnixMillis> {
+        self.begin.checked_add(DurationMs::from_millis(round * dynamic::ROUND_HOURS * 3_600_000))
+    }
+
+    /// What must be attested before a round begins, each once.
+    fn attestations(&self, round: u64) -> Option<Vec<(PartyId, Tx)>> {
+        let attesters: BTreeSet<PartyId> =
+            self.partners.iter().filter_map(|(_, terms)| dynamic::forecaster(terms)).collect();
+        let first_hour = self.round_begin(round)?.utc_hour();
+        let attest = |party| {
+            let attestation = dynamic::attestation(zone()?, first_hour);
+            Some((party, Tx::Forecast(ForecastTx::AttestForecast(attestation))))
+        };
+        attesters.into_iter().map(attest).collect()
     }
 
     /// Record number `number`, priced.
     #[must_use]
     pub fn record(&self, number: u64) -> Option<Cdr> {
-        let (agreement, _) = self.partner(number)?;
+        self.priced_record(number).map(|(cdr, _)| cdr)
+    }
+
+    /// Record number `number`, priced, with the forecast that its price follows.
+    fn priced_record(&self, number: u64) -> Option<(Cdr, Option<ForecastInput>)> {
+        let (agreement, terms) = self.partner(number)?;
         let tariff = self.tariff(number)?;
-        // Round `turn` of an EVSE: seven hours each, so that all hours of the week come up and nothing overlaps.
-        let (turn, evse) = (number / EVSES, number % EVSES);
-        let shape = number % SHAPES;
-        let after = (turn * 7 * 60 + shape) * 60_000;
-        let start = self.begin.checked_add(DurationMs::from_millis(after))?;
+        // Seven hours each, so that all hours of the week come up and nothing overlaps.
+        let begin = self.round_begin(Self::round(number))?;
+        let (evse, shape) = (number % EVSES, number % SHAPES);
+        let start = begin.checked_add(DurationMs::from_millis(shape * 60_000))?;
         let charging = DurationMs::from_millis((30 + shape * 2) * 60_000);
         let charging_end = start.checked_add(charging)?;
         let end = charging_end.checked_add(DurationMs::from_millis(shape % 5 * 20 * 60_000))?;
@@ -142,7 +200,7 @@ impl Workload {
             agreement: *agreement,
             tariff: TariffRef { id: tariff.id().clone(), version: 1 },
             evse: EvsePseudonym(u128::from(evse).to_le_bytes()),
-            zone: GridZone::new("PT-1").ok()?,
+            zone: zone()?,
             accepted_at: start,
             start,
             end,
@@ -157,9 +215,18 @@ impl Workload {
             acceptance: SignatureBytes([0; 64]),
             payer: Payer::Contract { commitment: Digest::of(&number.to_le_bytes()) },
         };
-        cdr.price = pricing::price(&self.inputs(number, &cdr)?).ok()?.total;
-        Some(cdr)
+        let forecast = match self.rule {
+            Rule::Static => None,
+            Rule::Dynamic => Some(dynamic::follow(terms, &mut cdr, begin)?),
+        };
+        cdr.price = pricing::price(&self.inputs(number, &cdr, forecast.as_ref())?).ok()?.total;
+        Some((cdr, forecast))
     }
+}
+
+/// Where the stations are.
+fn zone() -> Option<GridZone> {
+    GridZone::new("PT-1").ok()
 }
 
 /// The workload could not be made or was not accepted: a fault of the benchmark, not of the machine.
@@ -174,19 +241,20 @@ const DISTINCT: u64 = 20_000;
 ///
 /// # Errors
 /// [`BadWorkload`].
-pub fn price(records: u64) -> Result<Measured, BadWorkload> {
+pub fn price(records: u64, rule: Rule) -> Result<Measured, BadWorkload> {
     let bad = || BadWorkload("a record cannot be made".into());
-    let workload = Workload::new().ok_or_else(bad)?;
+    let workload = Workload::new(rule).ok_or_else(bad)?;
     let distinct = records.min(DISTINCT);
-    let cdrs: Vec<Cdr> = (0..distinct).map(|n| workload.record(n)).collect::<Option<_>>().ok_or_else(bad)?;
+    let cdrs: Vec<(Cdr, Option<ForecastInput>)> =
+        (0..distinct).map(|n| workload.priced_record(n)).collect::<Option<_>>().ok_or_else(bad)?;
     let clock = Clock::start();
     let mut done = 0;
     while done < records {
-        for (cdr, number) in cdrs.iter().zip(0..) {
+        for ((cdr, forecast), number) in cdrs.iter().zip(0..) {
             if done == records {
                 break;
             }
-            let inputs = workload.inputs(number, cdr).ok_or_else(bad)?;
+            let inputs = workload.inputs(number, cdr, forecast.as_ref()).ok_or_else(bad)?;
             let priced = pricing::price(&inputs).map_err(|e| BadWorkload(e.to_string()))?;
             if priced.total != cdr.price {
                 return Err(BadWorkload("a price changed".into()));
@@ -198,14 +266,14 @@ pub fn price(records: u64) -> Result<Measured, BadWorkload> {
 }
 
 /// Executes `records` records in full batches: signature, decoding of nothing, checks, pricing, booking, and the
-/// state's changes applied. Making and signing the batches is not measured.
+/// state's changes applied. Making and signing the batches is not measured, nor is what is attested before them.
 ///
 /// # Errors
 /// [`BadWorkload`].
-pub fn execute(records: u64) -> Result<Measured, BadWorkload> {
+pub fn execute(records: u64, rule: Rule) -> Result<Measured, BadWorkload> {
     let bad = |what: &str| BadWorkload(what.to_owned());
     let seed = Seed(1);
-    let workload = Workload::new().ok_or_else(|| bad("a record cannot be made"))?;
+    let workload = Workload::new(rule).ok_or_else(|| bad("a record cannot be made"))?;
     let founders = founders::founders();
     let genesis = genesis(seed, &LedgerSetup::default());
     let network = genesis.network();
@@ -217,23 +285,39 @@ pub fn execute(records: u64) -> Result<Measured, BadWorkload> {
             .sign(&seed.signing_key(member))
     };
     let end_of_time = UnixMillis::new(253_402_300_799_999).ok_or_else(|| bad("the end of time"))?;
-    let mut sequences = std::collections::BTreeMap::new();
-    let (first, then) = founders::founding_transactions(&founders);
-    for (party, tx) in first.into_iter().chain(then) {
+    let mut sequences = BTreeMap::new();
+    let mut prepare = |state: &mut StateTable, header: &Header, (party, tx): (PartyId, Tx)| {
         let sequence = sequences.entry(party).or_insert(0);
         let signed = envelope(party, *sequence, 1, end_of_time, tx);
         *sequence += 1;
-        let outcome = execute::execute(&state, &signed, &header).map_err(|e| BadWorkload(e.to_string()))?;
+        let outcome = execute::execute(&*state, &signed, header).map_err(|e| BadWorkload(e.to_string()))?;
         if let Some(code) = outcome.items.iter().find_map(|i| i.outcome.rejection()) {
             return Err(BadWorkload(code.to_string()));
         }
         state.apply(outcome.writes);
+        Ok(())
+    };
+    for prepared in workload.founding(&founders) {
+        prepare(&mut state, &header, prepared)?;
     }
     let mut total = Lap { wall: Duration::ZERO, cpu: Duration::ZERO };
+    let mut rounds = 0;
     let mut number = 0;
     let mut sequence = 0;
     while number < records {
-        let until = (number + BATCH_MAX as u64).min(records);
+        // A batch is of one round, so that what it needs is attested before.
+        let round = Workload::round(number);
+        let until = (number + BATCH_MAX as u64).min(records).min((round + 1) * EVSES);
+        if round == rounds {
+            let begin = workload.round_begin(round).ok_or_else(|| bad("the end of time"))?;
+            let before = begin.checked_sub(DurationMs::from_millis(3_600_000)).unwrap_or(UnixMillis::EPOCH);
+            header.time = header.time.max(before);
+            let attestations = workload.attestations(round).ok_or_else(|| bad("nothing to attest"))?;
+            for prepared in attestations {
+                prepare(&mut state, &header, prepared)?;
+            }
+            rounds += 1;
+        }
         let cdrs: Vec<Cdr> = (number..until)
             .map(|n| workload.record(n))
             .collect::<Option<_>>()
@@ -323,8 +407,10 @@ mod tests {
 
     #[test]
     fn the_ledger_accepts_every_generated_record() {
-        let measured = execute(600).expect("every record is accepted");
-        assert_eq!(measured.records, 600);
-        assert!(price(300).is_ok());
+        for rule in [Rule::Static, Rule::Dynamic] {
+            let measured = execute(600, rule).expect("every record is accepted");
+            assert_eq!(measured.records, 600);
+            assert!(price(300, rule).is_ok());
+        }
     }
 }

@@ -27,6 +27,7 @@ pub mod wallet;
 pub mod wallet_file;
 
 pub mod issuer;
+mod mandate;
 pub mod post;
 pub mod prices;
 pub mod proving;

@@ -34,6 +34,7 @@ use eroam::demo;
 use eroam::ledger::{EPOCH_BLOCKS, LedgerSetup};
 use eroam::replay::assign::RoamingShare;
 use eroam::replay::{self, Progress, TICK_EVENTS};
+use eroam_gateway::anomalies::AnomalyRules;
 use eroam_ledger::genesis::EPOCH_BLOCKS_MIN;
 use eroam_store::StoreUrl;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -117,7 +118,8 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct DemoArgs {
-    /// Run the story once and stop; without it a new one begins every few seconds until Ctrl-C
+    /// Run the story once, with a charge by wallet after it, and stop; without it a new one begins every few seconds until
+    /// Ctrl-C
     #[arg(long)]
     once: bool,
     /// Seconds between two stories
@@ -168,6 +170,10 @@ struct ReplayArgs {
     /// The share of drivers whose home utility is not the operator where they mostly charge
     #[arg(long, value_name = "SHARE", default_value = "0.5")]
     roaming_share: RoamingShare,
+    /// Let home utilities contest records that cannot be true. Where a file names no drivers, those that are made up may
+    /// be in two places at once, and are contested for it
+    #[arg(long)]
+    contest: bool,
     /// Every key and id follows from it
     #[arg(long, default_value_t = SEED)]
     seed: u64,
@@ -270,9 +276,18 @@ struct BenchArgs {
     /// How many records
     #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     records: u64,
+    /// Agreements whose price follows the attested load forecast, hour by hour
+    #[arg(long)]
+    dynamic: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+impl BenchArgs {
+    const fn rule(&self) -> bench::Rule {
+        if self.dynamic { bench::Rule::Dynamic } else { bench::Rule::Static }
+    }
 }
 
 /// Runs the command line and says how it ended.
@@ -305,9 +320,11 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ledger(command) => ledger::run(command),
         Command::Registry(command) => registry::run(command),
         Command::Verify(args) => ledger::verify(&args),
-        Command::Bench(BenchCommand::Price(args)) => show_bench("price", &args, bench::price(args.records)?),
+        Command::Bench(BenchCommand::Price(args)) => {
+            show_bench("price", &args, bench::price(args.records, args.rule())?)
+        }
         Command::Bench(BenchCommand::Execute(args)) => {
-            show_bench("execute", &args, bench::execute(args.records)?)
+            show_bench("execute", &args, bench::execute(args.records, args.rule())?)
         }
         Command::Bench(BenchCommand::Ledger(args)) => bench_ledger(&args),
         Command::Bench(BenchCommand::Idle(args)) => bench_idle(&args),
@@ -341,7 +358,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
 fn run_demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     let mut seed = args.seed;
     loop {
-        let story = demo::run(Seed(seed), args.out.as_deref())?;
+        let story = demo::run(Seed(seed), args.once, args.out.as_deref())?;
         if args.json {
             print_line(&serde_json::to_string(&story)?)?;
         } else {
@@ -381,7 +398,7 @@ fn run_replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let options = replay::Options {
         inputs: args.input,
         out: args.out,
-        setup: Setup { stores: args.data, ledger, anomalies: None },
+        setup: Setup { stores: args.data, ledger, anomalies: args.contest.then_some(AnomalyRules::DEFAULT) },
         limit: args.limit.and_then(|n| usize::try_from(n).ok()),
         repeat: args.repeat,
         roaming_share: args.roaming_share,
@@ -398,7 +415,8 @@ fn run_replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         print_line(&summary.to_string())?;
         print_line(&format!("written to {}", options.out.display()))?;
     }
-    Ok(if progress.problems == 0 { ExitCode::SUCCESS } else { ExitCode::from(3) })
+    let whole = progress.problems == 0 && summary.rows_refused == 0;
+    Ok(if whole { ExitCode::SUCCESS } else { ExitCode::from(3) })
 }
 
 /// A bar on a terminal, nothing in a pipe; problems with files go to standard error either way.

@@ -781,5 +781,7 @@ const fn kind(message: &PartnerMessage) -> &'static str {
         PartnerMessage::Recall { .. } => "recall",
         PartnerMessage::Reports(_) => "reports",
         PartnerMessage::ReportsReceived(_) => "reports_received",
+        PartnerMessage::Evidence { .. } => "evidence",
+        PartnerMessage::EvidenceWanted { .. } => "evidence_wanted",
     }
 }

@@ -3,9 +3,15 @@
 //! Everything that is printed is read back from the gateways, their stores and the ledger after the fact; the script
 //! below says only who comes to which station with what in hand.
 
+mod wallet_charge;
+
+pub use wallet_charge::WalletCharge;
+
+use crate::charging::ChargingError;
 use crate::consortium::founders::{self, Founder};
 use crate::consortium::{AtStation, Consortium, ConsortiumError, Seed, Setup};
 use crate::replay::output::{self, OutputError};
+use crate::simulate::SimulateError;
 use eroam_domain::cdr::SessionId;
 use eroam_domain::charge::{AllowedZones, ChargeRequest, PresentedCredential, Quote};
 use eroam_domain::codec::{Digest, ShortText};
@@ -114,6 +120,12 @@ pub enum DemoError {
     /// The output could not be written.
     #[error(transparent)]
     Output(#[from] OutputError),
+    /// The wallet's network failed.
+    #[error(transparent)]
+    Network(#[from] SimulateError),
+    /// The wallet cannot charge.
+    #[error(transparent)]
+    Charging(#[from] ChargingError),
     /// The script does not fit the consortium.
     #[error("the script is at fault: {0}")]
     Script(String),
@@ -207,15 +219,18 @@ pub struct Story {
     pub ledger_balance_micros: BTreeMap<String, i64>,
     /// The state that every member computes.
     pub state_digest: String,
+    /// A charge by wallet, if one was wanted.
+    pub wallet: Option<WalletCharge>,
 }
 
-/// Plays the script.
+/// Plays the script. With `with_wallet`, somebody charges by wallet after it, in a network of agents: during that, time
+/// passes in this process as the meter says.
 ///
 /// # Errors
 /// [`DemoError`].
-pub fn run(seed: Seed, out: Option<&Path>) -> Result<Story, DemoError> {
+pub fn run(seed: Seed, with_wallet: bool, out: Option<&Path>) -> Result<Story, DemoError> {
     if let Some(dir) = out {
-        output::prepare(dir)?;
+        output::check(dir)?;
     }
     let mut consortium = Consortium::open(seed, &Setup::default())?;
     let founders = consortium.founders().to_vec();
@@ -234,8 +249,10 @@ pub fn run(seed: Seed, out: Option<&Path>) -> Result<Story, DemoError> {
     consortium.settle(close, period, founders::currency())?;
     consortium.finish()?;
     fill_in_bills(&mut consortium, &mut visits)?;
-    let story = tell(&mut consortium, seed, period, visits)?;
+    let mut story = tell(&mut consortium, seed, period, visits)?;
+    story.wallet = with_wallet.then(|| wallet_charge::charge(seed)).transpose()?;
     if let Some(dir) = out {
+        output::prepare(dir)?;
         output::write(dir, &mut consortium, &evses, &[])?;
         output::write_marker(dir, &story)?;
     }
@@ -458,9 +475,8 @@ fn fill_in_bills(consortium: &mut Consortium, visits: &mut [Visit]) -> Result<()
                 let forecast = eroam_gateway::forecasts::of_booked(ledger, &terms, &cdr)
                     .map_err(ConsortiumError::from)?
                     .map_err(script)?;
-                let price =
-                    eroam_gateway::account::wholesale_of(&terms, &tariff, &cdr, forecast.as_ref())
-                        .map_err(script)?;
+                let price = eroam_gateway::account::wholesale_of(&terms, &tariff, &cdr, forecast.as_ref())
+                    .map_err(script)?;
                 visit.wholesale = why(&price);
             }
         }
@@ -577,6 +593,7 @@ fn tell(
             .collect::<Result<_, _>>()
             .map_err(|_| ConsortiumError::Overflow)?,
         state_digest: digest.to_string(),
+        wallet: None,
     })
 }
 
@@ -623,7 +640,8 @@ impl fmt::Display for Story {
             )?;
         }
         let letters: Vec<String> = self.letters.iter().map(|(k, n)| format!("{n} {k}")).collect();
-        write!(f, "  letters between organisations: {}", letters.join(", "))
+        write!(f, "  letters between organisations: {}", letters.join(", "))?;
+        self.wallet.as_ref().map_or(Ok(()), |wallet| write!(f, "\n\n{wallet}"))
     }
 }
 

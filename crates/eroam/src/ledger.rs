@@ -8,6 +8,7 @@ pub mod blocks_file;
 pub mod export;
 pub mod import;
 pub mod keys;
+pub mod partners;
 pub mod proofs;
 pub mod reader;
 pub mod recheck;

@@ -23,12 +23,12 @@ use crate::consortium::Seed;
 use crate::usage::Usage;
 use eroam_domain::money::{Currency, Money};
 use eroam_domain::quantity::WattHours;
+#[cfg(unix)]
+use processes::Processes;
 use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-#[cfg(unix)]
-use processes::Processes;
 use world::World;
 
 pub use served::{Listing, Served, ServedParty, ServedStation};

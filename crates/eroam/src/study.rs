@@ -3,6 +3,7 @@
 
 pub mod chart;
 pub mod decisions;
+pub mod lightgbm;
 pub mod linkage;
 pub mod report;
 pub mod revenue;

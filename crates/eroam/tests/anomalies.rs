@@ -176,7 +176,7 @@ fn measure(
             second_meter: Some(meter),
         };
         // As the gateway does.
-        if let Some(before) = cdr.end.checked_sub(SIGHTINGS_KEPT_FOR).filter(|_| number % 100 == 0) {
+        if let Some(before) = cdr.end.checked_sub(SIGHTINGS_KEPT_FOR).filter(|_| number % 1_000 == 0) {
             history.forget_before(before);
         }
         let mut sighting = Sighting::of(operator(), &cdr);
@@ -188,8 +188,8 @@ fn measure(
         noticed.count(!findings.is_empty() && !is_contested(&findings));
         sighting.customer = Some(customer);
         sighting.flagged = findings.iter().any(Finding::is_hard);
-        let before_itself: Vec<_> =
-            frauds(&cdr, &known).into_iter().filter(|(name, ..)| name.starts_with("energy")).collect();
+        let (before_itself, beside_it): (Vec<_>, Vec<_>) =
+            frauds(&cdr, &known).into_iter().partition(|(name, ..)| name.starts_with("energy"));
         let mut tell = |name, cdr: &Cdr, known: &Known, history: &History| {
             let findings = look(&rules, known, cdr, &Sighting::of(operator(), cdr), history);
             caught.entry(name).or_default().count(is_contested(&findings));
@@ -200,10 +200,8 @@ fn measure(
         }
         history.add(sighting);
         // A copy comes beside it.
-        for (name, cdr, known) in frauds(&cdr, &known) {
-            if !name.starts_with("energy") {
-                tell(name, &cdr, &known, &history);
-            }
+        for (name, cdr, known) in &beside_it {
+            tell(name, cdr, known, &history);
         }
     }
     (contested, noticed, caught)

@@ -285,7 +285,7 @@ fn each_bad_row_is_listed_with_line_field_reason_and_remedy_and_good_rows_are_re
     }
     assert!(bad.next().is_none());
     let input = place.file("mixed.csv", bytes);
-    let ended = place.replay(&[&input]).expect(0);
+    let ended = place.replay(&[&input]).expect(3);
     let summary = ended.json();
     assert_eq!(count(&summary, "sessions_charged"), 12);
     assert_eq!(count(&summary, "sessions_rejected"), 12);
@@ -344,14 +344,31 @@ fn an_end_of_charging_that_leaves_no_time_for_the_energy_is_not_believed() {
 }
 
 #[test]
-fn a_failed_replay_leaves_nothing_of_an_earlier_one() {
+fn a_replay_that_cannot_begin_leaves_an_earlier_one_as_it_is() {
     let place = Place::new();
     let good = place.file("good.csv", workplace_csv(12));
-    place.replay(&[&good]).expect(0);
+    let at = place.out().with_extension("data");
+    let replay = |seed: u32| {
+        let data = at.display().to_string();
+        Replay::new(&[&good], &place.out()).with("--data", data).with("--seed", seed).run()
+    };
+    replay(1).expect(0);
+    let before = support::files(&place.out());
+    assert!(before.len() > 8, "{:?}", before.keys());
+
     let empty = place.file("empty.csv", "");
-    place.replay(&[&empty]).expect(1);
-    let left: Vec<String> = support::files(&place.out()).into_keys().collect();
-    assert_eq!(left, ["rejected.jsonl", "summary.json"]);
+    let ended = place.replay(&[&empty]).expect(1);
+    let list = place.out().display().to_string() + "-rejected.jsonl";
+    assert!(ended.stderr.contains(&list), "{}", ended.stderr);
+    assert!(std::fs::read_to_string(&list).unwrap().contains("empty.csv"));
+    replay(2).expect(1);
+    assert!(support::files(&place.out()) == before, "the earlier output was changed");
+
+    // What stands beside a new one is not of an earlier one, also when the new one is smaller.
+    let small = place.file("small.csv", workplace_csv(1));
+    place.replay(&[&small]).expect(0);
+    let after = support::files(&place.out());
+    assert!(after.len() < before.len(), "{:?}", after.keys());
 }
 
 #[test]

@@ -3,7 +3,8 @@
 mod support;
 
 use eroam::consortium::{AtStation, Consortium, Seed, Setup, founders};
-use eroam::ledger::LedgerSetup;
+use eroam::ledger::reader::Reader;
+use eroam::ledger::{LedgerSetup, partners};
 use eroam_domain::cdr::SessionId;
 use eroam_domain::charge::{AllowedZones, ChargeRequest, Denial, PresentedCredential, Quote};
 use eroam_domain::codec::ShortText;
@@ -14,6 +15,7 @@ use eroam_domain::quantity::{DurationMs, WattHours};
 use eroam_domain::retail::{PaymentOption, Tier};
 use eroam_domain::time::{LocalClock, SettlementPeriod, UnixMillis};
 use eroam_gateway::account::readings_digest;
+use eroam_gateway::anomalies::{AnomalyRules, CaseState, Finding, RecordName};
 use eroam_gateway::authenticate::CardDigest;
 use eroam_gateway::billing::BillLine;
 use eroam_gateway::gateway::Evse;
@@ -410,4 +412,46 @@ fn a_consortium_is_founded_once_and_alike_for_the_same_seed() {
     let twin = entries(&Consortium::open(Seed(3), &Setup::at(other.path())).unwrap());
     assert_eq!(twin, first);
     assert!(Consortium::open(Seed(4), &Setup::at(dir.path())).is_err(), "another network");
+}
+
+#[test]
+fn a_customer_in_two_places_at_once_is_contested_and_partners_are_compared_with_it() {
+    let directory = tempdir();
+    let ledger = LedgerSetup { directory: Some(directory.path().into()), ..LedgerSetup::default() };
+    let mut world = World::at(&Setup { stores: None, ledger, anomalies: Some(AnomalyRules::DEFAULT) });
+    let contract = world.customer("PT-LUZ", 1, Tier::Standard);
+    world.charge("s0", "DE-RHN", &contract).unwrap();
+    let start = world.now;
+    for operator in ["ES-SLV", "DE-RHN"] {
+        world.ask(&format!("s-{operator}"), operator, &contract).unwrap();
+        assert!(world.accept(&format!("s-{operator}"), operator));
+    }
+    for operator in ["ES-SLV", "DE-RHN"] {
+        world.now = start;
+        world.deliver(&format!("s-{operator}"), operator);
+    }
+    world.consortium.finish().unwrap();
+    world.consortium.flush(world.now).unwrap();
+    let name = RecordName { operator: party("DE-RHN"), cdr: ShortText::new("s-DE-RHN").unwrap() };
+    let case = world.consortium.gateway(party("PT-LUZ")).unwrap().anomaly(&name).unwrap().unwrap();
+    assert_eq!(case.state, CaseState::Contested, "{case:?}");
+    let overlaps = |finding: &Finding| matches!(finding, Finding::Overlap { with, .. } if with.operator == party("ES-SLV"));
+    assert!(case.findings.iter().any(overlaps), "{:?}", case.findings);
+    assert!(world.recorded("s-DE-RHN", "DE-RHN"), "it stays booked");
+    drop(world);
+
+    let reader = Reader::open(directory.path(), None).unwrap();
+    let all = partners::of(&reader, Some(party("PT-LUZ"))).unwrap();
+    let of = |operator| all.partners.iter().find(|p| p.operator == party(operator)).unwrap();
+    let (contested, other) = (of("DE-RHN"), of("ES-SLV"));
+    assert_eq!((contested.records, other.records), (2, 1));
+    assert_eq!(contested.energy_milli_wh, 40_000_000);
+    assert_eq!((contested.contests.open, other.contests.open), (1, 0));
+    // Of 20 kWh each; what the ledger does not know is not zero.
+    let per_kwh = contested.micros_per_kwh.unwrap();
+    assert_eq!(per_kwh, contested.price_micros / 40);
+    assert_eq!((contested.turned_away, contested.uptime_bps), (None, None));
+    assert_eq!(all.partners.len(), 2);
+    let text = all.to_string();
+    assert!(text.contains("uptime: unknown") && text.contains("1 open"), "{text}");
 }

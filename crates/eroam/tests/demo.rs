@@ -27,9 +27,31 @@ fn the_story_shows_both_prices_and_who_owes_whom() {
         "Each driver's bill",
         "blocks, agreed on by 1 validator, state ",
         "all accounts less attested deposits: 0.00 EUR",
+        "hidden from it: contract_id, customer_id, ",
+        "the ledger has the voucher as spent: PT-E01 owes PT-O01 ",
     ] {
         assert!(told.contains(text), "`{text}` is not in:\n{told}");
     }
+}
+
+#[test]
+fn the_story_ends_with_a_charge_by_a_wallet_that_the_operator_does_not_know() {
+    let story = story(5);
+    let wallet = &story["wallet"];
+    let names = |key: &str| -> Vec<&str> {
+        wallet[key].as_array().unwrap().iter().map(|n| n.as_str().or(n[0].as_str()).unwrap()).collect()
+    };
+    assert_eq!(names("shown"), ["allowed_zones", "tier"]);
+    assert_eq!(names("proved"), ["the contract is not revoked"]);
+    let hidden = names("hidden");
+    assert!(["customer_id", "contract_id"].iter().all(|name| hidden.contains(name)), "{hidden:?}");
+    assert_eq!((&wallet["home"], &wallet["operator"]), (&"PT-E01".into(), &"PT-O01".into()));
+    let (spent, billed) = (&wallet["voucher_spent_micros"], &wallet["billed_micros"]);
+    let (spent, billed) = (spent.as_i64().unwrap(), billed.as_i64().unwrap());
+    assert!(0 < spent && spent <= wallet["limit_micros"].as_i64().unwrap() && billed > 0, "{wallet}");
+    let energy: f64 = wallet["energy"].as_str().unwrap().strip_suffix(" kWh").unwrap().parse().unwrap();
+    assert!((11.5..=12.0).contains(&energy), "{wallet}");
+    assert!(story["state_digest"].is_string() && story["wallet"]["reason"].is_string());
 }
 
 #[test]

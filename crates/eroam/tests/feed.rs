@@ -6,7 +6,7 @@ use eroam::feed::{FeedState, Inbox, LedgerAttestor, Runner, Settings, router};
 use eroam::ledger::{Ledger, LedgerSetup};
 use eroam::load_file::read_load_file;
 use eroam::registry::Secret;
-use eroam::server::Server;
+use eroam::server::{STOP_WITHIN, Server};
 use eroam_domain::agreement::{Actuals, DynamicRule, Knot, Panel, PriceRule};
 use eroam_domain::cdr::GridZone;
 use eroam_domain::ids::PartyId;
@@ -22,9 +22,10 @@ use eroam_ledger::query;
 use eroam_ledger::state::{StateKey, read};
 use eroam_ledger::tx::{Envelope, PublicKey, Tx, VERSION};
 use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -157,7 +158,7 @@ impl Feed {
         let secret = Secret::new(SECRET).unwrap();
         let routes = router(Arc::clone(&inbox), directory.to_owned(), secret, now);
         let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
-        let server = Server::start("feed", any, routes, Duration::ZERO).unwrap();
+        let server = Server::start("feed", any, routes, STOP_WITHIN).unwrap();
         Self { inbox, server, clock: Arc::clone(clock) }
     }
 
@@ -184,8 +185,7 @@ fn a_year_is_pushed_an_hour_passes_and_the_ledger_holds_what_predict_says() {
     let feed = Feed::start(&state, &hand);
     let ledger = ledger(feed.now());
     let [.., attester] = parties();
-    let settings =
-        Settings { load_settles_hours: Some(2), ..Settings::new(zone(), clock.clone()) };
+    let settings = Settings { load_settles_hours: Some(2), ..Settings::new(zone(), clock.clone()) };
     let signer = || LedgerAttestor::new(ledger.client().clone(), attester, SEED.signing_key(attester));
     assert!(signer().rights(&zone()).unwrap().forecasts);
     let runner = |feed: &Feed| {
@@ -212,7 +212,7 @@ fn a_year_is_pushed_an_hour_passes_and_the_ledger_holds_what_predict_says() {
     assert_eq!((made.attested, made.degraded), (Ok(()), Vec::new()));
 
     // An hour passes, and the process is started again in between.
-    drop(first);
+    drop((first, sender));
     let Feed { inbox, server, .. } = feed;
     server.stop();
     drop(inbox);
@@ -244,12 +244,9 @@ fn a_year_is_pushed_an_hour_passes_and_the_ledger_holds_what_predict_says() {
         .iter()
         .map(|h| (h["hour"].as_i64().unwrap(), u32::try_from(h["load_kw"].as_u64().unwrap()).unwrap()))
         .collect();
-    let attested = query::forecasts(
-        ledger.client(),
-        &rule(),
-        &(want.first().unwrap().0..=want.last().unwrap().0),
-    )
-    .unwrap();
+    let attested =
+        query::forecasts(ledger.client(), &rule(), &(want.first().unwrap().0..=want.last().unwrap().0))
+            .unwrap();
     for (hour, load_kw) in want {
         let latest = attested.iter().filter(|said| said.hour(hour).is_some()).max_by_key(|said| said.since);
         let said = latest.and_then(|said| said.hour(hour)).unwrap();
@@ -275,14 +272,14 @@ fn nobody_pushes_without_the_secret_and_nonsense_is_answered_with_what_is_expect
     let long = format!("{{\"samples\": [{}]}}", " ".repeat(3 << 20));
     for (secret, body, status, says) in [
         ("another-secret-of-somebody", good.as_str(), 401, "secret"),
-        (SECRET, "time,kw\n", 400, "\"samples\""),
+        (SECRET, "time,kw\n", 400, "the body is none of"),
         (SECRET, "{\"samples\": [{\"time\": \"2023-11-01T05:00:00Z\", \"load\": 5}]}", 400, "unknown field"),
-        (SECRET, long.as_str(), 413, ""),
+        (SECRET, long.as_str(), 413, "send fewer"),
         (SECRET, late.as_str(), 422, "not over"),
         (SECRET, good.as_str(), 200, "\"new\":1"),
     ] {
         let (found, answer) = sender.push(secret, body);
-        assert!(found == status && answer.to_string().contains(says), "{status}: {found} {answer}");
+        assert!(found == status && answer.to_string().contains(says), "{status} {says}: {found} {answer}");
     }
     assert_eq!(feed.inbox.lock().unwrap().hours(), 1);
 }
@@ -314,4 +311,72 @@ fn a_stranger_to_the_zone_is_told_that_the_ledger_refuses() {
     let why = runner.status().last_forecast.clone().unwrap().attested.unwrap_err();
     assert!(why.contains("no accepted agreement names the sender"), "{why}");
     assert!(runner.status().problems.iter().any(|p| p.reason == why));
+}
+
+/// The program, taking samples.
+struct Running {
+    process: Child,
+    address: SocketAddr,
+    /// Kept open, so that the program can go on writing.
+    _says: BufReader<ChildStdout>,
+}
+
+impl Running {
+    fn start(directory: &Path) -> Self {
+        let path = |name: &str| directory.join(name).display().to_string();
+        let [.., attester] = parties();
+        let mut process = Command::new(env!("CARGO_BIN_EXE_eroam"))
+            .args(["feed", "run", "--zone", "AEP", "--as", &attester.to_string(), "--listen", "127.0.0.1:0"])
+            .args(["--data", &path(""), "--state", &path("state"), "--secret-file", &path("secret")])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut says = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        says.read_line(&mut line).unwrap();
+        let address =
+            line.trim().strip_prefix("taking samples at http://").unwrap_or_else(|| panic!("{line}"));
+        let address = address.strip_suffix("/v1/load").unwrap().parse().unwrap();
+        Self { process, address, _says: says }
+    }
+
+    /// As a power cut would.
+    fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+#[test]
+fn what_the_program_has_answered_for_survives_a_kill_and_its_status_can_be_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let status = |code: i32| {
+        let state = directory.path().join("state").display().to_string();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_eroam")).args(["feed", "status", "--state", &state]).output();
+        let output = output.unwrap();
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        String::from_utf8(if code == 1 { output.stderr } else { output.stdout }).unwrap()
+    };
+    assert!(status(1).contains("eroam feed run --state"));
+    std::fs::write(directory.path().join("secret"), SECRET).unwrap();
+    let setup = LedgerSetup { directory: Some(directory.path().join("ledger")), ..LedgerSetup::default() };
+    drop(Ledger::open(SEED, &genesis(), &setup).unwrap());
+    let now = UtcHour::of(eroam::clock::now());
+    let sample = |back: i64| {
+        let hour = now.plus(-back).unwrap();
+        json!({ "time": hour.to_string(), "mw": 14_000 + hour.get() % 24 * 100 })
+    };
+    let first: Vec<Value> = (2..50).rev().map(sample).collect();
+    let running = Running::start(directory.path());
+    assert_eq!(Sender::new(running.address).push_samples(&first)["new"], 48);
+    running.kill();
+    let running = Running::start(directory.path());
+    let again: Vec<Value> = (1..50).rev().map(sample).collect();
+    let taken = Sender::new(running.address).push_samples(&again);
+    assert_eq!((&taken["new"], &taken["repeated"]), (&json!(1), &json!(48)));
+    running.kill();
+    // It was started with a ledger on which nobody is named, and two days are no year.
+    let says = status(3);
+    assert!(says.starts_with("AEP: ") && says.contains("last sample"), "{says}");
 }

@@ -131,3 +131,82 @@ fn decisions_by_forecast_are_better_than_by_rule_on_a_real_load() {
     assert!(ci[0] < percent("efficiency_percent") && percent("efficiency_percent") < ci[1]);
     assert!(study["epochs"].as_array().unwrap().len() > 100);
 }
+
+#[test]
+fn the_demand_of_real_stations_is_forecast_better_than_by_the_mean_and_by_last_week() {
+    let Some(sessions) = data("sessions/ev_boulder_2018_2021.csv.gz") else { return };
+    let args = ["forecast", "demand", "--clock", "America/Denver", "--json", "--sessions", &sessions];
+    let output = eroam(&args);
+    // One row of the file ends in 1970.
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    let demand: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(demand["stations"].as_array().unwrap().len(), 27);
+    let score = |name: &str| demand["score"][name].as_f64().unwrap();
+    assert!(score("model_rmse") < 0.98 * score("mean_rmse"), "{}", demand["score"]);
+    assert!(score("model_rmse") < 0.75 * score("last_week_rmse"), "{}", demand["score"]);
+    assert!(score("model_mae") < score("mean_mae") && score("model_mae") < score("last_week_mae"));
+    assert!((85.0..=95.0).contains(&score("coverage_percent")));
+    let busiest = "BOULDER / N BOULDER REC 1";
+    let one: Value =
+        serde_json::from_slice(&eroam(&[&args[..], &["--station", busiest]].concat()).stdout).unwrap();
+    let hours = one["hours"].as_array().unwrap();
+    assert_eq!((hours.len(), one["stations"].as_array().unwrap().len()), (168, 1));
+    let sum: f64 = hours.iter().map(|hour| hour["mean"].as_f64().unwrap()).sum();
+    assert!((sum - one["stations"][0]["coming_week"].as_f64().unwrap()).abs() < 1e-6);
+    let nowhere = eroam(&[&args[..], &["--station", "nowhere"]].concat());
+    let says = String::from_utf8_lossy(&nowhere.stderr).into_owned();
+    assert!(
+        !nowhere.status.success() && says.contains("`nowhere`") && says.contains("BOULDER / AIRPORT ST1"),
+        "{says}"
+    );
+}
+
+/// How the interpreter is found, and what happens without it: `testkit::python`.
+#[test]
+fn our_errors_stand_beside_those_of_lightgbm_on_the_same_hours() {
+    let (Some(load), Some(python)) =
+        (data("load/pjm_AEP_2013_2016.csv.gz"), eroam_testkit::python::interpreter("lightgbm"))
+    else {
+        return;
+    };
+    let python = python.display().to_string();
+    let tests = json_of(&eroam(&[
+        "study",
+        "backtest",
+        "--json",
+        "--load",
+        &load,
+        "--clock",
+        "America/New_York",
+        "--horizon",
+        "1h",
+        "--lightgbm",
+        &python,
+    ]));
+    let (ours, theirs) = (&tests[0]["scores"], &tests[0]["lightgbm"]);
+    assert_eq!(theirs.as_array().unwrap().len(), 5);
+    for (ours, theirs) in ours.as_array().unwrap().iter().zip(theirs.as_array().unwrap()) {
+        assert_eq!((&ours["fold"], &ours["hours"]), (&theirs["fold"], &theirs["hours"]), "the same hours");
+        let [ours, theirs] = [ours, theirs].map(|score| score["mape_percent"].as_f64().unwrap());
+        // A yardstick that is far off would measure nothing.
+        assert!((0.5..1.2).contains(&theirs), "LightGBM: {theirs}");
+        assert!(ours < theirs, "{ours} against {theirs}");
+    }
+}
+
+#[test]
+fn an_interpreter_that_is_none_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("load.csv");
+    std::fs::write(&file, made_up()).unwrap();
+    let output =
+        eroam(&["study", "backtest", "--load", &file.display().to_string(), "--lightgbm", "no-such-python"]);
+    let says = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && says.contains("no-such-python cannot be started"), "{says}");
+}
+
+/// The output's JSON, also where the file had findings.
+fn json_of(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+}

@@ -170,6 +170,28 @@ fn a_ledger_is_shown_as_the_replay_left_it() {
 }
 
 #[test]
+fn partners_are_compared_by_what_all_members_see() {
+    let place = Place::new();
+    let all = place.json(&["ledger", "partners"]);
+    let rows = all["partners"].as_array().unwrap();
+    let sum = |field: &str| rows.iter().map(|row| row[field].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(sum("records"), place.summary["cdrs_recorded"].as_u64().unwrap());
+    assert!(sum("energy_milli_wh") > 0);
+    for row in rows {
+        assert!(row["payer"] != row["operator"]);
+        assert!(row["uptime_bps"].is_null() && row["turned_away"].is_null(), "unknown is not perfect: {row}");
+        let per_kwh =
+            row["price_micros"].as_i64().unwrap() * 1_000_000 / row["energy_milli_wh"].as_i64().unwrap();
+        assert_eq!(row["micros_per_kwh"], per_kwh);
+    }
+    let of = place.json(&["ledger", "partners", "--of", "DE-RHN"]);
+    let own = of["partners"].as_array().unwrap();
+    assert!(!own.is_empty() && own.len() < rows.len());
+    assert!(own.iter().all(|row| row["payer"] == "DE-RHN" || row["operator"] == "DE-RHN"));
+    place.run(&["ledger", "partners", "--of", "nobody"]).expect(2);
+}
+
+#[test]
 fn an_envelope_and_its_items_are_found_by_their_digests() {
     let place = Place::new();
     let reader = place.reader();

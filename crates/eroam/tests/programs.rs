@@ -14,7 +14,7 @@ use eroam::program::operator::OperatorCommand;
 use eroam::program::provider::ProviderCommand;
 use eroam::program::station::StationProgramCommand;
 use eroam::simulate::Setup;
-use eroam::simulate::processes::Processes;
+use eroam::simulate::processes::{Processes, Program};
 use eroam::simulate::world::fields;
 use eroam::tails_cache::TailsCache;
 use eroam_domain::ids::ContractId;
@@ -23,18 +23,27 @@ use eroam_domain::quantity::{DurationMs, WattHours};
 use eroam_domain::visit::{ChargeLimits, Progress, Started};
 use eroam_light::trust::Trust;
 use eroam_ssi::protocol::out_of_band::Invitation;
+use eroam_ssi::protocol::questions::BilledCharge;
 use eroam_wallet::consent::Consent;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_eroam");
 
 /// One of each, in processes of their own; the stations are fast chargers in real time.
 fn town() -> Processes {
+    town_with(0, Pace::RealTime)
+}
+
+fn town_with(drivers: usize, pace: Pace) -> Processes {
     let setup = Setup {
-        drivers: 0,
+        drivers,
         emsps: 1,
         cpos: 1,
         stations: 1,
@@ -46,7 +55,7 @@ fn town() -> Processes {
         served: false,
         processes: None,
     };
-    Processes::start_at(&setup, Path::new(PROGRAM), Pace::RealTime, &mut |_| {}).unwrap()
+    Processes::start_at(&setup, Path::new(PROGRAM), pace, &mut |_| {}).unwrap()
 }
 
 /// A driver in this process.
@@ -134,31 +143,33 @@ fn a_provider_killed_after_enrolment_and_a_station_killed_in_mid_charge_bill_onc
     // Over the connection that was made before.
     driver.withdraw(&contract);
 
-    let (told, stops, thread) = charging(&town, driver, contract, 2_000);
-    told.iter().find(|energy| *energy > WattHours::ZERO).expect("power");
+    // The wallet goes on waiting for a station that has forgotten it; nobody waits for the wallet.
+    let (told, _stops, _) = charging(&town, driver, contract, 400);
+    let before = told.iter().find(|energy| *energy > WattHours::ZERO).expect("power");
     town.stations[0].kill().unwrap();
     let invitation = town.stations[0].ready.invitation.clone();
-    drop(stops);
     town.stations[0].restart().unwrap();
     assert_eq!(town.stations[0].ready.invitation, invitation, "it is printed on the post");
     assert_eq!(town.settle(1).unwrap(), (1, 1));
     // Whoever is killed now has nothing left to forget, and nobody bills again.
     town.stations[0].kill().unwrap();
+    let node = town.node.ready.url.clone();
+    town.node.kill().unwrap();
     town.operators[0].kill().unwrap();
     town.providers[0].kill().unwrap();
+    town.node.restart().unwrap();
+    assert_eq!(town.node.ready.url, node);
     town.operators[0].restart().unwrap();
     town.providers[0].restart().unwrap();
     town.stations[0].restart().unwrap();
+    assert!(town.accounted().unwrap());
     assert_eq!(town.settle(1).unwrap(), (1, 1));
-    let status: StationStatus = town.stations[0].command(&StationProgramCommand::Status).unwrap();
-    assert_eq!((status.accounts_waiting, status.fault), (0, None));
-    let (mut driver, heard_of_the_end) = thread.join().unwrap();
-    assert!(!heard_of_the_end, "the station was gone");
     let today = eroam_domain::time::LocalClock::UTC.at(eroam::clock::now()).date;
     let month = today.to_string()[..7].parse().unwrap();
-    let bill = driver.wallet.bill(&contract, month).unwrap();
+    let bill = ProviderCommand::Bill { contract, month };
+    let bill: Vec<BilledCharge> = town.providers[0].command(&bill).unwrap();
     assert_eq!(bill.len(), 1);
-    assert!(bill[0].energy > WattHours::ZERO, "{bill:?}");
+    assert!(bill[0].energy > before, "it went on after the power cut: {bill:?}");
 }
 
 #[test]
@@ -183,6 +194,96 @@ fn an_operator_that_was_away_for_a_day_gets_what_the_station_kept() {
     town.stations[0].restart().unwrap();
     assert_eq!(town.settle(1).unwrap(), (1, 1));
     drop(driver);
+}
+
+#[test]
+fn a_registration_that_staff_decides_on_waits_and_is_told_of_the_decision() {
+    let mut town = town();
+    let config = town.providers[0].config.clone();
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace("approval = \"automatic\"", "approval = \"staff\"")).unwrap();
+    town.providers[0].kill().unwrap();
+    town.providers[0].restart().unwrap();
+    let url = town.providers[0].ready.url.clone();
+    let [mut ana, mut ben] = [(); 2].map(|()| Driver::new(&town));
+    let refused = |driver: &mut Driver, number| {
+        driver.wallet.enrol(&url, &fields(number)).map(drop).unwrap_err().to_string()
+    };
+    let waits = refused(&mut ana, 1);
+    assert!(waits.contains("waits for somebody to look at it"), "{waits}");
+    refused(&mut ben, 2);
+    let waiting: Vec<ListedCustomer> = town.providers[0].command(&ProviderCommand::Registrations).unwrap();
+    assert_eq!(waiting.len(), 2);
+    town.providers[0].kill().unwrap();
+    let config = config.to_str().unwrap();
+    let [first, second] = [0, 1].map(|place| waiting[place].contract.to_string());
+    let (is_done, text) = eroam(&["provider", "accept", &first, "--config", config]);
+    assert!(is_done, "{text}");
+    town.providers[0].restart().unwrap();
+    let why = "the account is not yours";
+    let (is_done, text) = eroam(&["provider", "reject", &second, "--reason", why, "--config", config]);
+    assert!(is_done && text.contains(why), "{text}");
+    // Who was decided on cannot be decided on otherwise.
+    assert!(!eroam(&["provider", "reject", &first, "--reason", why, "--config", config]).0);
+    assert_eq!(ana.wallet.enrol(&url, &fields(1)).unwrap().to_string(), first);
+    let rejected = refused(&mut ben, 2);
+    assert!(rejected.contains(why), "{rejected}");
+}
+
+/// Kills a program and starts it again until it is told to end, each time after it has answered some commands more.
+fn kill_again_and_again<R: DeserializeOwned + Send>(
+    mut program: Program<R>,
+    command: &(impl Serialize + Sync),
+    ends: &AtomicBool,
+) -> (Program<R>, u32) {
+    let mut kills = 0;
+    while !ends.load(Ordering::Acquire) {
+        for _ in 0..(kills * 977 + 311) % 6_000 {
+            program.command::<Value>(command).unwrap();
+        }
+        program.kill().unwrap();
+        program.restart().unwrap();
+        kills += 1;
+    }
+    (program, kills)
+}
+
+#[test]
+fn whoever_is_killed_meanwhile_every_charge_that_a_driver_has_the_end_of_is_billed_once() {
+    let mut town = town_with(1, Pace::AtOnce);
+    let (operator, provider) = (town.operators.remove(0), town.providers.remove(0));
+    let ends = AtomicBool::new(false);
+    let (mut charged, mut kills) = (0, 0);
+    let (mut tries, mut refused) = (0, Vec::new());
+    std::thread::scope(|scope| {
+        let operators = scope.spawn(|| kill_again_and_again(operator, &OperatorCommand::Records, &ends));
+        let providers = scope.spawn(|| kill_again_and_again(provider, &ProviderCommand::Bills, &ends));
+        while charged < 4 && tries < 10 {
+            tries += 1;
+            match town.charge_at(0, 0) {
+                Ok(_) => charged += 1,
+                Err(error) => refused.push(error),
+            }
+        }
+        ends.store(true, Ordering::Release);
+        let (program, killed) = operators.join().unwrap();
+        town.operators.push(program);
+        kills += killed;
+        let (program, killed) = providers.join().unwrap();
+        town.providers.push(program);
+        kills += killed;
+    });
+    eprintln!("{charged} of {tries} tries charged, {kills} kills; refused: {refused:?}");
+    assert!(kills > 2, "{kills}");
+    assert!(charged > 0, "{refused:?}");
+    // A station tries again after a while, or when it is switched on.
+    town.stations[0].kill().unwrap();
+    town.stations[0].restart().unwrap();
+    assert!(town.accounted().unwrap());
+    let (records, bills) = town.settle(charged).unwrap();
+    assert_eq!(records, bills);
+    // What a driver has not heard the end of may have been charged all the same.
+    assert!((charged..=tries).contains(&bills), "{charged} of {tries} tries charged, {bills} billed");
 }
 
 fn eroam(arguments: &[&str]) -> (bool, String) {
@@ -227,8 +328,7 @@ fn staff_lists_and_revokes_whether_the_program_runs_or_not() {
     let mut timings = Timings::default();
     let allowed = Money::new(40_000_000, currency());
     let agrees = &mut |_: &Consent| true;
-    let refused =
-        driver.wallet.charge(&contract, &invitation, limits(100), allowed, agrees, &mut timings);
+    let refused = driver.wallet.charge(&contract, &invitation, limits(100), allowed, agrees, &mut timings);
     let refused = refused.map(drop).unwrap_err().to_string();
     assert_eq!(refused, "the operator has revoked this station: do not charge here");
 }

@@ -565,7 +565,11 @@ fn nobody_publishes_without_the_secret() {
     place.http.object(&issuer.schema_id).refused(404, "no such object", "the schema");
     place.http.get(&tails, &[]).refused(404, "no such tails file", "the file");
     // A registry that only resolves has nowhere to publish at all.
-    let reading = registry::router(place.publisher.client().here().unwrap().clone(), &place.directory.path().join("t"), None);
+    let reading = registry::router(
+        place.publisher.client().here().unwrap().clone(),
+        &place.directory.path().join("t"),
+        None,
+    );
     let reading =
         Server::start("registry", SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), reading.unwrap(), STOP_WITHIN)
             .unwrap();

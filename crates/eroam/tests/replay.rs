@@ -179,6 +179,31 @@ fn the_same_seed_gives_the_same_files_byte_for_byte() {
 }
 
 #[test]
+fn records_that_cannot_be_true_are_contested_where_that_is_asked_for() {
+    let Some(runs) = Runs::new(1_500) else { return };
+    let plain = runs.run("plain", &[]);
+    assert!(plain["anomalies"].is_null() && !runs.out("plain").join("anomalies.jsonl").exists());
+    let out = runs.out("contest");
+    let replay = Replay::new(&[&runs.input], &out).with("--limit", runs.limit).flag("--contest");
+    let summary = replay.done();
+    let (found, contested) =
+        (count(&summary["anomalies"], "found"), count(&summary["anomalies"], "contested"));
+    let cases = lines(&out.join("anomalies.jsonl"));
+    assert_eq!((cases.len() as u64, contested > 0 && contested <= found), (found, true), "{summary}");
+    for case in &cases {
+        let hard = |finding: &Value| finding["rule"] != "sudden_change";
+        let findings = case["findings"].as_array().unwrap();
+        assert_eq!(case["state"] == "contested", findings.iter().any(hard), "{case}");
+        assert!(findings.iter().all(|finding| !finding["says"].as_str().unwrap().is_empty()));
+    }
+    // Contested, not dropped: the same records, bills and debts.
+    for what in ["cdrs_recorded", "sessions_charged", "energy_wh", "net_positions", "ledger_balance_micros"] {
+        assert_eq!(summary[what], plain[what], "{what}");
+    }
+    assert_ne!(summary["state_digest"], plain["state_digest"]);
+}
+
+#[test]
 fn an_output_is_replaced_by_the_next_one_in_the_same_place() {
     let Some(runs) = Runs::new(300) else { return };
     runs.run("twice", &[("--seed", "7")]);

@@ -40,3 +40,18 @@ fn the_papers_event_has_three_presentations_of_the_same_kind() {
     assert_eq!((count(&result, "ledger_records"), count(&result, "bills")), (2, 2), "{result}");
     assert_eq!(count(&result, "presentations"), 6);
 }
+
+#[cfg(unix)]
+#[test]
+fn with_a_process_for_every_agent_the_same_is_charged_and_reported() {
+    let args = ["--drivers", "2", "--stations", "2", "--events", "3", "--seed", "5"];
+    let (together, apart) = (simulate(&args), simulate(&[&args[..], &["--processes"]].concat()));
+    let keys = |result: &Value| result.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&apart), keys(&together));
+    for key in ["events", "failures", "presentations", "credentials_issued", "ledger_records", "bills"] {
+        assert_eq!(count(&apart, key), count(&together, key), "{key}: {apart}");
+    }
+    assert_eq!((count(&apart, "ledger_records"), count(&apart, "failures")), (3, 0), "{apart}");
+    // All processes are counted: a proof alone takes longer than this.
+    assert!(apart["event_cpu_ms"].as_f64().unwrap() > 10.0, "{apart}");
+}

@@ -142,8 +142,5 @@ fn a_code_is_drawn_of_invitations_alone() {
     let said = code(&[&url, "--svg", text(&file), "--json"]).expect(0).json();
     assert_eq!((&said["invitation"], &said["svg"]), (&url.clone().into(), &text(&file).into()));
     assert_eq!(fs::read_to_string(&file).unwrap(), expected.svg());
-    assert_eq!(
-        code(&[&url]).expect(0).stdout.trim_end_matches('\n'),
-        expected.terminal().trim_end_matches('\n')
-    );
+    assert_eq!(code(&[&url]).expect(0).stdout.trim_end_matches('\n'), expected.text().trim_end_matches('\n'));
 }

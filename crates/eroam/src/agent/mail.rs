@@ -9,9 +9,10 @@ use eroam_ssi::protocol::Incoming;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Messages of connections that wait at most, and of one channel among them.
+/// Messages of connections that wait at most, and of one channel among them: sixteen drivers, whom a station talks to at a
+/// time, leave room for its operator.
 const KNOWN_MAX: usize = 1_024;
-const CHANNEL_MAX: usize = 256;
+const CHANNEL_MAX: usize = 48;
 /// Messages of strangers that wait at most, and of one of them.
 const STRANGERS_MAX: usize = 256;
 const STRANGER_MAX: usize = 16;
@@ -205,7 +206,8 @@ mod tests {
         let (us, begin) = (Sender::new().0, Instant::now());
         let mut mail = Mail::default();
         let senders: Vec<Sender> = (0..KNOWN_MAX / CHANNEL_MAX + 1).map(|_| Sender::new()).collect();
-        let mut put = |n: usize| mail.put(senders[n / CHANNEL_MAX].writes(&us, "x"), |_| true, begin);
+        let letters: Vec<Incoming> = senders.iter().map(|sender| sender.writes(&us, "x")).collect();
+        let mut put = |n: usize| mail.put(letters[n / CHANNEL_MAX].clone(), |_| true, begin);
         for n in 0..KNOWN_MAX {
             assert_eq!(put(n), Ok(vec![]));
         }

@@ -5,7 +5,7 @@
 //! neither their making nor their memory is measured; reading and decoding them is, as it would be for a node that has
 //! them from the network.
 
-use super::{BadWorkload, StateTable, Workload, genesis, peak_memory_mib};
+use super::{BadWorkload, Rule, StateTable, Workload, genesis, peak_memory_mib};
 use crate::consortium::{Seed, founders};
 use crate::ledger::{Ledger, LedgerSetup, OpenLedgerError};
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -219,7 +219,7 @@ const LANES: u64 = LANES_MAX as u64 - 1;
 
 /// Writes `records` records in signed batches to a file, with the rules' outcomes if `outcomes` are wanted.
 fn prepare(seed: Seed, genesis: &Genesis, records: u64, outcomes: bool) -> Result<File, BenchError> {
-    let workload = Workload::new().ok_or_else(|| bad("a record cannot be made"))?;
+    let workload = Workload::new(Rule::Static).ok_or_else(|| bad("a record cannot be made"))?;
     let network = genesis.network();
     let mut state = StateTable::default();
     let mut header = Header { network, height: 1, time: UnixMillis::EPOCH };

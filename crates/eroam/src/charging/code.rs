@@ -37,10 +37,18 @@ impl InvitationCode {
             .map_err(|source| TooLong { bytes: url.len(), source })
     }
 
-    /// Lines for a terminal, two rows of modules in each.
+    /// Lines of text, two rows of modules in each: what is drawn is dark, so that it is read where paper is light.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.0.render::<Dense1x2>().quiet_zone(true).build()
+    }
+
+    /// The same for a terminal, black on white by its own colours (ECMA-48, 256 of them): of terminals nobody knows whether
+    /// they are light or dark, and not every reader takes a code that is the wrong way round.
     #[must_use]
     pub fn terminal(&self) -> String {
-        self.0.render::<Dense1x2>().quiet_zone(true).build()
+        let coloured = |line: &str| format!("\x1b[38;5;16;48;5;231m{line}\x1b[0m");
+        self.text().lines().map(coloured).collect::<Vec<_>>().join("\n")
     }
 
     /// An SVG document, black on white.
@@ -136,20 +144,19 @@ mod tests {
     }
 
     #[test]
-    fn the_terminal_shows_the_same_modules() {
+    fn text_and_terminal_show_the_same_modules() {
         let code = InvitationCode::new("https://eroam.example/?oob=abc").unwrap();
-        let text = code.terminal();
+        let text = code.text();
         let rows: Vec<Vec<char>> = text.lines().map(|line| line.chars().collect()).collect();
         let side = code.width() + 8;
         assert_eq!((rows.len(), rows[0].len()), (side.div_ceil(2), side));
         for y in 0..side {
             for x in 0..side {
-                // On a dark terminal, light modules are what is drawn.
                 let (upper, lower) = match rows[y / 2][x] {
-                    ' ' => (true, true),
-                    '▀' => (false, true),
-                    '▄' => (true, false),
-                    '█' => (false, false),
+                    ' ' => (false, false),
+                    '▀' => (true, false),
+                    '▄' => (false, true),
+                    '█' => (true, true),
                     other => panic!("{other}"),
                 };
                 let shown = if y % 2 == 0 { upper } else { lower };
@@ -157,6 +164,9 @@ mod tests {
                 assert_eq!(shown, expected, "{x} {y}");
             }
         }
+        // Each line is black on white, and nothing after it is.
+        let lines = text.lines().map(|line| format!("\x1b[38;5;16;48;5;231m{line}\x1b[0m"));
+        assert_eq!(code.terminal(), lines.collect::<Vec<_>>().join("\n"));
     }
 
     #[test]

@@ -109,11 +109,12 @@ pub fn recheck(
     let unknown = |what: &str| EvidenceError::Unknown(what.to_owned());
     let emsp = spent.voucher.voucher.emsp;
     let found = query::did(client, id.did)?.ok_or_else(|| unknown("such DID"))?.member;
-    if found != emsp {
-        return Err(EvidenceError::OtherProvider { expected: emsp, found });
-    }
     let mut known = KnownObjects::new();
     let record = query::credential_definition(client, &id)?.ok_or_else(|| unknown(definition_id.as_str()))?;
+    // A mandate that was revoked since is not in the state any more: then nothing shows that there was one.
+    if !query::may_issue(client, emsp, found, &record.schema, spent.acceptance.accepted_at)? {
+        return Err(EvidenceError::OtherProvider { expected: emsp, found });
+    }
     let definition =
         CredentialDefinition::from_json(objects::definition_json(&id, &record)?.to_string().as_bytes())?;
     let schema = query::schema(client, &record.schema)?.ok_or_else(|| unknown("such schema"))?;

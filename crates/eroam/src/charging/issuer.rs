@@ -184,6 +184,12 @@ impl Issuer {
         &self.registry_id
     }
 
+    /// The schema of its credentials.
+    #[must_use]
+    pub const fn schema_id(&self) -> &ObjectId {
+        &self.schema_id
+    }
+
     /// Offers a credential.
     ///
     /// # Errors

@@ -277,12 +277,17 @@ impl Office {
         }
     }
 
-    /// Asks again for everything that is awaited: reservations, records, reports.
+    /// Notes that time has passed, and asks again for everything that is awaited: reservations, records, reports.
     ///
     /// # Errors
     /// [`OfficeError`].
     pub fn resume(&self) -> Result<(), OfficeError> {
-        self.act(|gateway, ledger| gateway.resume(ledger))?;
+        let at = now().max(self.0.client.time());
+        self.act(|gateway, ledger| {
+            let mut effects = gateway.tick(ledger, at)?;
+            effects.extend(gateway.resume(ledger)?);
+            Ok(effects)
+        })?;
         self.flush()
     }
 

@@ -14,7 +14,10 @@ use eroam_domain::ids::EvseId;
 use eroam_domain::quantity::{DurationMs, MilliAmperes, WattHours, Watts};
 use eroam_domain::time::{LocalClock, UnixMillis};
 use eroam_domain::visit::{ChargeLimits, Enabled, Progress};
+use eroam_station::calibration::Calibration;
 use eroam_station::charge_point::{ChargePoint, ChargePointError, Notice};
+use eroam_station::hardware::Hardware;
+use eroam_station::hardware::corrected::Corrected;
 use eroam_station::hardware::simulated::{Bench, Injection, Vehicle};
 use eroam_station::journal::{Entry, Journal, JournalError, SharedJournal};
 use eroam_station::metering::PriceSoFar;
@@ -101,6 +104,8 @@ pub struct SimulatedPost {
     kept: AgentState,
     journal: PostJournal,
     mishaps: Mishaps,
+    /// Of its current sensor.
+    calibration: Calibration,
     fault: Option<Fault>,
 }
 
@@ -173,7 +178,14 @@ impl SimulatedPost {
     ) -> Result<Self, ChargingError> {
         let (journal, mishaps) = (SharedJournal::new(journal), Mishaps::default());
         let street = kept.get(STREET, "")?.unwrap_or(Street { sessions: 0, register: WattHours::ZERO });
-        Ok(Self { evse, key, seed, pace, street, kept, journal, mishaps, fault: None })
+        let (calibration, fault) = (Calibration::NONE, None);
+        Ok(Self { evse, key, seed, pace, street, kept, journal, mishaps, calibration, fault })
+    }
+
+    /// The same with a correction of its current sensor.
+    #[must_use]
+    pub fn calibrated(self, calibration: Calibration) -> Self {
+        Self { calibration, ..self }
     }
 
     /// What is going to happen to it.
@@ -219,7 +231,9 @@ impl SimulatedPost {
     ) -> Result<(ChargePoint<PostJournal>, Vec<Notice>), PostError> {
         let (settings, journal) = (self.pace.settings(), self.journal.clone());
         let writer = self.writer().map_err(ChargePointError::from)?;
-        Ok(ChargePoint::open(settings, bench.hardware(), writer, journal, at)?)
+        let sensor = Box::new(Corrected::new(bench.clone(), self.calibration));
+        let hardware = Hardware { sensor, ..bench.hardware() };
+        Ok(ChargePoint::open(settings, hardware, writer, journal, at)?)
     }
 
     fn begin(
@@ -388,5 +402,45 @@ impl Post for SimulatedPost {
 
     fn outbox(&self) -> Box<dyn Journal + Send> {
         Box::new(self.journal.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eroam_domain::visit::EndReason;
+    use eroam_station::journal::MemoryJournal;
+    use eroam_station::metering::SoFar;
+
+    struct Free;
+
+    impl PriceSoFar for Free {
+        fn price(&self, _: &SoFar) -> Option<i64> {
+            Some(0)
+        }
+    }
+
+    fn charged_with(calibration: Calibration) -> Charged {
+        let (key, journal) = (MeterKey::from_bytes(&[7; 32]).unwrap(), Box::new(MemoryJournal::default()));
+        let evse = "PT*GLP*E0001".parse().unwrap();
+        let post = SimulatedPost::new(evse, key, 1, Pace::AtOnce, journal, AgentState::in_memory()).unwrap();
+        let energy_max = WattHours::from_milli_wh(3_000_000);
+        let enabled = Enabled { energy_max, amount_max: 1, priority: 0 };
+        let session = SessionId::new("s1").unwrap();
+        post.calibrated(calibration)
+            .charge(&session, ChargeLimits::default(), &enabled, &Free, &mut |_| None, &|readings| {
+                serde_json::to_string(readings)
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn a_station_believes_its_sensor_as_far_as_it_was_calibrated() {
+        assert_eq!(charged_with(Calibration::NONE).reason, EndReason::EnergyReached);
+        // The vehicle takes 16 A of the 32 that it is offered; with a sensor that is corrected to four times that, the station
+        // sees more than it offered, and switches off.
+        let charged = charged_with(Calibration { gain: 4.0, offset_a: 0.0 });
+        assert_eq!(charged.reason, EndReason::Fault);
+        assert!(charged.energy < WattHours::from_milli_wh(1_000_000), "{charged:?}");
     }
 }

@@ -746,7 +746,9 @@ impl Provider {
             let answered = if questions::is_question::<Rejoin>(&asked) {
                 self.rejoin(&asked)
             } else if questions::is_question::<BillSoFar>(&asked) {
-                self.answer::<BillSoFar>(&asked, |contract, BillSoFar { month }| self.bill(contract, month))
+                self.answer::<BillSoFar>(&asked, |contract, BillSoFar { month }| {
+                    self.bill(contract, month).map(Ok)
+                })
             } else {
                 self.answer::<Withdrawal>(&asked, |contract, Withdrawal { day, keys }| {
                     self.vouchers(contract, &keys, day)
@@ -806,11 +808,10 @@ impl Provider {
     }
 
     /// What is on a customer's bill of a month so far.
-    fn bill(
-        &self,
-        contract: &ContractId,
-        month: CivilMonth,
-    ) -> Result<Result<Vec<BilledCharge>, Denied>, ChargingError> {
+    ///
+    /// # Errors
+    /// [`ChargingError`]: the records cannot be read.
+    pub fn bill(&self, contract: &ContractId, month: CivilMonth) -> Result<Vec<BilledCharge>, ChargingError> {
         let mut billed = Vec::new();
         let read = self.0.office.with(|gateway, _| {
             gateway.store_mut().each_bill_line(&mut |line| {
@@ -831,7 +832,7 @@ impl Provider {
             })
         });
         read.map_err(|error| ChargingError::unexpected("the customer's bill", error))?;
-        Ok(Ok(billed))
+        Ok(billed)
     }
 
     fn vouchers(

@@ -13,6 +13,7 @@
 //! Source: paper B, sections 4.5, 4.6 and 5.2.
 
 use super::catalogue::Catalogue;
+use super::mandate;
 use super::paper::{KeptHolder, StationHolder};
 use super::prices::Prices;
 use super::provider::{tier_of, zones_of};
@@ -21,7 +22,7 @@ use super::state::{AgentState, Changes};
 use super::under_way::UnderWay;
 use super::{ChargingError, address};
 use crate::agent::kept::{KeptConnection, KeptInvitation};
-use crate::agent::{Agent, new_id};
+use crate::agent::{Agent, AgentError, new_id};
 use crate::clock::{in_time, now};
 use crate::tails_cache::TailsCache;
 use eroam_domain::cdr::{SessionId, session_digest};
@@ -626,7 +627,7 @@ impl Station {
 
     fn say(&self, connection: &Connection, visit: &mut Visit, said: &Said) -> Result<(), ChargingError> {
         let (next, message) = visit.say(said, new_id(), now())?;
-        self.agent.send(connection, &message)?;
+        self.agent.send(connection, &message).map_err(driver_left)?;
         *visit = next;
         Ok(())
     }
@@ -640,8 +641,14 @@ impl Station {
     ) -> Result<Outcome, ChargingError> {
         let definition = ObjectId::new(request.definition.to_string())?;
         let registry = ObjectId::new(request.registry.to_string())?;
-        if self.issuer(&definition, request)? != request.emsp {
-            return Err(Denial::ProofRejected.into());
+        let issuer = self.issuer(&definition, request)?;
+        if !mandate::issues_for(&self.catalogue, request.emsp, issuer, &definition)? {
+            let denial = Denial::ProofRejected;
+            let reason = format!(
+                "{issuer} issued your contract and may not do so for {}: call your provider",
+                request.emsp
+            );
+            return Err(Denied { denial, reason }.into());
         }
         drop(self.free_post()?);
         let session = self.new_session()?;
@@ -757,7 +764,11 @@ impl Station {
         let list = self.catalogue.newest_list(registry, age)?;
         let nonce = Nonce::from_bytes(nonce)?;
         let request = contract_request(definition, self.mode.demand(), list.timestamp(), nonce)?;
-        let awaited = proving::ask_person(&self.agent, connection, ANONCREDS_REQUEST, request.to_json())?;
+        let awaited = proving::ask_person(&self.agent, connection, ANONCREDS_REQUEST, request.to_json());
+        let awaited = awaited.map_err(|error| match error {
+            ChargingError::Agent(error) => driver_left(error),
+            error => error,
+        })?;
         match awaited.shown_by(&self.agent, connection, ANONCREDS_PROOF, leaves) {
             Ok(shown) => Ok(Some(Proof { request, list, shown: Presentation::from_json(&shown)? })),
             Err(ChargingError::Abandoned(_)) => Ok(None),
@@ -819,6 +830,14 @@ impl Station {
         // record's id, which stands on the ledger.
         let text = format!("{:.24}", random_digest().to_string());
         SessionId::new(&text).map_err(|error| ChargingError::unexpected("a session's id", error))
+    }
+}
+
+/// A wallet that takes no more messages of a visit has ended it.
+fn driver_left(error: AgentError) -> ChargingError {
+    match error {
+        AgentError::Unreachable { .. } => ChargingError::DriverLeft,
+        error => error.into(),
     }
 }
 

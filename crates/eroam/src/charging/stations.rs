@@ -124,9 +124,9 @@ impl Stations {
             Ok(station) => station,
             Err(refused) => return Ok(Err(refused)),
         };
-        let key = evse.normalised().to_string();
-        let changes = Changes::new().put(STATION, &key, &station.listed());
-        self.state.write(changes.put(CONNECTION, &key, &(evse.clone(), connection)))?;
+        let key = evse.normalised();
+        let changes = Changes::new().put(STATION, key, &station.listed());
+        self.state.write(changes.put(CONNECTION, key, &(evse.clone(), connection)))?;
         known.insert(evse.clone(), station.clone());
         Ok(Ok(station))
     }
@@ -140,7 +140,7 @@ impl Stations {
         let mut known = self.known();
         let mut station = known.get(evse).ok_or(Denial::UnknownStation)?.clone();
         change(&mut station);
-        self.state.write(Changes::new().put(STATION, &evse.normalised().to_string(), &station.listed()))?;
+        self.state.write(Changes::new().put(STATION, evse.normalised(), &station.listed()))?;
         known.insert(evse.clone(), station.clone());
         Ok(station)
     }

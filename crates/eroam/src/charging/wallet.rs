@@ -15,6 +15,7 @@
 
 use super::ChargingError;
 use super::catalogue::{Catalogue, CatalogueError};
+use super::mandate;
 use super::operator::{STATION_VCT, station_issuer_key};
 use super::paper;
 use super::provider::{Registered, Registration, RegistrationForm, Rejected, contract_digest};
@@ -341,15 +342,15 @@ impl Wallet {
     ) -> Result<(), ChargingError> {
         let Self { agent, catalogue, tails, link_secret, .. } = self;
         let taking = Taking { agent, connection: &provider, catalogue, tails, link_secret };
-        let taken = taking.take("the contract", |_, definition| {
-            // Only the provider's own contracts, as the ledger says who it is.
+        let taken = taking.take("the contract", |id, definition| {
+            // Only the provider's contracts, as the ledger says who it is, and who may issue in its name.
             let did: EroamDid = definition
                 .issuer_id()
                 .as_str()
                 .parse()
                 .map_err(|error| ChargingError::unexpected("the issuer of the contract", error))?;
             let record: DidRecord = catalogue.entry(&StateKey::Did(did), &did.to_string())?;
-            if record.member == emsp {
+            if mandate::issues_for(catalogue, emsp, record.member, id)? {
                 Ok(())
             } else {
                 Err(ChargingError::unexpected("the issuer of the contract", record.member))

@@ -6,6 +6,7 @@ use clap::Args;
 use eroam::charging::code::InvitationCode;
 use eroam::charging::wallet::read_code;
 use serde_json::json;
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -33,7 +34,8 @@ pub(super) fn run(args: &CodeArgs) -> anyhow::Result<ExitCode> {
     print_line(&match (args.json, &svg) {
         (true, svg) => json!({ "invitation": url, "modules": code.width(), "svg": svg }).to_string(),
         (false, Some(file)) => format!("{file}: {0} x {0} modules and a frame of four", code.width()),
-        (false, None) => code.terminal(),
+        (false, None) if std::io::stdout().is_terminal() => code.terminal(),
+        (false, None) => code.text(),
     })?;
     Ok(ExitCode::SUCCESS)
 }

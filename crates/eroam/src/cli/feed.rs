@@ -8,7 +8,8 @@ use clap::{Args, Subcommand};
 use eroam::clock;
 use eroam::consortium::Seed;
 use eroam::feed::{
-    FeedState, FeedStatus, Inbox, LOST_AFTER_HOURS, LedgerAttestor, Runner, STATUS_EVERY, Settings, read_status, router,
+    FeedState, FeedStatus, Inbox, LOST_AFTER_HOURS, LedgerAttestor, Runner, STATUS_EVERY, Settings,
+    read_status, router,
 };
 use eroam::node::{Node, RemoteNode};
 use eroam::registry::Secret;

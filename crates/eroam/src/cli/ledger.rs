@@ -10,7 +10,7 @@ use eroam::ledger::import::{self, Import};
 use eroam::ledger::proofs::{self, ProofError};
 use eroam::ledger::reader::Reader;
 use eroam::ledger::recheck::{self, RecheckError};
-use eroam::ledger::{keys, show, status};
+use eroam::ledger::{keys, partners, show, status};
 use eroam::replay::Progress as _;
 use eroam_domain::cdr::CdrId;
 use eroam_domain::codec::{Digest, ShortText};
@@ -28,6 +28,8 @@ use std::str::FromStr;
 pub(super) enum LedgerCommand {
     /// Network, members, validators, height, state, money
     Status(StatusArgs),
+    /// Who charged what and how reliably: price, refusals, contests and late records, for each home utility and operator
+    Partners(PartnersArgs),
     /// A block: its header, what proves it final, its envelopes
     Block(BlockArgs),
     /// An envelope with its items and what became of them; with --receipt a proof of that
@@ -65,6 +67,18 @@ impl Place {
 pub(super) struct StatusArgs {
     #[command(flatten)]
     place: Place,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PartnersArgs {
+    #[command(flatten)]
+    place: Place,
+    /// Only what this member pays or delivers
+    #[arg(long, value_name = "PARTY")]
+    of: Option<PartyId>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -252,6 +266,7 @@ fn wrong_usage(error: &dyn Error) -> ! {
 pub(super) fn run(command: LedgerCommand) -> anyhow::Result<ExitCode> {
     match command {
         LedgerCommand::Status(args) => print(args.json, &status::of(&args.place.open()?)?),
+        LedgerCommand::Partners(args) => print(args.json, &partners::of(&args.place.open()?, args.of)?),
         LedgerCommand::Block(args) => {
             let reader = args.place.open()?;
             let height = match args.height {

@@ -7,6 +7,9 @@ use eroam::charging::customers::{Decision, ListedCustomer};
 use eroam::program::config::Located;
 use eroam::program::provider::{ProviderCommand, ProviderConfig, ProviderProgram};
 use eroam_domain::ids::ContractId;
+use eroam_domain::money::Money;
+use eroam_domain::time::CivilMonth;
+use eroam_ssi::protocol::questions::BilledCharge;
 use serde_json::Value;
 use std::process::ExitCode;
 
@@ -26,12 +29,25 @@ pub(super) enum ProviderArgs {
     Revoke(WithReason),
     /// Block the vouchers of a wallet that was lost; the contract goes on
     Block(OfContract),
+    /// What is on a customer's bill of a month so far
+    Bill(BillArgs),
 }
 
 #[derive(Debug, clap::Args)]
 pub(super) struct OfContract {
     /// The contract
     contract: ContractId,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct BillArgs {
+    /// The contract
+    contract: ContractId,
+    /// The month, as 2026-11
+    #[arg(long, value_name = "YYYY-MM")]
+    month: CivilMonth,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -66,6 +82,15 @@ pub(super) fn run(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
         }
         ProviderArgs::Block(OfContract { contract, config }) => {
             change(config, ProviderCommand::Block { contract: *contract })
+        }
+        ProviderArgs::Bill(BillArgs { contract, month, config }) => {
+            let command = ProviderCommand::Bill { contract: *contract, month: *month };
+            program::print(config.json, &ask(config, &command)?, |charge| {
+                let BilledCharge { operator, evse, start, energy, currency, price, .. } =
+                    serde_json::from_value(charge.clone())?;
+                let price = Money::new(price.incl_vat, currency);
+                Ok(format!("{start}  {operator}  {evse}  {energy}  {price}"))
+            })
         }
         ProviderArgs::Reject(WithReason { contract, reason, config }) => {
             change(config, ProviderCommand::Reject { contract: *contract, reason: reason.clone() })

@@ -128,7 +128,7 @@ fn readme(listing: &Listing, directory: &Path, mode: Mode) -> anyhow::Result<Str
             station.invitation
         )?;
         let code = InvitationCode::new(&station.invitation)?;
-        writeln!(text, "The same to print: `{}`\n\n```text\n{}\n```", picture(claims), code.terminal())?;
+        writeln!(text, "The same to print: `{}`\n\n```text\n{}\n```", picture(claims), code.text())?;
     }
     Ok(text)
 }

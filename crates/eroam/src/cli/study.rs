@@ -8,7 +8,7 @@ use eroam::consortium::Seed;
 use eroam::replay::input::read_file;
 use eroam::study::linkage::{self, LinkageSetup};
 use eroam::study::report::Report;
-use eroam::study::{decisions, revenue};
+use eroam::study::{decisions, lightgbm, revenue};
 use eroam_forecast::features::Horizon;
 use serde::Serialize;
 use std::io::IsTerminal as _;
@@ -70,6 +70,9 @@ pub(super) struct BacktestArgs {
     /// How far ahead: 1h to 24h, several with commas
     #[arg(long, value_name = "HOURS", default_value = "1h,4h,24h", value_delimiter = ',', value_parser = horizon)]
     horizon: Vec<Horizon>,
+    /// Also score the boosted trees of LightGBM on the same rows, with this Python interpreter, which must have the package
+    #[arg(long, value_name = "PYTHON")]
+    lightgbm: Option<PathBuf>,
     #[command(flatten)]
     output: OutputArgs,
 }
@@ -133,9 +136,14 @@ fn backtest(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
     let clock = args.columns.clock();
     let year = args.year.unwrap_or_else(|| last_year(&reading, &clock));
     let tests = decisions::backtests(&reading, &clock, &args.horizon, year);
-    let tests = tests.with_context(|| format!("{year} is no year to score"))?;
+    let mut tests = tests.with_context(|| format!("{year} is no year to score"))?;
     if tests.iter().all(|t| t.scores.iter().all(|s| s.hours == 0)) {
         bail!("{} has no load in {year}", args.load.display());
+    }
+    if let Some(python) = &args.lightgbm {
+        for (test, horizon) in tests.iter_mut().zip(&args.horizon) {
+            test.lightgbm = lightgbm::score(python, &reading, &clock, *horizon, year)?;
+        }
     }
     show(&args.output, &tests, &decisions::backtest_report(&tests))?;
     Ok(code)

@@ -7,7 +7,7 @@
 //! GET  /v1/load/status     how the feed is doing, the same secret
 //! ```
 //! 200 says that what is not under `refused` is durable. The same samples may be sent again, so whoever lost an answer
-//! asks again. 422 says that none of them can be used.
+//! asks again. 422 says that none of them can be used, 413 that there are too many.
 
 use super::inbox::{Inbox, Row, Taken};
 use super::runner::lock;
@@ -28,6 +28,8 @@ use std::sync::{Arc, Mutex};
 
 /// The longest request in bytes: a year of hours.
 pub const PUSH_BYTES_MAX: usize = 2 << 20;
+/// So much is read before a request is refused as too long: whoever is cut off while sending never reads why.
+const READ_BYTES_MAX: usize = 8 * PUSH_BYTES_MAX;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -54,7 +56,7 @@ pub fn router(
     Router::new()
         .route("/v1/load", post(load))
         .route("/v1/load/status", get(status))
-        .layer(DefaultBodyLimit::max(PUSH_BYTES_MAX))
+        .layer(DefaultBodyLimit::max(READ_BYTES_MAX))
         .with_state(desk)
 }
 
@@ -73,6 +75,11 @@ fn is_known(desk: &Desk, headers: &HeaderMap) -> Result<(), Response> {
 async fn load(State(desk): State<Desk>, headers: HeaderMap, body: Bytes) -> Response {
     if let Err(refused) = is_known(&desk, &headers) {
         return refused;
+    }
+    if body.len() > PUSH_BYTES_MAX {
+        let what =
+            format!("{} bytes, and at most {PUSH_BYTES_MAX} are taken at once: send fewer", body.len());
+        return problem(StatusCode::PAYLOAD_TOO_LARGE, what);
     }
     let rows = match serde_json::from_slice::<Samples>(&body) {
         Ok(samples) => samples.samples,

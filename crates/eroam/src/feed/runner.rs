@@ -215,7 +215,8 @@ impl Runner {
     /// Keeps the status when it says something new, and now and then so that it says that the feed runs.
     fn keep(&mut self, now: UnixMillis) -> Result<(), FeedError> {
         let kept_at = self.kept.as_ref().map_or(UnixMillis::EPOCH, |kept| kept.at);
-        let same = self.kept.as_ref().is_some_and(|kept| *kept == FeedStatus { at: kept.at, ..self.status.clone() });
+        let same =
+            self.kept.as_ref().is_some_and(|kept| *kept == FeedStatus { at: kept.at, ..self.status.clone() });
         if same && now.since(kept_at).is_some_and(|since| since < STATUS_EVERY) {
             return Ok(());
         }

@@ -345,7 +345,8 @@ fn content(content: Option<&Content>, hash: &Digest) -> (String, Option<Value>) 
         Some(Content::VoucherRefund(signed)) => {
             let voucher = signed.voucher;
             let nullifier = voucher.nullifier();
-            let words = format!("The return of the voucher {nullifier} of {} to {}", voucher.cap, voucher.emsp);
+            let words =
+                format!("The return of the voucher {nullifier} of {} to {}", voucher.cap, voucher.emsp);
             let value = json!({ "nullifier": nullifier, "emsp": voucher.emsp, "cap": voucher.cap });
             (words, Some(json!({ "voucher_refund": value })))
         }

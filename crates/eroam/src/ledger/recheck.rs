@@ -462,7 +462,7 @@ impl fmt::Display for Report {
         if let Some(state) = self.imported {
             writeln!(
                 f,
-                "began with     the state {state}, as its genesis says: check the earlier network by itself"
+                "began with     the snapshot {state}, as its genesis says: check the earlier network by itself"
             )?;
         }
         writeln!(

@@ -138,7 +138,7 @@ impl fmt::Display for Status {
         writeln!(f, "directory     {}", self.directory.display())?;
         writeln!(f, "network       {} ({})", self.network, self.name)?;
         if let Some(state) = self.imported {
-            writeln!(f, "began with    the state {state} of an earlier network")?;
+            writeln!(f, "began with    the snapshot {state} of an earlier network")?;
         }
         writeln!(f, "members       {}", self.members.len())?;
         for MemberStatus { party, name, roles: all, .. } in &self.members {

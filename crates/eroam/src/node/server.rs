@@ -53,13 +53,16 @@ pub(super) struct Submission {
     pub(super) envelopes: Vec<Vec<u8>>,
 }
 
+/// Digest, height and outcomes of an envelope.
+pub(super) type Decided = (Digest, Option<u64>, Vec<Item>);
+
 /// What became of them.
 #[derive(BorshSerialize, BorshDeserialize)]
 pub(super) struct Answered {
     /// The time of the latest block.
     pub(super) time: UnixMillis,
-    /// Digest, height and outcomes of each, in their order; or why nothing can be said.
-    pub(super) decided: Result<Vec<(Digest, Option<u64>, Vec<Item>)>, String>,
+    /// Of each, in their order; or why nothing can be said.
+    pub(super) decided: Result<Vec<Decided>, String>,
 }
 
 /// The routes of a node, see the module.

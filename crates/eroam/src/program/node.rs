@@ -25,9 +25,11 @@ use eroam_ledger::tx::PublicKey;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// Where the address that it had is kept: others have it in their configurations.
+const ADDRESS: &str = "address";
 /// Items in a block at most.
 const BLOCK_ITEMS: usize = 4_096;
 /// Pages of files that are kept in memory.
@@ -118,7 +120,9 @@ impl NodeProgram {
         let registry = registry::router(client.clone(), &tails(&directory), None);
         let registry = registry.map_err(ProgramError::io("the directory of tails files cannot be made"))?;
         let router = registry.merge(node_server::router(client.clone()));
-        let server = Server::start("node", config.listen, router, STOP_WITHIN)?;
+        let server = Server::start("node", address(&directory, config.listen), router, STOP_WITHIN)?;
+        let kept = std::fs::write(directory.join(ADDRESS), server.address().to_string());
+        kept.map_err(ProgramError::io("the node's address cannot be kept"))?;
         let ready = NodeReady { network: client.network(), url: format!("http://{}", server.address()) };
         let control = Control::open(&directory, move |command| Ok(handle(&client, command)))?;
         Ok(Self { ready, _control: control, server, node })
@@ -135,6 +139,16 @@ impl NodeProgram {
         self.server.stop();
         self.node.stop();
     }
+}
+
+/// Where it listens: where it was told to, or, if that leaves the port open, where it did before.
+fn address(directory: &Path, wanted: SocketAddr) -> SocketAddr {
+    if wanted.port() != 0 {
+        return wanted;
+    }
+    let before = std::fs::read_to_string(directory.join(ADDRESS)).ok();
+    let before = before.and_then(|text| text.trim().parse::<SocketAddr>().ok());
+    before.filter(|before| before.ip() == wanted.ip()).unwrap_or(wanted)
 }
 
 fn handle(client: &Client, command: NodeCommand) -> Value {

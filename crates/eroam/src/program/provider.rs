@@ -15,7 +15,7 @@ use crate::usage::Usage;
 use eroam_domain::ids::{ContractId, PartyId};
 use eroam_domain::money::{Currency, Money};
 use eroam_domain::retail::RetailRules;
-use eroam_domain::time::UnixMillis;
+use eroam_domain::time::{CivilMonth, UnixMillis};
 use eroam_gateway::ports::Store as _;
 use eroam_gateway::rules::{HomeRules, Rules};
 use eroam_gateway::vouchers::VoucherRules;
@@ -99,6 +99,13 @@ pub enum ProviderCommand {
     Block {
         /// Whose.
         contract: ContractId,
+    },
+    /// What is on a customer's bill of a month so far.
+    Bill {
+        /// Whose.
+        contract: ContractId,
+        /// Of which month.
+        month: CivilMonth,
     },
     /// How many charges are on bills.
     Bills,
@@ -245,6 +252,9 @@ fn handle(provider: &Provider, command: ProviderCommand) -> Result<Value, String
             .map_err(words),
         ProviderCommand::Block { contract } => {
             provider.block_vouchers(&contract).map(|()| json!({ "blocked": contract })).map_err(words)
+        }
+        ProviderCommand::Bill { contract, month } => {
+            provider.bill(&contract, month).map(|billed| json!(billed)).map_err(words)
         }
         ProviderCommand::Bills => {
             let mut bills = 0u64;

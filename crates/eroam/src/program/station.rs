@@ -31,12 +31,13 @@ use eroam_light::trust::Trust;
 use eroam_ssi::didcomm::{OsRng, RngCore as _};
 use eroam_ssi::protocol::out_of_band::Invitation;
 use eroam_ssi::sd_jwt::TrustedIssuer;
+use eroam_station::calibration::Calibration;
 use eroam_station::journal::sqlite::SqliteJournal;
 use eroam_wire::ocmf::MeterKey;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -75,6 +76,9 @@ pub struct StationConfig {
     /// What drivers prove.
     #[serde(default)]
     pub mode: Mode,
+    /// The correction of its current sensor, as `eroam station calibrate --out` wrote it; none if it is not named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration_file: Option<PathBuf>,
     /// What is behind it.
     pub hardware: HardwareConfig,
     /// For agents that are simulated.
@@ -143,7 +147,10 @@ impl StationProgram {
         let journal = Box::new(SqliteJournal::open(&directory.join("journal.sqlite"))?);
         let HardwareConfig::Simulated { pace, seed } = config.hardware;
         let evse = config.evse.clone();
+        let calibration = config.calibration_file.as_deref().map(|file| calibration(&located.path(file)));
+        let calibration = calibration.transpose()?.unwrap_or(Calibration::NONE);
         let post = SimulatedPost::new(evse.clone(), key, seed, pace, journal, state.clone())?;
+        let post = post.calibrated(calibration);
         let catalogue = Catalogue::new(&config.resolver_url, trust);
         let (operator_key, operator) = operator(&catalogue, &config.operator_did)?;
         let claims = StationClaims {
@@ -219,6 +226,13 @@ fn meter_key(state: &AgentState) -> Result<MeterKey, ProgramError> {
     }
 }
 
+/// The correction of the current sensor that a file holds.
+fn calibration(file: &Path) -> Result<Calibration, ProgramError> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file).map_err(ProgramError::io(format!("{name} cannot be read")))?;
+    Calibration::from_json(&text).map_err(|error| ProgramError::rule(name, error))
+}
+
 /// Whom the ledger says that a DID belongs to, and with which key it signs stations' credentials.
 fn operator(
     catalogue: &Catalogue,
@@ -237,5 +251,22 @@ fn handle(station: &Station, command: StationProgramCommand) -> Result<Value, St
     match command {
         StationProgramCommand::Status => Ok(json!(station.status().map_err(|error| chain(&error))?)),
         StationProgramCommand::Usage => Ok(json!(Usage::now())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_correction_that_cannot_be_used_is_refused_with_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("correction.json");
+        assert!(calibration(&file).unwrap_err().to_string().contains("correction.json cannot be read"));
+        std::fs::write(&file, "{\"gain\": 0, \"offset_a\": 0}").unwrap();
+        let refused = calibration(&file).unwrap_err().to_string();
+        assert!(refused.contains("correction.json: ") && refused.contains("calibrate again"), "{refused}");
+        std::fs::write(&file, Calibration::NONE.to_json().unwrap()).unwrap();
+        assert_eq!(calibration(&file).unwrap(), Calibration::NONE);
     }
 }

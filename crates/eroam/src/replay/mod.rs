@@ -78,6 +78,15 @@ pub enum ReplayError {
     Output(#[from] OutputError),
 }
 
+/// What the anomaly rules found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Anomalies {
+    /// Records of which something was found.
+    pub found: u64,
+    /// Of these, contested on the ledger; of the others somebody is only told.
+    pub contested: u64,
+}
+
 /// What a replay did. Amounts are millionths, energy is in watt-hours.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
@@ -87,6 +96,8 @@ pub struct Summary {
     pub sessions_read: u64,
     /// Of these, refused as input or denied at the station; each is in `rejected.jsonl`.
     pub sessions_rejected: u64,
+    /// Rows, and whole files, that could not be used as input.
+    pub rows_refused: u64,
     /// Sessions that delivered energy and are on a bill.
     pub sessions_charged: u64,
     /// Of these, at another operator than the driver's home utility.
@@ -103,6 +114,9 @@ pub struct Summary {
     pub drivers: u64,
     /// The energy of the charged sessions.
     pub energy_wh: u64,
+    /// What home utilities found of the records; absent unless they look. Each is in `anomalies.jsonl`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anomalies: Option<Anomalies>,
     /// The state that every member computes.
     pub state_digest: String,
     /// The height of the ledger's latest block. It depends on how the transactions were packed.
@@ -150,11 +164,12 @@ pub trait Progress {
 /// [`ReplayError`].
 pub fn run(options: &Options, progress: &mut dyn Progress) -> Result<Summary, ReplayError> {
     let begun = Instant::now();
-    output::prepare(&options.out)?;
+    output::check(&options.out)?;
     progress.stage("reading");
     let read = read_inputs(options, progress)?;
     let mut rejected = read.rejected.clone();
     let mut consortium = Consortium::open(options.seed, &options.setup)?;
+    output::prepare(&options.out)?;
     let founders = consortium.founders().to_vec();
     let assignment = assign(&read.sessions, &founders, options.seed, options.roaming_share, options.repeat);
     for (input, field, reason) in &assignment.unplaced {
@@ -183,12 +198,20 @@ pub fn run(options: &Options, progress: &mut dyn Progress) -> Result<Summary, Re
     let replay_s = charging.elapsed().as_secs_f64();
     progress.stage("writing");
     let totals = output::write(&options.out, &mut consortium, &assignment.evses, &rejected)?;
+    let anomalies = match options.setup.anomalies {
+        Some(_) => {
+            let (found, contested) = output::write_anomalies(&options.out, &mut consortium)?;
+            Some(Anomalies { found, contested })
+        }
+        None => None,
+    };
     let sessions_read = read.rows * u64::from(options.repeat);
     let summary = Summary {
         seed: options.seed.0,
         sessions_read,
         sessions_rejected: u64::try_from(rejected.len() - read.rejected.len()).unwrap_or(u64::MAX)
             + read.rejected_rows * u64::from(options.repeat),
+        rows_refused: u64::try_from(read.rejected.len()).unwrap_or(u64::MAX),
         sessions_charged: totals.charged,
         sessions_roamed: totals.roamed,
         local_authorizations: totals.local_authorizations,
@@ -197,6 +220,7 @@ pub fn run(options: &Options, progress: &mut dyn Progress) -> Result<Summary, Re
         ports: u64::try_from(assignment.evses.len()).unwrap_or(u64::MAX),
         drivers: u64::try_from(assignment.drivers.len()).unwrap_or(u64::MAX),
         energy_wh: totals.energy_wh,
+        anomalies,
         state_digest: totals.state_digest.to_string(),
         ledger_height: consortium.validators().height(),
         validators: u64::try_from(consortium.validators().nodes().len()).unwrap_or(u64::MAX),
@@ -242,7 +266,7 @@ fn read_inputs(options: &Options, progress: &mut dyn Progress) -> Result<ReadInp
         }
     }
     if read.sessions.is_empty() {
-        let list = output::write_rejected(&options.out, &read.rejected)?;
+        let list = output::write_all_rejected(&options.out, &read.rejected)?;
         return Err(ReplayError::NothingToReplay(list.display().to_string()));
     }
     input::infer_ports(&mut read.sessions)?;
@@ -534,6 +558,12 @@ impl std::fmt::Display for Summary {
         let validators = if self.validators == 1 { "validator" } else { "validators" };
         writeln!(f, "{} blocks, agreed on by {} {validators}", self.ledger_height, self.validators)?;
         writeln!(f, "{} waiting for somebody (pending.jsonl)", self.sessions_pending)?;
+        if let Some(Anomalies { found, contested }) = self.anomalies {
+            writeln!(
+                f,
+                "{found} records out of the ordinary, {contested} of them contested (anomalies.jsonl)"
+            )?;
+        }
         for (currency, sum) in &self.ledger_balance_micros {
             writeln!(f, "all accounts less attested deposits: {sum} millionths of {currency}")?;
         }

@@ -12,12 +12,15 @@
 //! | `settlement.json` | gross and net positions of every period |
 //! | `rejected.jsonl` | every row or session that was refused: file, line, field, reason, remedy |
 //! | `pending.jsonl` | every session or charge that waits for somebody |
+//! | `anomalies.jsonl` | with `--contest` alone: what home utilities found of records, what became of the contest, the evidence |
 //! | `summary.json` | what `--json` prints |
 
 use super::NetTotal;
 use super::input::Rejected;
 use crate::consortium::founders::{self, Founder};
 use crate::consortium::{Consortium, ConsortiumError};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use eroam_chain::client::Client;
 use eroam_domain::agreement::RoamingAgreement;
 use eroam_domain::cdr::{CdrId, TariffRef};
@@ -27,9 +30,10 @@ use eroam_domain::pricing::{self, ItemisedPrice, PricingInputs};
 use eroam_domain::quantity::WattHours;
 use eroam_domain::tariff::Tariff;
 use eroam_domain::time::{SettlementPeriod, UnixMillis};
+use eroam_gateway::anomalies::{CaseState, Finding};
 use eroam_gateway::billing::html::bill_page;
 use eroam_gateway::billing::{Bill, BillMaker};
-use eroam_gateway::gateway::{Evse, Gateway, GatewayError};
+use eroam_gateway::gateway::{Evse, Gateway, GatewayError, evidence_digest};
 use eroam_gateway::invoice::html::invoice_page;
 use eroam_gateway::invoice::{Invoice, InvoiceMaker};
 use eroam_gateway::ports::{Store as _, StoreError};
@@ -51,6 +55,8 @@ use std::path::{Path, PathBuf};
 
 /// The file that marks a directory as a replay's output.
 const MARKER: &str = "summary.json";
+/// The list of what was refused.
+const REJECTED: &str = "rejected.jsonl";
 
 /// Why the output could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -92,16 +98,26 @@ fn cannot_write(path: &Path) -> impl FnOnce(std::io::Error) -> OutputError + use
     move |source| OutputError::Write { path, source }
 }
 
-/// Makes the directory ready before any work is done: new, empty, or an earlier output, whose bills and invoices go.
+/// Looks whether output can go to the directory, which is made if it is not there: new, empty, or an earlier output.
 ///
 /// # Errors
 /// [`OutputError`].
-pub fn prepare(dir: &Path) -> Result<(), OutputError> {
+pub fn check(dir: &Path) -> Result<(), OutputError> {
     std::fs::create_dir_all(dir).map_err(cannot_write(dir))?;
     let mut entries = std::fs::read_dir(dir).map_err(cannot_write(dir))?;
     if entries.next().is_some() && !dir.join(MARKER).exists() {
         return Err(OutputError::Foreign { dir: dir.to_owned() });
     }
+    Ok(())
+}
+
+/// Makes the directory ready: an earlier output goes. Called once everything that can be refused beforehand has been
+/// looked at, so that a mistyped command costs nobody the results of another day.
+///
+/// # Errors
+/// [`OutputError`].
+pub fn prepare(dir: &Path) -> Result<(), OutputError> {
+    check(dir)?;
     // The marker comes first, so that an interrupted output is known as one.
     write_file(&dir.join(MARKER), b"{}\n")?;
     // Nothing of an earlier output may stand beside the new one, also when that is never finished.
@@ -215,7 +231,26 @@ pub fn write_marker<T: Serialize>(dir: &Path, summary: &T) -> Result<(), OutputE
 /// # Errors
 /// [`OutputError`].
 pub fn write_rejected(dir: &Path, rejected: &[Rejected]) -> Result<PathBuf, OutputError> {
-    let path = dir.join("rejected.jsonl");
+    let path = dir.join(REJECTED);
+    write_rejected_to(path, rejected)
+}
+
+/// Writes the list of refused rows of input in which nothing could be used: not into an earlier output, which stays as it
+/// is, but beside it. Gives the file's path.
+///
+/// # Errors
+/// [`OutputError`].
+pub fn write_all_rejected(dir: &Path, rejected: &[Rejected]) -> Result<PathBuf, OutputError> {
+    if !dir.join(MARKER).exists() {
+        return write_rejected(dir, rejected);
+    }
+    let mut beside = dir.as_os_str().to_owned();
+    beside.push("-");
+    beside.push(REJECTED);
+    write_rejected_to(beside.into(), rejected)
+}
+
+fn write_rejected_to(path: PathBuf, rejected: &[Rejected]) -> Result<PathBuf, OutputError> {
     let mut lines = Lines::create(path.clone())?;
     rejected.iter().try_for_each(|r| lines.value(r))?;
     lines.finish()?;
@@ -281,8 +316,66 @@ pub fn write(
 const PART_FILES: [&str; 3] = ["cdrs.jsonl", "sessions.jsonl", "pending.jsonl"];
 
 /// The other files beside the marker.
-const OTHER_FILES: [&str; 5] =
-    ["tariffs.json", "agreements.json", "retail_rules.json", "settlement.json", "rejected.jsonl"];
+const OTHER_FILES: [&str; 6] =
+    ["tariffs.json", "agreements.json", "retail_rules.json", "settlement.json", REJECTED, ANOMALIES];
+
+/// What the rules found.
+const ANOMALIES: &str = "anomalies.jsonl";
+
+/// The directory's `anomalies.jsonl`; gives how many records it has and how many of them were contested.
+///
+/// # Errors
+/// [`OutputError`].
+pub fn write_anomalies(dir: &Path, consortium: &mut Consortium) -> Result<(u64, u64), OutputError> {
+    #[derive(Serialize)]
+    struct Said<'c> {
+        #[serde(flatten)]
+        finding: &'c Finding,
+        says: String,
+    }
+    #[derive(Serialize)]
+    struct Line<'c> {
+        organisation: PartyId,
+        operator: PartyId,
+        record: &'c CdrId,
+        state: &'c CaseState,
+        findings: Vec<Said<'c>>,
+        evidence_digest: Digest,
+        /// In base64: what the resolver is given.
+        evidence: String,
+    }
+    let mut lines = Lines::create(dir.join(ANOMALIES))?;
+    let (mut found, mut contested) = (0, 0);
+    let (_, gateways) = consortium.state_and_gateways();
+    for gateway in gateways {
+        let organisation = gateway.party();
+        let mut failure = None;
+        let result = gateway.store_mut().each_anomaly(&mut |case| {
+            found += 1;
+            contested += u64::from(case.state == CaseState::Contested);
+            let said = |finding| Said { finding, says: finding.to_string() };
+            let line = Line {
+                organisation,
+                operator: case.name.operator,
+                record: &case.name.cdr,
+                state: &case.state,
+                findings: case.findings.iter().map(said).collect(),
+                evidence_digest: evidence_digest(&case.evidence),
+                evidence: STANDARD.encode(&case.evidence),
+            };
+            lines.value(&line).map_err(|error| {
+                failure = Some(error);
+                StoreError { what: "the output stopped".into(), source: None }
+            })
+        });
+        if let Some(error) = failure {
+            return Err(error);
+        }
+        result.map_err(|source| store_failed(organisation, source))?;
+    }
+    lines.finish()?;
+    Ok((found, contested))
+}
 
 /// What one organisation's records add up to.
 struct Part {

@@ -120,7 +120,8 @@ pub(super) fn genesis(
         |parties: &[PartyId], roles: Roles| parties.iter().map(|party| (*party, roles)).collect::<Vec<_>>();
     let mut members = with_roles(emsps, Roles::EMSP);
     members.extend(with_roles(cpos, Roles::CPO));
-    members.push((treasury, Roles::TREASURER.with(Roles::RESOLVER)));
+    // An agency, too: whoever wants contracts to be issued by it says so on the ledger.
+    members.push((treasury, Roles::TREASURER.with(Roles::RESOLVER).with(Roles::ISSUER)));
     let consensus = ledger.consensus(seed, &[treasury]);
     Ok(Genesis {
         name: ShortText::new("eroam simulation").map_err(setup_error)?,

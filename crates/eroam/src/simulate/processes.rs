@@ -11,7 +11,7 @@ use super::world::{SimulateError, VOUCHER_MICROS, any_port, fields, setup_error}
 use super::{Setup, Town};
 use crate::charging::post::Pace;
 use crate::charging::provider::Approval;
-use crate::charging::station::Mode;
+use crate::charging::station::{Mode, StationStatus};
 use crate::charging::wallet::Timings;
 use crate::consortium::founders::{self, currency};
 use crate::ledger::LedgerSetup;
@@ -263,11 +263,7 @@ impl Processes {
     ///
     /// # Errors
     /// [`SimulateError`].
-    pub fn start(
-        setup: &Setup,
-        program: &Path,
-        say: &mut dyn FnMut(&str),
-    ) -> Result<Self, SimulateError> {
+    pub fn start(setup: &Setup, program: &Path, say: &mut dyn FnMut(&str)) -> Result<Self, SimulateError> {
         Self::start_at(setup, program, Pace::AtOnce, say)
     }
 
@@ -327,7 +323,8 @@ impl Processes {
         }
         let mut drivers = Vec::new();
         for index in 0..setup.drivers {
-            let provider = providers.get(index % providers.len()).ok_or_else(|| setup_error("no provider"))?;
+            let provider =
+                providers.get(index % providers.len()).ok_or_else(|| setup_error("no provider"))?;
             let mut driver = driver(setup, program, &files, &node.ready, index)?;
             let url = provider.ready.url.clone();
             let enrol = DriverCommand::Enrol { provider: url, fields: fields(index) };
@@ -361,6 +358,14 @@ impl Processes {
         Ok(std::os::unix::fs::FileExt::write_all_at(&file, &after.to_le_bytes(), 0)?)
     }
 
+    /// A driver charges at a station.
+    ///
+    /// # Errors
+    /// A sentence.
+    pub fn charge_at(&mut self, driver: usize, station: usize) -> Result<WattHours, String> {
+        Town::charge(self, driver, station).map(|(energy, _)| energy)
+    }
+
     /// Waits until so many charges are booked and billed, but not for long; gives how many are.
     ///
     /// # Errors
@@ -375,6 +380,23 @@ impl Processes {
             }
             std::thread::sleep(LOOKS_EVERY);
         }
+    }
+
+    /// Waits until no station has anything left to account for, but not for long; whether that is so.
+    ///
+    /// # Errors
+    /// [`SimulateError`].
+    pub fn accounted(&self) -> Result<bool, SimulateError> {
+        let begun = Instant::now();
+        for station in &self.stations {
+            while station.ask::<StationStatus>(&StationProgramCommand::Status)?.accounts_waiting > 0 {
+                if begun.elapsed() > SETTLES_WITHIN {
+                    return Ok(false);
+                }
+                std::thread::sleep(LOOKS_EVERY);
+            }
+        }
+        Ok(true)
     }
 
     /// How many records the operators have booked, and how many charges are on bills, so far.
@@ -410,6 +432,8 @@ impl Town for Processes {
     }
 
     fn usage(&self) -> Result<Usage, SimulateError> {
+        // A wallet is done before its station is: the account of the last charge belongs to it.
+        self.accounted()?;
         let mut used = Usage::now().and(self.node.ask(&NodeCommand::Usage)?);
         for provider in &self.providers {
             used = used.and(provider.ask(&ProviderCommand::Usage)?);
@@ -554,6 +578,7 @@ fn station(
         passphrase_file: Some("passphrase".into()),
         agent_listen: any_port(),
         mode: setup.mode,
+        calibration_file: None,
         hardware: HardwareConfig::Simulated {
             pace: files.pace,
             // TOML has no numbers above 2^63.

@@ -1,9 +1,9 @@
 //! Everybody who takes part: made from a seed, started, and stopped at the end.
 
-use super::{Setup, Town, allowed};
 use super::founding::{OFFICE_LANE, Parties, found, genesis};
 pub(crate) use super::founding::{TARIFF, tariff, terms};
 use super::served::{Listing, ServedParty, ServedStation};
+use super::{Setup, Town, allowed};
 use crate::causes::chain;
 use crate::charging::ChargingError;
 use crate::charging::catalogue::Catalogue;
@@ -172,7 +172,12 @@ struct GivenKey {
 
 impl GivenKey {
     fn read(directory: &Path) -> Result<Self, SimulateError> {
-        let file = |name: &str| std::fs::read(directory.join(name));
+        let file = |name: &str| {
+            let path = directory.join(name);
+            std::fs::read(&path).map_err(|error| {
+                setup_error(format_args!("the issuer's key in {} cannot be read: {error}", path.display()))
+            })
+        };
         Ok(Self {
             definition: file("definition.json")?,
             secret: file("secret.json")?,

@@ -2,9 +2,13 @@
 
 use std::fmt::Write as _;
 
-/// Width and height in pixels, and the margins of the plot: left, right, top, bottom.
+/// Width and height in pixels with a legend of one row, and the margins of the plot: left, right, top, bottom.
 const SIZE: (f64, f64) = (860.0, 420.0);
 const MARGINS: (f64, f64, f64, f64) = (64.0, 24.0, 48.0, 76.0);
+/// The height of a row of the legend, and about the width of a letter in it, in pixels.
+const LEGEND: (f64, f64) = (20.0, 7.2);
+/// A curve of so few points shows where they are: between them nothing was measured.
+const MARKED_MAX: usize = 12;
 /// Colours that people who see no red or green tell apart (Okabe and Ito 2008).
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 /// About how many lines a grid has in either direction.
@@ -88,11 +92,21 @@ pub fn escape(text: &str) -> String {
 }
 
 impl Chart {
+    /// Columns and rows of the legend: as many columns as the longest name leaves room for.
+    fn legend_grid(&self) -> (usize, usize) {
+        let longest = self.curves.iter().map(|c| c.name.chars().count()).max().unwrap_or(0);
+        let room = (SIZE.0 - MARGINS.0 - MARGINS.1) / (LEGEND.1 * longest as f64 + 48.0);
+        let columns = (room as usize).clamp(1, self.curves.len().max(1));
+        (columns, self.curves.len().div_ceil(columns).max(1))
+    }
+
     /// The chart as an SVG document.
     #[must_use]
     pub fn svg(&self) -> String {
-        let (width, height) = SIZE;
         let (left, right, top, bottom) = MARGINS;
+        let (columns, rows) = self.legend_grid();
+        let more = LEGEND.0 * rows.saturating_sub(1) as f64;
+        let ((width, height), bottom) = ((SIZE.0, SIZE.1 + more), bottom + more);
         let points = || self.curves.iter().flat_map(|c| &c.points);
         let (across, up) = (Scale::over(points().map(|p| p.0)), Scale::over(points().map(|p| p.1)));
         let x = |value: f64| left + across.share(value) * (width - left - right);
@@ -137,13 +151,19 @@ impl Chart {
             (top + height - bottom) / 2.0,
             escape(&self.y)
         );
-        let column = (width - left - right) / self.curves.len().max(1) as f64;
+        let column = (width - left - right) / columns as f64;
         for (n, (curve, colour)) in self.curves.iter().zip(COLOURS.iter().cycle()).enumerate() {
             let dash = if curve.dashed { " stroke-dasharray=\"6 4\"" } else { "" };
             let known = curve.points.iter().filter(|p| p.0.is_finite() && p.1.is_finite());
-            let line: Vec<String> = known.map(|p| format!("{:.1},{:.1}", x(p.0), y(p.1))).collect();
-            let at = left + column * n as f64;
-            let legend = height - 14.0;
+            let known: Vec<(f64, f64)> = known.map(|p| (x(p.0), y(p.1))).collect();
+            let line: Vec<String> = known.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+            if known.len() <= MARKED_MAX {
+                for (x, y) in &known {
+                    let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\" fill=\"{colour}\"/>");
+                }
+            }
+            let at = left + column * (n % columns) as f64;
+            let legend = height - 14.0 - LEGEND.0 * (rows - 1).saturating_sub(n / columns) as f64;
             let _ = writeln!(
                 svg,
                 "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"{dash} points=\"{}\"/>\
@@ -178,6 +198,20 @@ mod tests {
             assert!((2..=9).contains(&scale.ticks().count()), "{low} {high}");
         }
         assert_eq!(Scale { from: -0.2, to: 0.2, step: 0.1 }.label(-1e-17), "0.0");
+    }
+
+    #[test]
+    fn a_legend_of_long_names_has_rows_and_few_points_are_marked() {
+        let curve = |n: usize, points| Curve { name: "n".repeat(n), points, dashed: false };
+        let few = vec![(0.0, 1.0), (1.0, 2.0)];
+        let many: Vec<(f64, f64)> = (0..40).map(|n| (f64::from(n), f64::from(n))).collect();
+        let of = |curves| Chart { title: "T".into(), x: "x".into(), y: "y".into(), curves };
+        assert_eq!(of(vec![curve(8, few.clone()); 3]).legend_grid(), (3, 1));
+        assert_eq!(of(vec![curve(44, few.clone()); 5]).legend_grid(), (2, 3));
+        assert_eq!(of(vec![curve(400, few.clone()); 2]).legend_grid(), (1, 2));
+        assert_eq!(of(Vec::new()).legend_grid(), (1, 1));
+        let svg = of(vec![curve(3, few), curve(3, many)]).svg();
+        assert_eq!(svg.matches("<circle").count(), 2);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `eroam study decision-efficiency` and `eroam study backtest`: how good forecasts are, and the prices that follow them.
 
 use super::chart::{Chart, Curve};
+use super::lightgbm::PeerScore;
 use super::report::Report;
 use crate::replay::input::InputSession;
 use eroam_domain::quantity::{DurationMs, WattHours, Watts};
@@ -189,6 +190,9 @@ pub struct BacktestScores {
     pub horizon_hours: i64,
     /// A score for each quarter, and one for all.
     pub scores: Vec<Score>,
+    /// The same of Python's LightGBM on the same hours, where it was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub lightgbm: Vec<PeerScore>,
 }
 
 /// Scores the model on the quarters of a local year at each horizon; `None` for a year outside 1970 to 9998. Hours
@@ -205,7 +209,7 @@ pub fn backtests(
     let of_horizon = |horizon: &Horizon| {
         let mut learner = Learner::new(clock.clone(), [*horizon]);
         let scores = backtest(&mut learner, &reading.series, *horizon, &folds, &unscored);
-        BacktestScores { horizon_hours: horizon.hours(), scores }
+        BacktestScores { horizon_hours: horizon.hours(), scores, lightgbm: Vec::new() }
     };
     Some(horizons.iter().map(of_horizon).collect())
 }
@@ -218,6 +222,7 @@ pub fn backtest_report(tests: &[BacktestScores]) -> Report {
         "fold",
         "hours",
         "mape_percent",
+        "lightgbm_percent",
         "persistence_percent",
         "day_ago_percent",
         "week_ago_percent",
@@ -229,12 +234,13 @@ pub fn backtest_report(tests: &[BacktestScores]) -> Report {
     ];
     let number = |value: f64| format!("{value:.3}");
     let maybe = |value: Option<f64>| value.map_or_else(String::new, number);
-    let row = |horizon: i64, s: &Score| {
+    let row = |t: &BacktestScores, s: &Score| {
         vec![
-            horizon.to_string(),
+            t.horizon_hours.to_string(),
             s.fold.clone(),
             s.hours.to_string(),
             number(s.mape_percent),
+            maybe(t.lightgbm.iter().find(|peer| peer.fold == s.fold).map(|peer| peer.mape_percent)),
             number(s.persistence_percent),
             number(s.day_ago_percent),
             number(s.week_ago_percent),
@@ -245,7 +251,7 @@ pub fn backtest_report(tests: &[BacktestScores]) -> Report {
             s.unscored_hours.to_string(),
         ]
     };
-    let rows = tests.iter().flat_map(|t| t.scores.iter().map(move |s| row(t.horizon_hours, s))).collect();
+    let rows = tests.iter().flat_map(|t| t.scores.iter().map(move |s| row(t, s))).collect();
     let of = |value: fn(&Score) -> f64| {
         tests.iter().filter_map(|t| Some((t.horizon_hours as f64, value(t.scores.last()?)))).collect()
     };
@@ -254,7 +260,9 @@ pub fn backtest_report(tests: &[BacktestScores]) -> Report {
         points: of(value),
         dashed: false,
     };
-    let chart = Chart {
+    let peer = |t: &BacktestScores| Some((t.horizon_hours as f64, t.lightgbm.last()?.mape_percent));
+    let lightgbm: Vec<(f64, f64)> = tests.iter().filter_map(peer).collect();
+    let mut chart = Chart {
         title: "Error by horizon".to_owned(),
         x: "hours ahead".to_owned(),
         y: "mean absolute error, % of the load".to_owned(),
@@ -265,15 +273,24 @@ pub fn backtest_report(tests: &[BacktestScores]) -> Report {
             curve("a week ago", |s| s.week_ago_percent),
         ],
     };
+    let mut notes = vec![
+        "Rolling origins: each hour is forecast from loads up to the horizon before it, by a model that had seen no \
+         more; solved weekly. A day ago and a week ago are the same hour then."
+            .to_owned(),
+    ];
+    if !lightgbm.is_empty() {
+        notes.push(
+            "LightGBM (Python, 400 trees) learns the same rows once for each quarter, from everything before it, and is \
+             scored on the same hours."
+                .to_owned(),
+        );
+        chart.curves.push(Curve { name: "LightGBM".to_owned(), points: lightgbm, dashed: true });
+    }
     let all = tests.iter().filter_map(|t| Some((t.horizon_hours, t.scores.last()?)));
     Report {
         name: "backtest",
         title: "Forecast errors".to_owned(),
-        notes: vec![
-            "Rolling origins: each hour is forecast from loads up to the horizon before it, by a model that had seen no \
-             more; solved weekly. A day ago and a week ago are the same hour then."
-                .to_owned(),
-        ],
+        notes,
         summary: all.map(|(h, s)| (format!("{h} h ahead"), format!("{:.2} %", s.mape_percent))).collect(),
         table: (header.map(str::to_owned).to_vec(), rows),
         charts: vec![("", chart)],

@@ -18,6 +18,7 @@ mod crowd;
 pub mod features;
 mod market;
 
+use super::chart::{Chart, Curve};
 use super::report::Report;
 use crate::consortium::Seed;
 use crate::simulate::SimulateError;
@@ -427,6 +428,30 @@ pub fn report(study: &Linkage) -> Report {
         ],
         summary,
         table: (["what", "pairs", "accuracy", "low", "high", "went by"].map(str::to_owned).to_vec(), rows),
-        charts: Vec::new(),
+        charts: vec![("", chart(study))],
+    }
+}
+
+/// The share told apart rightly and its interval, a line for each variant, as it is on top.
+fn chart(study: &Linkage) -> Chart {
+    let beside = study.controls.iter().chain([&study.habits, &study.vouchers_of_a_month]);
+    let all: Vec<(&str, &Accuracy)> = std::iter::once((AS_IT_IS.name, &study.accuracy))
+        .chain(beside.map(|m| (m.what, &m.accuracy)))
+        .collect();
+    let top = all.len() as f64;
+    let interval = |(place, (what, accuracy)): (usize, &(&str, &Accuracy))| {
+        let at = top - place as f64;
+        let [low, high] = accuracy.ci95;
+        let points = [low, accuracy.accuracy, high].map(|share| (share * 100.0, at)).to_vec();
+        Curve { name: (*what).to_owned(), points, dashed: false }
+    };
+    let mut curves: Vec<Curve> = all.iter().enumerate().map(interval).collect();
+    let guessing = vec![(50.0, 0.5), (50.0, top + 0.5)];
+    curves.push(Curve { name: "guessing".to_owned(), points: guessing, dashed: true });
+    Chart {
+        title: "How often two charges of one driver are told from two of different drivers".to_owned(),
+        x: "told apart rightly, % of pairs, with the 95 % interval".to_owned(),
+        y: "variant, in the order of the table from the top".to_owned(),
+        curves,
     }
 }

@@ -7,9 +7,10 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
-const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}\
-table{display:block;overflow-x:auto;border-collapse:collapse;font-variant-numeric:tabular-nums}td,th{padding:.25rem .75rem;border-bottom:1px solid \
-#ddd;text-align:right}td:first-child,th:first-child{text-align:left}svg{width:100%;height:auto;margin:1rem 0}";
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}\
+div{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem}td,th{padding:.25rem .6rem;\
+border-bottom:1px solid #ddd;text-align:left;vertical-align:top}.n{text-align:right}svg{width:100%;height:auto;margin:1rem 0}\
+@media print{body{font-size:11px;margin:0}table{font-size:8px}td,th{padding:1px 3px;overflow-wrap:anywhere}}";
 
 /// A study's results for people and programs.
 #[derive(Clone, Debug)]
@@ -65,25 +66,33 @@ impl Report {
         for note in &self.notes {
             let _ = writeln!(page, "<p>{}</p>", escape(note));
         }
-        page.push_str("<table>\n");
+        page.push_str("<div><table>\n");
         for (name, value) in &self.summary {
-            let _ = writeln!(page, "<tr><th>{}</th><td>{}</td></tr>", escape(name), escape(value));
+            let _ = writeln!(page, "<tr><th>{}</th>{}</tr>", escape(name), cell("td", value));
         }
-        page.push_str("</table>\n");
+        page.push_str("</table></div>\n");
         for (_, chart) in &self.charts {
             page.push_str(&chart.svg());
         }
-        let cells = |row: &[String], tag: &str| -> String {
-            row.iter().map(|cell| format!("<{tag}>{}</{tag}>", escape(cell))).collect()
-        };
+        let cells =
+            |row: &[String], tag: &str| -> String { row.iter().map(|text| cell(tag, text)).collect() };
         let (header, rows) = &self.table;
-        let _ = writeln!(page, "<table>\n<tr>{}</tr>", cells(header, "th"));
+        // The names of columns are those of the other files; here they may break.
+        let _ = writeln!(page, "<div><table>\n<tr>{}</tr>", cells(header, "th").replace('_', "_<wbr>"));
         for row in rows {
             let _ = writeln!(page, "<tr>{}</tr>", cells(row, "td"));
         }
-        page.push_str("</table>\n</body></html>\n");
+        page.push_str("</table></div>\n</body></html>\n");
         page
     }
+}
+
+/// A cell of a table; a number, with whatever unit, stands to the right.
+fn cell(tag: &str, text: &str) -> String {
+    let is_number =
+        text.len() <= 16 && text.trim_start_matches(['+', '-']).starts_with(|c: char| c.is_ascii_digit());
+    let class = if is_number { " class=\"n\"" } else { "" };
+    format!("<{tag}{class}>{}</{tag}>", escape(text))
 }
 
 #[cfg(test)]
@@ -109,7 +118,7 @@ mod tests {
         assert_eq!(read("csv"), "a\n\"1,5\"\n");
         assert_eq!(serde_json::from_str::<Vec<u8>>(&read("json")).unwrap(), [1, 2]);
         let page = read("html");
-        let parts = ["A &lt;study&gt;", "Read this.", "98.7 %", "<td>1,5</td>", &read("svg")];
+        let parts = ["A &lt;study&gt;", "Read this.", "98.7 %", "<td class=\"n\">1,5</td>", &read("svg")];
         assert!(parts.iter().all(|part| page.contains(part)), "{page}");
     }
 }

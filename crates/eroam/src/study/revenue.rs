@@ -66,8 +66,13 @@ pub fn report(study: &RevenueStudy) -> Report {
                 point.0 = x(at);
             }
         }
-        let title = "Revenue of region 1, equation (1) as printed".to_owned();
-        Chart { title, x: label.to_owned(), y: "revenue".to_owned(), curves: all.to_vec() }
+        let title = format!("Revenue of region 1 by {label}, equation (1) as printed");
+        Chart {
+            title,
+            x: label.to_owned(),
+            y: "revenue, in units of the price".to_owned(),
+            curves: all.to_vec(),
+        }
     };
     let surplus = |outcome: &Option<Outcome>| {
         outcome.as_ref().map_or_else(|| "none".to_owned(), |o| format!("{:.3}", o.consumer_surplus))
@@ -92,6 +97,11 @@ pub fn report(study: &RevenueStudy) -> Report {
         notes: vec![
             "Equations (1) and (2) as printed. The paper says \"proportional to\"; the factors here are 1. It states \
              m1 = 1, m2 = 2, lambda2 = 1; theta = 1, p1 = 1, c1 = 0.5, t = 2 are chosen here."
+                .to_owned(),
+            "Prices, revenues and surplus have no currency: they are in whatever unit p is in, per customer where m counts \
+             customers. Of region i, m is how many customers it has, lambda the rate at which fewer of them pay a higher \
+             price, p what a charge costs them, c what they pay on top for roaming, t what the region asks of the others \
+             for a visitor (transit), and phi a third party's fee on it, which the proposed system does not have."
                 .to_owned(),
             format!(
                 "The paper has no equation for its \"proposed\" curve. Here a third party takes {:.0} % of each transit \

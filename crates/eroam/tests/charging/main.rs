@@ -3,6 +3,7 @@
 
 mod accounting;
 mod contracts;
+mod mandates;
 mod stations;
 mod town;
 mod vouchers;

@@ -117,6 +117,11 @@ impl Replay {
         self
     }
 
+    pub fn flag(mut self, option: &str) -> Self {
+        self.args.push(option.to_owned());
+        self
+    }
+
     pub fn args(&self) -> &[String] {
         &self.args
     }
@@ -125,11 +130,13 @@ impl Replay {
         eroam(&self.args)
     }
 
-    /// Runs to a good end, about which there is nothing to say, and gives the summary.
+    /// Runs to a good end, about which there is nothing to say but how many rows were refused, and gives the summary.
     pub fn done(&self) -> Value {
-        let ended = self.run().expect(0);
+        let ended = self.run();
         assert_eq!(ended.stderr, "");
-        ended.json()
+        let summary = ended.json();
+        ended.expect(if count(&summary, "rows_refused") == 0 { 0 } else { 3 });
+        summary
     }
 }
 

@@ -105,7 +105,10 @@ pub(in super::super) fn run(args: &DemandArgs) -> anyhow::Result<ExitCode> {
             eprintln!("warning: {}: {error}", path.display());
         }
         for row in report.rejected.iter().take(super::FINDINGS_SHOWN) {
-            eprintln!("warning: {} line {}: {} {}; {}", row.file, row.line, row.field, row.reason, row.remedy);
+            eprintln!(
+                "warning: {} line {}: {} {}; {}",
+                row.file, row.line, row.field, row.reason, row.remedy
+            );
         }
         rejected += report.rejected.len() + usize::from(report.error.is_some());
         sessions.extend(report.sessions.iter().filter_map(session));
@@ -132,11 +135,7 @@ pub(in super::super) fn run(args: &DemandArgs) -> anyhow::Result<ExitCode> {
     });
     let stations: Vec<Station<'_>> = stations.collect();
     let hours = args.station.as_ref().map(|name| coming_week(&model, name, history.end()));
-    let score = if args.score == 0 {
-        None
-    } else {
-        backtest(&history, &args.clock, quantity, args.score)
-    };
+    let score = if args.score == 0 { None } else { backtest(&history, &args.clock, quantity, args.score) };
     let demand = Demand {
         quantity,
         sessions: sessions.len(),
@@ -214,9 +213,9 @@ fn print(demand: &Demand<'_>, args: &DemandArgs) -> anyhow::Result<()> {
             s.last_week_mae,
             s.coverage_percent.map_or_else(|| "-".to_owned(), |c| format!("{c:.1} %"))
         )),
-        None if args.score > 0 => {
-            print_line("nothing is scored: twelve weeks at least are needed, eight to learn and four to score")
-        }
+        None if args.score > 0 => print_line(
+            "nothing is scored: twelve weeks at least are needed, eight to learn and four to score",
+        ),
         None => Ok(()),
     }
 }
