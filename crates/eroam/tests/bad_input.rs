@@ -347,7 +347,7 @@ fn an_end_of_charging_that_leaves_no_time_for_the_energy_is_not_believed() {
 fn a_replay_that_cannot_begin_leaves_an_earlier_one_as_it_is() {
     let place = Place::new();
     let good = place.file("good.csv", workplace_csv(12));
-    let at = place.out().with_extension("data");
+    let at = place.path().join("kept");
     let replay = |seed: u32| {
         let data = at.display().to_string();
         Replay::new(&[&good], &place.out()).with("--data", data).with("--seed", seed).run()

@@ -183,12 +183,14 @@ fn an_operator_that_was_away_for_a_day_gets_what_the_station_kept() {
     town.operators[0].kill().unwrap();
     let (driver, is_charged) = thread.join().unwrap();
     assert!(is_charged, "who has power goes on without the operator");
-    // The station's program ends, too, in the meantime: what it owes is on its disk.
+    // The station's program ends, too, in the meantime: what it owes is on its disk. It needs no network to begin again.
     town.stations[0].kill().unwrap();
+    town.node.kill().unwrap();
     town.leave_out(DurationMs::from_millis(86_400_000)).unwrap();
     town.stations[0].restart().unwrap();
     let status: StationStatus = town.stations[0].command(&StationProgramCommand::Status).unwrap();
     assert_eq!((status.accounts_waiting, status.fault), (1, None));
+    town.node.restart().unwrap();
     town.operators[0].restart().unwrap();
     town.stations[0].kill().unwrap();
     town.stations[0].restart().unwrap();
@@ -314,7 +316,7 @@ fn staff_lists_and_revokes_whether_the_program_runs_or_not() {
     let customers: Vec<ListedCustomer> = town.providers[0].command(&ProviderCommand::Credentials).unwrap();
     assert_eq!(customers[0].revoked.as_deref(), Some("moved away"));
     let unknown = eroam(&["provider", "block", "PT-E01-C00000099", "--config", &config]);
-    assert!(!unknown.0, "{unknown:?}");
+    assert!(!unknown.0 && unknown.1.contains("there is no such contract"), "{unknown:?}");
 
     let config = town.operators[0].config.to_str().unwrap().to_owned();
     let evse = town.stations[0].ready.claims.evse.to_string();
@@ -334,11 +336,28 @@ fn staff_lists_and_revokes_whether_the_program_runs_or_not() {
 }
 
 #[test]
+fn a_station_that_is_told_to_stop_in_mid_charge_ends_the_charge_and_bills_it() {
+    let mut town = town();
+    let mut driver = Driver::new(&town);
+    let contract = driver.enrol(&town);
+    driver.withdraw(&contract);
+    let (told, _stops, thread) = charging(&town, driver, contract, 5_000);
+    told.iter().find(|energy| *energy > WattHours::ZERO).expect("power");
+    terminate(town.stations[0].id());
+    assert!(town.stations[0].ended_well().unwrap());
+    assert!(thread.join().unwrap().1, "the driver is told that it is over");
+    town.stations[0].restart().unwrap();
+    assert!(town.accounted().unwrap());
+    assert_eq!(town.settle(1).unwrap(), (1, 1));
+}
+
+fn terminate(id: u32) {
+    assert!(Command::new("kill").args(["-TERM", &id.to_string()]).status().unwrap().success());
+}
+
+#[test]
 fn every_program_ends_by_itself_when_it_is_told_to() {
     let mut town = town();
-    let terminate = |id: u32| {
-        assert!(Command::new("kill").args(["-TERM", &id.to_string()]).status().unwrap().success());
-    };
     terminate(town.stations[0].id());
     assert!(town.stations[0].ended_well().unwrap());
     terminate(town.providers[0].id());

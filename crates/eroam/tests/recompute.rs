@@ -728,6 +728,7 @@ impl<'a> Output<'a> {
     fn check_invoices(&self) {
         type Key = (String, String, String);
         let mut due: BTreeMap<Key, BTreeMap<&String, &Session>> = BTreeMap::new();
+        let mut invoiced: BTreeMap<Key, i128> = BTreeMap::new();
         for (id, session) in self.sessions.iter().filter(|(_, s)| s.line["roaming"] == true) {
             let text = |key: &str| read::text(&session.line[key]).to_owned();
             let end = read::instant(&session.cdr["end_date_time"]);
@@ -742,13 +743,20 @@ impl<'a> Output<'a> {
             let (operator, emsp, period) = (text("operator"), text("emsp"), text("period"));
             assert_eq!(text("number"), format!("{operator}/{emsp}/{period}/EUR"));
             let mut owed = due.remove(&(operator, emsp.clone(), period.clone())).unwrap();
-            let (mut total, mut energy) = (Amount::default(), 0);
+            let (mut total, mut energy, mut owed_here) = (Amount::default(), 0, 0);
+            let mut others: BTreeMap<String, i128> = BTreeMap::new();
             for line in invoice["lines"].as_array().unwrap() {
                 let id = read::text(&line["cdr"]).to_owned();
                 let Session { cdr, line: session, wholesale, .. } = owed.remove(&id).unwrap();
                 let number = |n: i128| i64::try_from(n).unwrap();
                 let energy_wh = read::micros(&cdr["total_energy"]);
-                let expected = json!({
+                let terms = self.agreement(session).unwrap();
+                let mut shared = parts(terms, wholesale.excl, energy_wh);
+                owed_here += shared.remove(read::text(&terms["cpo"])).unwrap_or(0);
+                for (party, amount) in &shared {
+                    *others.entry(party.clone()).or_default() += amount;
+                }
+                let mut expected = json!({
                     "emsp": emsp,
                     "period": period,
                     "cdr": id,
@@ -763,17 +771,46 @@ impl<'a> Output<'a> {
                     // Reverse charge: the partner accounts for the VAT.
                     "due": number(wholesale.excl),
                 });
+                if !shared.is_empty() {
+                    let part = |(party, amount): (&String, &i128)| json!({"party": party, "micros": number(*amount)});
+                    expected["others"] = shared.iter().map(part).collect();
+                }
                 assert_eq!(line, &expected, "{name}");
                 total = total.plus(*wholesale);
                 energy += energy_wh;
             }
             assert!(owed.is_empty(), "{name} leaves out {:?}", owed.keys());
             assert_eq!(Amount::of_ours(&invoice["total"]), total, "{name}");
-            assert_eq!(read::int(&invoice["due"]), total.excl, "{name}");
+            assert_eq!(read::int(&invoice["due"]), owed_here, "{name}");
+            let said = invoice["others"].as_array().into_iter().flatten();
+            let said: BTreeMap<String, i128> =
+                said.map(|part| (read::text(&part["party"]).to_owned(), read::int(&part["micros"]))).collect();
+            assert_eq!(said, others, "{name}");
+            assert_eq!(owed_here + others.values().sum::<i128>(), total.excl, "{name}");
+            for (party, amount) in others.into_iter().filter(|(party, _)| *party != emsp) {
+                *invoiced.entry((period.clone(), emsp.clone(), party)).or_default() += amount;
+            }
+            *invoiced.entry((period, emsp, text("operator"))).or_default() += owed_here;
             assert_eq!(read::int(&invoice["energy"]), energy, "{name}");
-            assert_page(&self.dir.join("invoices").join(format!("{stem}.html")), "due", total.excl);
+            assert_page(&self.dir.join("invoices").join(format!("{stem}.html")), "due", owed_here);
         }
         assert!(due.is_empty(), "nobody invoiced {:?}", due.keys());
+        // What partners are told that they owe is what the ledger says that they owe.
+        invoiced.retain(|_, amount| *amount != 0);
+        assert_eq!(invoiced, self.booked(), "the invoices and the ledger");
+    }
+
+    /// Who owes whom for each period, by (period, debtor, creditor), as `settlement.json` says.
+    fn booked(&self) -> BTreeMap<(String, String, String), i128> {
+        let settled = support::json(&self.dir.join("settlement.json"));
+        let gross = settled.as_array().unwrap().iter().flat_map(|settled| {
+            let of = |pair: &Value, key: &str| read::text(&pair[key]).to_owned();
+            settled["gross"].as_array().unwrap().iter().map(move |pair| {
+                let key = (of(settled, "period"), of(pair, "debtor"), of(pair, "creditor"));
+                (key, read::int(&pair["amount_micros"]))
+            })
+        });
+        gross.filter(|(_, amount)| *amount != 0).collect()
     }
 
     /// `settlement.json` and the net positions of the summary.
@@ -783,24 +820,13 @@ impl<'a> Output<'a> {
             let Some(terms) = self.agreement(&session.line) else { continue };
             let period = gross.entry(read::text(&session.line["booked_in"]).to_owned()).or_default();
             let debtor = read::text(&terms["emsp"]);
-            let mut left = session.wholesale.excl;
-            let mut owe = |creditor: &str, amount: i128, left: &mut i128| {
-                let amount = amount.min(*left);
-                *left -= amount;
-                // What a party would owe itself is no debt.
-                if amount > 0 && creditor != debtor {
-                    *period.entry((debtor.to_owned(), creditor.to_owned())).or_default() += amount;
-                }
-            };
             let energy = read::micros(&session.cdr["total_energy"]);
-            for cost in terms["shares"]["costs"].as_array().unwrap() {
-                let wanted = read::int(&cost["per_kwh_micros"]) * energy / 1_000_000
-                    + read::int(&cost["per_session_micros"]);
-                owe(read::text(&cost["party"]), wanted, &mut left);
+            // What a party would owe itself is no debt.
+            for (creditor, amount) in parts(terms, session.wholesale.excl, energy) {
+                if creditor != debtor {
+                    *period.entry((debtor.to_owned(), creditor)).or_default() += amount;
+                }
             }
-            assert_eq!(terms["shares"]["surplus"], json!([]), "not handled here");
-            let rest = left;
-            owe(read::text(&terms["cpo"]), rest, &mut left);
         }
         let mut net_totals: BTreeMap<String, i128> = BTreeMap::new();
         for settled in support::json(&self.dir.join("settlement.json")).as_array().unwrap() {
@@ -845,6 +871,28 @@ impl<'a> Output<'a> {
             .collect();
         assert_eq!(printed, net_totals);
     }
+}
+
+/// Who gets what of a session's price by an agreement's shares; who gets nothing is left out.
+fn parts(terms: &Value, price: i128, energy: i128) -> BTreeMap<String, i128> {
+    let mut left = price;
+    let mut parts: BTreeMap<String, i128> = BTreeMap::new();
+    let mut give = |party: &str, amount: i128, left: &mut i128| {
+        let amount = amount.min(*left);
+        *left -= amount;
+        if amount > 0 {
+            *parts.entry(party.to_owned()).or_default() += amount;
+        }
+    };
+    for cost in terms["shares"]["costs"].as_array().unwrap() {
+        let wanted =
+            read::int(&cost["per_kwh_micros"]) * energy / 1_000_000 + read::int(&cost["per_session_micros"]);
+        give(read::text(&cost["party"]), wanted, &mut left);
+    }
+    assert_eq!(terms["shares"]["surplus"], json!([]), "not handled here");
+    let rest = left;
+    give(read::text(&terms["cpo"]), rest, &mut left);
+    parts
 }
 
 /// What a session would cost without VAT if the tariff had no maximum, in the reading of `ocpi-tariffs`.

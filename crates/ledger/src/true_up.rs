@@ -4,7 +4,7 @@
 //! forecast nothing else is ever changed by a true-up, and a record is trued up once, when all that it depends on is
 //! final: of each hour either everybody who is asked has attested the load, or a quorum has and it is too late for the
 //! others ([`crate::forecast::LOAD_WINDOW`]). An hour that never has a quorum keeps its forecast. So it does not matter
-//! which side asks, nor when.
+//! which side asks, nor when, but for credits that came first: no more is given back than they have left.
 //!
 //! `TrueUp` as a whole: `BatchSize`. Checks of one record, in order:
 //! 1. the agreement is known (`UnknownAgreement`) and the sender a side of it (`NotASide`);

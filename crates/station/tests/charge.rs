@@ -330,6 +330,8 @@ proptest! {
         stop_after in 5usize..120,
     ) {
         let mut stand = Stand::charging(Vehicle::compact(2_000), limits(3_000, i64::MAX));
+        // The limit may be passed by what flows in an interval, and each cut may lose a look at the meter.
+        let looks_lost = 1 + cuts.len() as u64;
         for (writes, seconds) in cuts {
             stand.disk.fail_after(Some(writes));
             for _ in 0..200 {
@@ -362,7 +364,7 @@ proptest! {
         let session = stand.metered();
         prop_assert_eq!(session.energy(), ended.energy);
         prop_assert!(ended.energy.milli_wh() <= stand.bench.delivered().milli_wh() - 123_456_000);
-        prop_assert!(ended.energy.milli_wh() <= 3_000_000 + 31_000);
+        prop_assert!(ended.energy.milli_wh() <= 3_000_000 + looks_lost * 31_000);
         let again = open(&stand.bench, &stand.disk, at(stand.second)).unwrap();
         prop_assert_eq!(again.state(), stand.point.state());
         prop_assert_eq!(again.readings(), stand.point.readings());

@@ -114,7 +114,7 @@ impl AgentStore {
             .busy_timeout(std::time::Duration::ZERO)
             .disable_statement_logging();
         let connection = runtime.block_on(async {
-            let mut connection = connect.connect().await.map_err(|error| storage(error.into()))?;
+            let mut connection = connect.connect().await.map_err(|error| open_error(&place, error))?;
             adopt(&place, &mut connection).await?;
             Ok(connection)
         })?;
@@ -192,18 +192,22 @@ impl Drop for AgentStore {
     }
 }
 
+/// Why a file is not opened.
+fn open_error(place: &str, error: sqlx::Error) -> AgentStoreError {
+    let place = place.to_owned();
+    let code = error.as_database_error().and_then(|e| e.code()).map(|code| code.into_owned());
+    match code.as_deref() {
+        // SQLITE_BUSY and its variants, and SQLITE_NOTADB.
+        Some("5" | "261" | "517" | "773") => AgentStoreError::InUse { place },
+        Some("26") => AgentStoreError::Foreign { place, what: "it is no database".to_owned() },
+        _ => AgentStoreError::Storage { place, source: error.into() },
+    }
+}
+
 /// Makes the tables of a new file, and refuses one that is not ours.
 async fn adopt(place: &str, connection: &mut SqliteConnection) -> Result<(), AgentStoreError> {
     let foreign = |what: String| AgentStoreError::Foreign { place: place.to_owned(), what };
-    let wrap = |error: sqlx::Error| {
-        let code = error.as_database_error().and_then(|e| e.code()).map(|code| code.into_owned());
-        match code.as_deref() {
-            // SQLITE_BUSY and its variants, and SQLITE_NOTADB.
-            Some("5" | "261" | "517" | "773") => AgentStoreError::InUse { place: place.to_owned() },
-            Some("26") => foreign("it is no database".to_owned()),
-            _ => AgentStoreError::Storage { place: place.to_owned(), source: error.into() },
-        }
-    };
+    let wrap = |error: sqlx::Error| open_error(place, error);
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(wrap)?;
     let number = async |tx: &mut SqliteConnection, sql: &'static str| -> Result<i64, sqlx::Error> {
         sqlx::query(sql).fetch_one(tx).await?.try_get(0)

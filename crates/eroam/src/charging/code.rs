@@ -151,8 +151,8 @@ mod tests {
         let side = code.width() + 8;
         assert_eq!((rows.len(), rows[0].len()), (side.div_ceil(2), side));
         for y in 0..side {
-            for x in 0..side {
-                let (upper, lower) = match rows[y / 2][x] {
+            for (x, cell) in rows[y / 2].iter().enumerate() {
+                let (upper, lower) = match cell {
                     ' ' => (false, false),
                     '▀' => (true, false),
                     '▄' => (false, true),

@@ -29,7 +29,7 @@ const EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug, Subcommand)]
 pub(super) enum FeedCommand {
     /// Take samples by HTTP push or from a CSV that grows, and attest a forecast every hour, until Ctrl-C
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Say how alive a feed is, and what it last attested
     Status(StatusArgs),
 }

@@ -64,17 +64,14 @@ fn problem(status: StatusCode, what: impl Into<String>) -> Response {
     (status, Json(json!({ "error": what.into() }))).into_response()
 }
 
-fn is_known(desk: &Desk, headers: &HeaderMap) -> Result<(), Response> {
-    if desk.secret.is_shown(headers) {
-        return Ok(());
-    }
-    let what = "show the feed's secret: Authorization: Bearer <secret>";
-    Err(problem(StatusCode::UNAUTHORIZED, what))
+/// What a request without the secret is answered.
+fn stranger() -> Response {
+    problem(StatusCode::UNAUTHORIZED, "show the feed's secret: Authorization: Bearer <secret>")
 }
 
 async fn load(State(desk): State<Desk>, headers: HeaderMap, body: Bytes) -> Response {
-    if let Err(refused) = is_known(&desk, &headers) {
-        return refused;
+    if !desk.secret.is_shown(&headers) {
+        return stranger();
     }
     if body.len() > PUSH_BYTES_MAX {
         let what =
@@ -104,8 +101,8 @@ async fn load(State(desk): State<Desk>, headers: HeaderMap, body: Bytes) -> Resp
 }
 
 async fn status(State(desk): State<Desk>, headers: HeaderMap) -> Response {
-    if let Err(refused) = is_known(&desk, &headers) {
-        return refused;
+    if !desk.secret.is_shown(&headers) {
+        return stranger();
     }
     match tokio::task::spawn_blocking(move || read_status(&desk.directory)).await {
         Ok(Ok(status)) => Json(status).into_response(),

@@ -6,15 +6,16 @@ use super::control::Control;
 use super::organisation::{Organisation, OrganisationConfig, Settling, tails, url};
 use super::provider::GivenKey;
 use crate::causes::chain;
-use crate::charging::address;
 use crate::charging::catalogue::Catalogue;
 use crate::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace};
 use crate::charging::operator::{Operator, station_issuer_service};
 use crate::charging::paper::{STATION_ATTRIBUTES, STATION_SCHEMA};
+use crate::charging::{ChargingError, address};
 use crate::registry::tails as tails_pages;
 use crate::server::{Bound, STOP_WITHIN, Server};
 use crate::usage::Usage;
 use eroam_domain::cdr::GridZone;
+use eroam_domain::charge::Denial;
 use eroam_domain::codec::ShortText;
 use eroam_domain::ids::{EvseId, PartyId};
 use eroam_domain::quantity::Watts;
@@ -209,7 +210,12 @@ fn handle(operator: &Operator, command: OperatorCommand) -> Result<Value, String
         OperatorCommand::Revoke { evse, reason } => operator
             .revoke_station(&evse, &reason)
             .map(|()| json!({ "revoked": evse, "reason": reason }))
-            .map_err(|error| chain(&error)),
+            .map_err(|error| match error {
+                ChargingError::Denied(denied) if denied.denial == Denial::UnknownStation => {
+                    format!("no station {evse} has registered: `eroam operator stations` lists them")
+                }
+                error => chain(&error),
+            }),
         OperatorCommand::Records => {
             let mut records = 0u64;
             let counted = operator.office().with(|gateway, _| {

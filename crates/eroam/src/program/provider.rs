@@ -5,13 +5,14 @@ use super::config::Located;
 use super::control::Control;
 use super::organisation::{Organisation, OrganisationConfig, Settling, tails, url};
 use crate::causes::chain;
-use crate::charging::address;
 use crate::charging::customers::Decision;
 use crate::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace};
 use crate::charging::provider::{Approval, CONTRACT_ATTRIBUTES, CONTRACT_SCHEMA, Provider, ProviderSettings};
+use crate::charging::{ChargingError, address};
 use crate::registry::tails as tails_pages;
 use crate::server::{Bound, STOP_WITHIN, Server};
 use crate::usage::Usage;
+use eroam_domain::charge::Denial;
 use eroam_domain::ids::{ContractId, PartyId};
 use eroam_domain::money::{Currency, Money};
 use eroam_domain::retail::RetailRules;
@@ -228,7 +229,12 @@ fn rules(
 }
 
 fn handle(provider: &Provider, command: ProviderCommand) -> Result<Value, String> {
-    let words = |error| chain(&error);
+    let words = |error: ChargingError| match error {
+        ChargingError::Denied(denied) if denied.denial == Denial::UnknownContract => {
+            "there is no such contract or registration: `eroam provider registrations` lists them".to_owned()
+        }
+        error => chain(&error),
+    };
     match command {
         ProviderCommand::Registrations => {
             let mut listed: Vec<_> = provider.customers().iter().map(|customer| customer.listed()).collect();

@@ -21,7 +21,7 @@ use crate::charging::station::{Mode, Station};
 use crate::tails_cache::TailsCache;
 use crate::usage::Usage;
 use eroam_domain::cdr::GridZone;
-use eroam_domain::ids::{EroamDid, EvseId};
+use eroam_domain::ids::{EroamDid, EvseId, PartyId};
 use eroam_domain::quantity::Watts;
 use eroam_domain::visit::StationClaims;
 use eroam_ledger::genesis::Genesis;
@@ -30,7 +30,7 @@ use eroam_ledger::state::StateKey;
 use eroam_light::trust::Trust;
 use eroam_ssi::didcomm::{OsRng, RngCore as _};
 use eroam_ssi::protocol::out_of_band::Invitation;
-use eroam_ssi::sd_jwt::TrustedIssuer;
+use eroam_ssi::sd_jwt::{TrustedIssuer, VerifyingKey};
 use eroam_station::calibration::Calibration;
 use eroam_station::journal::sqlite::SqliteJournal;
 use eroam_wire::ocmf::MeterKey;
@@ -43,6 +43,8 @@ use std::thread::JoinHandle;
 
 /// Bytes of tails files that a station keeps.
 const TAILS_BYTES_MAX: u64 = 64 << 20;
+/// Records of the operator.
+const OPERATOR: &str = "operator";
 /// Records of the meter's key.
 const METER_KEY: &str = "meter's key";
 
@@ -152,7 +154,7 @@ impl StationProgram {
         let post = SimulatedPost::new(evse.clone(), key, seed, pace, journal, state.clone())?;
         let post = post.calibrated(calibration);
         let catalogue = Catalogue::new(&config.resolver_url, trust);
-        let (operator_key, operator) = operator(&catalogue, &config.operator_did)?;
+        let (operator_key, operator) = operator(&state, &catalogue, &config.operator_did)?;
         let claims = StationClaims {
             operator,
             evse,
@@ -233,18 +235,40 @@ fn calibration(file: &Path) -> Result<Calibration, ProgramError> {
     Calibration::from_json(&text).map_err(|error| ProgramError::rule(name, error))
 }
 
-/// Whom the ledger says that a DID belongs to, and with which key it signs stations' credentials.
+/// A station's operator as it is kept.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptOperator {
+    did: String,
+    party: PartyId,
+    /// A JWK.
+    key: Value,
+}
+
+/// Whom the ledger says that a DID belongs to, and with which key it signs stations' credentials. It is kept: a station
+/// whose charge a power cut interrupted does not wait for the network.
 fn operator(
+    state: &AgentState,
     catalogue: &Catalogue,
     did: &str,
-) -> Result<(TrustedIssuer, eroam_domain::ids::PartyId), ProgramError> {
-    let parsed: EroamDid = did.parse().map_err(|error| ProgramError::rule("operator_did", error))?;
-    let record: DidRecord = catalogue.entry(&StateKey::Did(parsed), did).map_err(ChargingError::from)?;
-    let key = station_issuer_key(&record.document.services);
-    let key = key.ok_or_else(|| ProgramError::rule(did, "it vouches for no stations: name an operator's"))?;
+) -> Result<(TrustedIssuer, PartyId), ProgramError> {
+    let kept = state.get::<KeptOperator>(OPERATOR, "")?.filter(|kept| kept.did == did);
+    let (key, party) = match kept {
+        Some(kept) => (VerifyingKey::from_jwk(&kept.key).map_err(ChargingError::from)?, kept.party),
+        None => {
+            let parsed: EroamDid = did.parse().map_err(|error| ProgramError::rule("operator_did", error))?;
+            let record: DidRecord =
+                catalogue.entry(&StateKey::Did(parsed), did).map_err(ChargingError::from)?;
+            let key = station_issuer_key(&record.document.services);
+            let key =
+                key.ok_or_else(|| ProgramError::rule(did, "it vouches for no stations: name an operator's"))?;
+            let kept = KeptOperator { did: did.to_owned(), party: record.member, key: key.to_jwk() };
+            state.write(Changes::new().put(OPERATOR, "", &kept))?;
+            (key, record.member)
+        }
+    };
     let trusted = TrustedIssuer::new(did.to_owned(), key);
-    let trusted = trusted.ok_or_else(|| ProgramError::rule(did, "it cannot be trusted"))?;
-    Ok((trusted, record.member))
+    Ok((trusted.ok_or_else(|| ProgramError::rule(did, "it cannot be trusted"))?, party))
 }
 
 fn handle(station: &Station, command: StationProgramCommand) -> Result<Value, String> {

@@ -69,6 +69,12 @@ impl History {
                 push(self.power_at.entry(place).or_default(), power);
                 push(self.power_of.entry(name.operator).or_default(), power);
             }
+        } else if sighting.flagged && self.all.get(&name).is_some_and(|before| !before.flagged) {
+            // What it was flagged for was seen late: it no longer counts as usual.
+            if let Some(power) = sighting.mean_power() {
+                take_out(self.power_at.get_mut(&place), power);
+                take_out(self.power_of.get_mut(&name.operator), power);
+            }
         }
         self.all.insert(name, sighting);
     }
@@ -149,6 +155,13 @@ fn push(powers: &mut VecDeque<Watts>, power: Watts) {
         powers.pop_front();
     }
     powers.push_back(power);
+}
+
+fn take_out(powers: Option<&mut VecDeque<Watts>>, power: Watts) {
+    let Some(powers) = powers else { return };
+    if let Some(place) = powers.iter().rposition(|one| *one == power) {
+        powers.remove(place);
+    }
 }
 
 fn newest(powers: Option<&VecDeque<Watts>>, count: usize) -> impl Iterator<Item = Watts> {

@@ -209,12 +209,15 @@ fn above_the_ceiling(
     history: &History,
 ) -> Option<Finding> {
     let needed = usize::try_from(rules.ceiling_records_min).ok().filter(|needed| *needed > 0)?;
-    // The record's own power may be among them: then it is no ceiling for itself.
-    if history.get(&sighting.name).is_some() {
-        return None;
-    }
     let (mut records, mut highest) = (0usize, Watts::ZERO);
+    // The record's own power may be among them: it is no ceiling for itself.
+    let known_before = history.get(&sighting.name).is_some_and(|before| !before.flagged);
+    let mut own = sighting.mean_power().filter(|_| known_before);
     for power in history.powers_at(sighting.name.operator, sighting.evse, usize::MAX) {
+        if own == Some(power) {
+            own = None;
+            continue;
+        }
         records = records.saturating_add(1);
         highest = highest.max(power);
     }

@@ -6,6 +6,7 @@ use crate::anomalies::RecordName;
 use crate::invoice::WholesaleLine;
 use crate::ports::Store;
 use crate::sessions::{Phase, Session, SessionEvent};
+use eroam_domain::agreement::RoamingAgreement;
 use eroam_domain::cdr::Cdr;
 use eroam_domain::charge::{PartnerMessage, SessionReport};
 use eroam_domain::codec::{Digest, to_bytes};
@@ -217,13 +218,14 @@ impl<S: Store> Gateway<S> {
         cdr: &Cdr,
         period: SettlementPeriod,
     ) -> Result<(), GatewayError> {
-        let Some(due) = self.terms(ledger, cdr.agreement)?.map(|terms| terms.due(cdr.price)) else {
+        let line = |terms: &RoamingAgreement| WholesaleLine::of(cdr, terms, period, terms.due(cdr.price));
+        let Some(line) = self.terms(ledger, cdr.agreement)?.and_then(line) else { return Ok(()) };
+        if session.home().is_none() {
             return Ok(());
-        };
-        let Some(home) = session.home() else { return Ok(()) };
+        }
         self.await_true_up(self.party, cdr)?;
         let error = self.store_error();
-        self.store.put_wholesale(&WholesaleLine::of(cdr, home, period, due)).map_err(error)
+        self.store.put_wholesale(&line).map_err(error)
     }
 }
 

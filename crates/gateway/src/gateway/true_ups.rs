@@ -17,6 +17,7 @@ use crate::invoice::WholesaleLine;
 use crate::ports::Store;
 use crate::sessions::Phase;
 use crate::true_ups::{AwaitedTrueUp, LOOK_AGAIN_AFTER, LOOKED_AT_MAX};
+use eroam_domain::agreement::RoamingAgreement;
 use eroam_domain::cdr::{Adjustment, Cdr, SessionId};
 use eroam_domain::ids::PartyId;
 use eroam_domain::time::{SettlementPeriod, UnixMillis};
@@ -103,9 +104,18 @@ impl<S: Store> Gateway<S> {
         let Some(Phase::Recorded { booked_in, .. }) = session.map(|session| session.phase) else {
             return Ok(());
         };
-        let line = WholesaleLine::of(cdr, booked.emsp, period, booked.amount);
-        let line = if booked_in == period { line } else { line.of_true_up_alone() };
+        let line = |terms: &RoamingAgreement| {
+            let line = WholesaleLine::of(cdr, terms, period, booked.amount)?;
+            if booked_in == period {
+                line.with_true_up(terms, micros)
+            } else {
+                line.of_true_up_alone(terms, micros)
+            }
+        };
+        let Some(line) = self.terms(ledger, cdr.agreement)?.and_then(|terms| line(terms)) else {
+            return Ok(());
+        };
         let error = self.store_error();
-        self.store.put_wholesale(&WholesaleLine { true_up: micros, ..line }).map_err(error)
+        self.store.put_wholesale(&line).map_err(error)
     }
 }

@@ -36,7 +36,7 @@ pub fn invoice_page(invoice: &Invoice) -> String {
                 }
             }
             (records(invoice))
-            (notes())
+            (notes(invoice))
         },
     )
 }
@@ -97,9 +97,14 @@ fn range_words(period: SettlementPeriod) -> Option<String> {
     Some(if first == last { format!("{first}, UTC") } else { format!("{first} to {last}, UTC") })
 }
 
-/// What a line adds to what is due.
+/// What of a line others than the operator get.
+fn to_others(line: &super::WholesaleLine) -> i128 {
+    line.others.iter().map(|part| i128::from(part.micros)).sum()
+}
+
+/// What a line adds to what is due to the operator.
 fn owed(line: &super::WholesaleLine) -> i128 {
-    i128::from(line.due) + i128::from(line.true_up)
+    i128::from(line.due) + i128::from(line.true_up) - to_others(line)
 }
 
 fn records(invoice: &Invoice) -> Markup {
@@ -110,6 +115,9 @@ fn records(invoice: &Invoice) -> Markup {
     let energy = room(&|l| l.energy.milli_wh().into(), energy_total);
     let excl_vat = room(&|l| l.price.excl_vat.into(), invoice.total.excl_vat.into());
     let incl_vat = room(&|l| l.price.incl_vat.into(), invoice.total.incl_vat.into());
+    let others_total = invoice.others.iter().map(|part| i128::from(part.micros)).sum();
+    let others = room(&to_others, others_total);
+    let is_shared = !invoice.others.is_empty();
     let due = room(&owed, invoice.due.into());
     html! {
         section {
@@ -122,6 +130,7 @@ fn records(invoice: &Invoice) -> Markup {
                     th.n scope="col" { "kWh" }
                     th.n scope="col" { "Without VAT" }
                     th.n scope="col" { "With VAT" }
+                    @if is_shared { th.n scope="col" { "To others" } }
                     th.n scope="col" { "Due" }
                 } }
                 tbody {
@@ -137,6 +146,7 @@ fn records(invoice: &Invoice) -> Markup {
                             td.n { (page::figure(line.energy.milli_wh().into(), energy)) }
                             td.n { (page::figure(line.price.excl_vat.into(), excl_vat)) }
                             td.n { (page::figure(line.price.incl_vat.into(), incl_vat)) }
+                            @if is_shared { td.n { (page::figure(to_others(line), others)) } }
                             td.n { (page::figure(owed(line), due)) }
                         }
                     }
@@ -145,6 +155,7 @@ fn records(invoice: &Invoice) -> Markup {
                         td.n { (page::figure(energy_total, energy)) }
                         td.n { (page::figure(invoice.total.excl_vat.into(), excl_vat)) }
                         td.n { (page::figure(invoice.total.incl_vat.into(), incl_vat)) }
+                        @if is_shared { td.n { (page::figure(others_total, others)) } }
                         td.n { (page::figure(invoice.due.into(), due)) }
                     }
                 }
@@ -160,11 +171,20 @@ fn instant_words(instant: UnixMillis) -> String {
     text.replacen('T', " ", 1)
 }
 
-fn notes() -> Markup {
+fn notes(invoice: &Invoice) -> Markup {
+    let room = page::further_decimals(invoice.others.iter().map(|part| part.micros.into()));
     html! {
         section.whole {
             h2 { "Notes" }
             ul.check {
+                @for part in &invoice.others {
+                    li {
+                        (page::figure(part.micros.into(), room)) " " (invoice.currency) " of the records' amounts is by the "
+                        "agreement "
+                        @if part.party == invoice.emsp { "the partner's own share, which it keeps." }
+                        @else { (part.party) "'s, to whom the partner owes it directly." }
+                    }
+                }
                 li {
                     "Amounts without and with VAT are those of each record on the consortium's ledger. Due is the one "
                     "that the agreement makes payable, with the true-up that the actual load of the grid made of a price by "
@@ -212,6 +232,7 @@ mod tests {
                 price: Price { excl_vat, incl_vat },
                 due: excl_vat,
                 true_up: 0,
+                others: Vec::new(),
             };
             assert_eq!(maker.add(line).unwrap(), Vec::new());
         }

@@ -269,7 +269,7 @@ fn what_was_flagged_does_not_become_usual() {
     let mut history = usual(60);
     let at = |n| later(start(), (400 + n) * DAY);
     for n in 0..30 {
-        let padded = cdr(&format!("p{n}"), 1, at(n), 59, 11_700 + n);
+        let padded = cdr(&format!("p{n}"), 1, at(n), 59, 11_900 + n);
         let found = findings(&Known { rating: Some(Watts::new(11_000)), ..KNOWN }, &padded, &history);
         assert!(found.iter().any(Finding::is_hard), "{n}: {found:?}");
         history.add(Sighting { flagged: true, ..Sighting::of(glp(), &padded) });
@@ -458,6 +458,42 @@ fn contested_despite_a_crash(point: usize) -> bool {
 fn a_contest_survives_a_crash_at_any_point() {
     let crashes = (1..).take_while(|point| contested_despite_a_crash(*point)).count();
     assert!(crashes >= 6, "{crashes}");
+}
+
+#[test]
+fn what_an_evse_can_give_is_known_from_its_records_and_the_partners_rating() {
+    for rated in [false, true] {
+        let mut world = World::new();
+        world.org(edp()).set_anomaly_rules(Some(AnomalyRules { ceiling_records_min: 6, ..RULES }));
+        if rated {
+            let power = Watts::new(22_000);
+            world.org(edp()).put_partner_rating(AT_GLP.parse().unwrap(), power);
+        }
+        // Twice more than the highest: padded records must not make room for each other.
+        let energies = [16_001, 17_011, 17_501, 16_007, 17_203, 17_402, 20_101, 20_103];
+        for (n, energy) in energies.into_iter().enumerate() {
+            let readings = Digest::of(&n.to_le_bytes());
+            let session = format!("s{n}");
+            charge_as(&mut world, &session, AT_GLP, ANA, |at| Consumption {
+                readings,
+                ..hour_of(at, energy)
+            });
+            world.wait(HOUR);
+        }
+        for n in [6, 7] {
+            let found = case(&mut world, glp(), &format!("s{n}"));
+            let Some(found) = found.filter(|_| rated) else {
+                assert!(!rated, "s{n} is not found");
+                continue;
+            };
+            assert_eq!(found.state, CaseState::Contested);
+            let [Finding::EnergyAgainstTime { basis, .. }] = found.findings[..] else {
+                panic!("{:?}", found.findings)
+            };
+            assert_eq!(basis, EnergyBasis::PowerSeenBefore);
+        }
+        assert_eq!(contests(&world), if rated { 2 } else { 0 });
+    }
 }
 
 #[test]

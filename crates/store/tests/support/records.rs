@@ -390,6 +390,7 @@ pub fn wholesale(emsp: &str, period: SettlementPeriod, cdr: CdrId) -> WholesaleL
         price: price(61_000_000),
         due: 61_000_000,
         true_up: 0,
+        others: Vec::new(),
     }
 }
 
