@@ -23,7 +23,7 @@ PARAMETERS = {
     "seed": 1,
     "deterministic": True,
     "force_col_wise": True,
-    "num_threads": 0,
+    "num_threads": 1,
     "verbose": -1,
 }
 TREES = 400

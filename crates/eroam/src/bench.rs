@@ -181,7 +181,7 @@ impl Workload {
     }
 
     /// Record number `number`, priced, with the forecast that its price follows.
-    fn priced_record(&self, number: u64) -> Option<(Cdr, Option<ForecastInput>)> {
+    pub(crate) fn priced_record(&self, number: u64) -> Option<(Cdr, Option<ForecastInput>)> {
         let (agreement, terms) = self.partner(number)?;
         let tariff = self.tariff(number)?;
         // Seven hours each, so that all hours of the week come up and nothing overlaps.

@@ -1,19 +1,23 @@
-//! What a charge costs so far, for the station that has to stop it in time: by the terms and the tariff of the quote, as
-//! the ledger has them.
+//! What a charge costs so far, for the station that has to stop it in time: by the terms, the tariff and the forecast of
+//! the quote, as the ledger has them.
 
 use super::ChargingError;
 use super::catalogue::Catalogue;
 use eroam_domain::agreement::RoamingAgreement;
+use eroam_domain::cdr::GridZone;
 use eroam_domain::charge::Quote;
-use eroam_domain::pricing::{self, PricingInputs};
+use eroam_domain::forecast::AHEAD_HOURS_MAX;
+use eroam_domain::pricing::{self, ForecastInput, PricingInputs};
+use eroam_domain::quantity::DurationMs;
 use eroam_domain::tariff::Tariff;
 use eroam_domain::time::LocalClock;
+use eroam_gateway::forecasts::of_session;
 use eroam_gateway::quote::own_terms;
 use eroam_ledger::state::StateKey;
 use eroam_station::metering::{PriceSoFar, SoFar};
 use serde::{Deserialize, Serialize};
 
-/// The terms and the tariff of a quote. They are kept with a charge, which goes on after a power cut whether the ledger can
+/// The terms, the tariff and the forecast of a quote. They are kept with a charge, which goes on after a power cut whether the ledger can
 /// be looked into or not.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -22,14 +26,17 @@ pub struct Prices {
     terms: Option<RoamingAgreement>,
     tariff: Tariff,
     clock: LocalClock,
+    /// `None` for a price by the static rule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    forecast: Option<ForecastInput>,
 }
 
 impl Prices {
-    /// Looks up what a quote refers to.
+    /// Looks up what a quote for a station in `zone` refers to.
     ///
     /// # Errors
-    /// [`ChargingError::Catalogue`].
-    pub fn of(catalogue: &Catalogue, quote: &Quote) -> Result<Self, ChargingError> {
+    /// [`ChargingError::Catalogue`]; [`ChargingError::Unexpected`] for a forecast that the ledger does not have.
+    pub fn of(catalogue: &Catalogue, quote: &Quote, zone: &GridZone) -> Result<Self, ChargingError> {
         let terms = match quote.agreement {
             None => None,
             Some(agreement) => {
@@ -39,8 +46,29 @@ impl Prices {
         };
         let key = StateKey::Tariff(quote.operator, quote.tariff.id.clone(), quote.tariff.version);
         let tariff = catalogue.lasting(&key, "the tariff")?;
-        Ok(Self { terms, tariff, clock: LocalClock::UTC })
+        let forecast = match (&terms, quote.forecast) {
+            (Some(terms), Some(_)) => Some(forecast(catalogue, terms, quote, zone)?),
+            (None, _) | (_, None) => None,
+        };
+        Ok(Self { terms, tariff, clock: LocalClock::UTC, forecast })
     }
+}
+
+/// The forecast that a quote names, for as long as it can reach: how long the charge will last is not known yet.
+fn forecast(
+    catalogue: &Catalogue,
+    terms: &RoamingAgreement,
+    quote: &Quote,
+    zone: &GridZone,
+) -> Result<ForecastInput, ChargingError> {
+    let unexpected =
+        |why: String| ChargingError::Unexpected { what: "the forecast that the price follows", why };
+    let reach = DurationMs::from_millis(AHEAD_HOURS_MAX.unsigned_abs() * 3_600_000);
+    let end = quote.made_at.checked_add(reach).unwrap_or(quote.until);
+    let found = of_session(catalogue, terms, zone, quote, (quote.made_at, end), quote.made_at);
+    let found = found.map_err(|error| unexpected(crate::causes::chain(&error)))?;
+    let forecast = found.map_err(|fault| unexpected(fault.to_string()))?;
+    forecast.ok_or_else(|| unexpected("the ledger has none for these hours".to_owned()))
 }
 
 impl PriceSoFar for Prices {
@@ -57,9 +85,35 @@ impl PriceSoFar for Prices {
             clock: self.clock,
             periods: &so_far.periods,
             end: so_far.at,
-            forecast: None,
+            forecast: self.forecast.as_ref(),
         };
         let total = pricing::price(&inputs).ok()?.total;
         Some(self.terms.as_ref().map_or(total.incl_vat, |terms| terms.due(total)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::{Rule, Workload};
+
+    #[test]
+    fn a_price_by_forecast_is_that_of_the_record() {
+        let workload = Workload::new(Rule::Dynamic).unwrap();
+        let mut differ = 0;
+        for number in 0..200 {
+            let (cdr, forecast) = workload.priced_record(number).unwrap();
+            let (_, terms) = workload.partner(number).unwrap();
+            let tariff = workload.tariff(number).unwrap().clone();
+            let by = |forecast| {
+                let (terms, tariff) = (Some(terms.clone()), tariff.clone());
+                let prices = Prices { terms, tariff, clock: cdr.clock, forecast };
+                prices.price(&SoFar { start: cdr.start, periods: cdr.periods.clone(), at: cdr.end })
+            };
+            assert!(forecast.is_some());
+            assert_eq!(by(forecast), Some(terms.due(cdr.price)), "record {number}");
+            differ += u32::from(by(None) != Some(terms.due(cdr.price)));
+        }
+        assert!(differ > 100, "the forecast changes the price of {differ} of 200 records");
     }
 }

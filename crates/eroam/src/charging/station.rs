@@ -665,7 +665,7 @@ impl Station {
                 clock: LocalClock::UTC,
             },
         )?;
-        let prices = Prices::of(&self.catalogue, &quote)?;
+        let prices = Prices::of(&self.catalogue, &quote, &self.claims.zone)?;
         let random = random_digest();
         let ours = connection.channel().ours.to_multikey();
         let digest = session_digest(self.claims.operator, &session);
