@@ -18,7 +18,7 @@ import numpy
 PARAMETERS = {
     "objective": "regression",
     "learning_rate": 0.05,
-    "num_leaves": 31,
+    "num_leaves": 63,
     "min_data_in_leaf": 20,
     "seed": 1,
     "deterministic": True,

@@ -783,8 +783,9 @@ impl<'a> Output<'a> {
             assert_eq!(Amount::of_ours(&invoice["total"]), total, "{name}");
             assert_eq!(read::int(&invoice["due"]), owed_here, "{name}");
             let said = invoice["others"].as_array().into_iter().flatten();
-            let said: BTreeMap<String, i128> =
-                said.map(|part| (read::text(&part["party"]).to_owned(), read::int(&part["micros"]))).collect();
+            let said: BTreeMap<String, i128> = said
+                .map(|part| (read::text(&part["party"]).to_owned(), read::int(&part["micros"])))
+                .collect();
             assert_eq!(said, others, "{name}");
             assert_eq!(owed_here + others.values().sum::<i128>(), total.excl, "{name}");
             for (party, amount) in others.into_iter().filter(|(party, _)| *party != emsp) {
