@@ -112,7 +112,7 @@ impl<S: Store> Gateway<S> {
                 line.of_true_up_alone(terms, micros)
             }
         };
-        let Some(line) = self.terms(ledger, cdr.agreement)?.and_then(|terms| line(terms)) else {
+        let Some(line) = self.terms(ledger, cdr.agreement)?.and_then(line) else {
             return Ok(());
         };
         let error = self.store_error();
