@@ -12,7 +12,7 @@
 
 use super::{Charge, ForecastInput, HourForecast, LineRule, PriceError, PriceLine, PricingInputs, Quantity};
 use crate::agreement::DynamicRule;
-use crate::quantity::{DurationMs, WattHours};
+use crate::quantity::{BasisPoints, DurationMs, WattHours};
 use crate::tariff::{Dimension, VatRate};
 use crate::time::{LocalClock, UnixMillis};
 use serde::{Deserialize, Serialize};
@@ -62,8 +62,13 @@ impl DynamicRule {
         let utilisation = utilisation.checked_div(u64::from(self.capacity_kw)).ok_or(PriceError::NoRate)?;
         let utilisation_bps = u32::try_from(utilisation).map_err(|_| PriceError::Overflow)?;
         let renewable = self.renewable_part(forecast.renewable_bps)?;
-        let window = self.time_of_use_at(clock.at(start)).get();
-        self.rate_at(window, utilisation_bps, renewable)
+        // Without windows it does not matter what the clock shows, which takes longest to find.
+        let window = if self.time_of_use.is_empty() {
+            BasisPoints::WHOLE
+        } else {
+            self.time_of_use_at(clock.at(start))
+        };
+        self.rate_at(window.get(), utilisation_bps, renewable)
     }
 
     /// The rate at a utilisation, when so much of the base rate is paid (`time_of_use_bps`).
@@ -203,6 +208,10 @@ impl Flow {
         if elapsed >= self.span.millis() {
             // Also for energy in no time: it belongs to the hour in which it starts, whose end is later.
             return Some(if elapsed == 0 { WattHours::ZERO } else { self.energy });
+        }
+        // Nearly always 64 bits are enough.
+        if let Some(product) = self.energy.milli_wh().checked_mul(elapsed) {
+            return product.checked_div(self.span.millis()).map(WattHours::from_milli_wh);
         }
         let flowed = u128::from(self.energy.milli_wh())
             .checked_mul(u128::from(elapsed))?
