@@ -230,7 +230,8 @@ pub enum AgreementFault {
     #[error("agreements with committed terms cannot be recorded yet, use clear terms")]
     CommittedTerms,
     #[error(
-        "one side's own forecasters are a quorum: raise the quorum, or name others that gain nothing by the price"
+        "one side's own forecasters are more than half of a quorum: raise the quorum, or name others that gain nothing by \
+         the price"
     )]
     PartisanForecasters,
     #[error(
@@ -286,21 +287,22 @@ impl RoamingAgreement {
         faults.into_iter().flatten().next().map_or(Ok(()), Err)
     }
 
-    /// Whether those who gain by an attestation could make it alone: one side's forecasters must not be a quorum, and
-    /// its attesters of the load not more than half of one.
+    /// Whether those who gain by an attestation could make it alone: one side's forecasters, and its attesters of the load,
+    /// must not be more than half of a quorum.
     fn partisan_attesters(&self) -> Option<AgreementFault> {
         let PriceRule::Dynamic(rule) = &self.price_rule else { return None };
         let of = |parties: &[PartyId], side| parties.iter().filter(|p| self.side(**p) == Some(side)).count();
         let sides = [Side::Debtor, Side::Creditor];
-        let quorum = usize::from(rule.forecasters.quorum);
-        if sides.iter().any(|side| of(&rule.forecasters.parties, *side) >= quorum) {
+        // More than half of those who have spoken decide a median, whatever the others say.
+        let is_partisan = |panel: &Panel| {
+            sides.iter().any(|side| of(&panel.parties, *side).saturating_mul(2) > usize::from(panel.quorum))
+        };
+        if is_partisan(&rule.forecasters) {
             return Some(AgreementFault::PartisanForecasters);
         }
         let partisan = match &rule.actuals {
             Actuals::Independent { attester } => self.side(*attester).is_some(),
-            Actuals::Median(panel) => sides
-                .iter()
-                .any(|side| of(&panel.parties, *side).saturating_mul(2) > usize::from(panel.quorum)),
+            Actuals::Median(panel) => is_partisan(panel),
         };
         partisan.then_some(AgreementFault::PartisanActuals)
     }
@@ -456,7 +458,8 @@ mod tests {
             (sides(&["VIS", "HOM"], 2, grid(), &[]), Ok(())),
             (sides(&["VIS", "OWN"], 2, grid(), &[]), Ok(())),
             (sides(&["VIS", "OWN"], 2, grid(), &["OWN"]), forecasters),
-            (sides(&["VIS", "OWN", "GRD"], 3, grid(), &["OWN"]), Ok(())),
+            (sides(&["VIS", "OWN", "GRD"], 3, grid(), &["OWN"]), forecasters),
+            (sides(&["VIS", "OWN", "GRD", "HOM"], 4, grid(), &["OWN"]), Ok(())),
             (sides(&["GRD"], 1, alone("VIS"), &[]), actuals),
             (sides(&["GRD"], 1, alone("HOM"), &[]), actuals),
             (sides(&["GRD"], 1, alone("OWN"), &[]), Ok(())),

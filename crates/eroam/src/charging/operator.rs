@@ -386,11 +386,17 @@ impl Operator {
         let evse = claims.evse.clone();
         let kept = self.0.agent.keep_connection(&self.connection(asked)?)?;
         let registered = self.0.stations.register(&evse, kept, |before, next| match before {
-            // Another key for a station that has one: somebody has to look.
-            Some(before) if before.key != key || before.revoked.is_some() => Err(Denied {
-                denial: Denial::UnknownStation,
-                reason: format!("station {evse} has a credential for another key, or was revoked"),
-            }),
+            // Another key for a station that has one, or for its meter: somebody has to look.
+            Some(before)
+                if before.key != key
+                    || before.claims.meter_key != claims.meter_key
+                    || before.revoked.is_some() =>
+            {
+                Err(Denied {
+                    denial: Denial::UnknownStation,
+                    reason: format!("station {evse} has a credential for other keys, or was revoked"),
+                })
+            }
             Some(before) => Ok(RegisteredStation { claims, invitation, ..before.clone() }),
             None => Ok(RegisteredStation {
                 claims,
@@ -399,6 +405,7 @@ impl Operator {
                 invitation,
                 revoked: None,
                 last_page: None,
+                first_page: None,
                 last_session: None,
                 failed_checks: 0,
             }),
@@ -559,14 +566,17 @@ impl Operator {
         };
         // Signed readings name no session: pages that were accounted for before are somebody else's charge.
         let (first, last) = metered.pages();
-        let is_sent_again = station.last_session.as_ref() == Some(&session);
+        // Whoever sends a session again sends the same pages.
+        let is_sent_again = station.last_session.as_ref() == Some(&session)
+            && (station.first_page, station.last_page) == (Some(first), Some(last));
         if !is_sent_again && station.last_page.is_some_and(|before| first <= before) {
             let reason = format!("the meter's pages from {first} on were accounted for before");
             return Ok(Err(Denied { denial: Denial::ReadingsRefused, reason }));
         }
         // Before they count: no crash lets them count for another session, too.
         self.0.stations.change(&evse, |station| {
-            (station.last_page, station.last_session) = (Some(last), Some(session.clone()));
+            (station.first_page, station.last_page) = (Some(first), Some(last));
+            station.last_session = Some(session.clone());
         })?;
         let consumption = Consumption {
             start: metered.start(),

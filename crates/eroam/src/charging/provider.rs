@@ -454,7 +454,7 @@ impl Provider {
     /// Does what follows from a revocation, as far as it is not done yet.
     fn withdraw(&self, customer: &Customer) -> Result<(), ChargingError> {
         let contract = &customer.contract;
-        self.0.issuer.revoke(customer.places.iter().copied())?;
+        // What needs nobody else comes first: no voucher is given out while the ledger cannot be reached.
         let suspended = self.0.office.with(|gateway, _| {
             let Some(profile) = gateway.store_mut().home_profile(contract)? else { return Ok(()) };
             let ended = HomeProfile { state: ContractState::Ended, ..profile };
@@ -462,6 +462,7 @@ impl Provider {
         });
         suspended.map_err(|error| ChargingError::unexpected("the customer's contract", error))?;
         self.0.office.act(|gateway, _| gateway.block_vouchers(contract).map(|_| Vec::new()))?;
+        self.0.issuer.revoke(customer.places.iter().copied())?;
         Ok(self.0.office.flush()?)
     }
 
@@ -705,7 +706,10 @@ impl Provider {
         // Before the credential is there: whoever has it may ask for vouchers at once.
         self.connected(contract, &connection)?;
         proving::issue(&self.0.agent, &connection, &self.0.issuer, &self.values(&customer), |place| {
-            self.0.customers.change(&contract, |customer| customer.places.push(place.get())).map(drop)
+            let customer =
+                self.0.customers.change(&contract, |customer| customer.places.push(place.get()))?;
+            // It may have been revoked while the wallet was waited for.
+            if customer.revoked.is_some() { Err(Denial::UnknownContract.into()) } else { Ok(()) }
         })?;
         self.0.customers.change(&contract, |customer| customer.invitation = None)?;
         self.0.agent.end_invitation(invited);
@@ -788,9 +792,12 @@ impl Provider {
             place.and_then(|place| strangers.remove(place))
         };
         let Some(connection) = connection else { return Ok(()) };
-        let Rejoin { contract, signature } = questions::read_question::<Rejoin>(asked, now())?;
+        let question = questions::read_question::<Rejoin>(asked, now());
+        let Rejoin { contract, signature } = question.inspect_err(|_| self.0.agent.forget(&connection))?;
         let digest = |who| rejoin_digest(who, &contract, &channel.theirs, &channel.ours);
-        let signer = self.0.customers.get(&contract).map(|customer| customer.signer);
+        let customer = self.0.customers.get(&contract);
+        let customer = customer.filter(|customer| customer.decision == Decision::Accepted);
+        let signer = customer.map(|customer| customer.signer);
         let key = signer.and_then(|signer| VerificationKey::from_did_key(&signer).ok());
         let given = if key.is_some_and(|key| key.verifies(&digest(Rejoining::Customer).0, &signature.0)) {
             self.connected(contract, &connection)?;

@@ -264,6 +264,9 @@ struct Work {
     accounts_due: Option<Instant>,
     /// A charge of before the station was switched off may go on.
     resumes: bool,
+    /// A charge could not be brought to its end. What is known of it stays as it is, so that it can be after a restart: a
+    /// visitor meanwhile would be taken for the one who has to pay for it.
+    is_stuck: bool,
 }
 
 /// What was asked, against which list, and what was shown.
@@ -365,7 +368,12 @@ impl Station {
             watched: Mutex::new(post.outbox()),
             post: Mutex::new(post),
             // From before it was switched off, perhaps.
-            work: Mutex::new(Work { visits: 0, accounts_due: Some(Instant::now()), resumes: true }),
+            work: Mutex::new(Work {
+                visits: 0,
+                accounts_due: Some(Instant::now()),
+                resumes: true,
+                is_stuck: false,
+            }),
             work_changed: Condvar::new(),
             issuers: Mutex::default(),
             under_way: UnderWay::default(),
@@ -432,7 +440,9 @@ impl Station {
             scope.spawn(|| self.account_again());
             scope.spawn(|| {
                 let resumed = self.resume();
-                self.work().resumes = false;
+                let mut work = self.work();
+                (work.resumes, work.is_stuck) = (false, resumed.is_err());
+                drop(work);
                 if let Some(outcome) = resumed.transpose() {
                     told.lock().unwrap_or_else(PoisonError::into_inner)(outcome);
                 }
@@ -541,8 +551,10 @@ impl Station {
 
     /// The post, if nobody is charging and nothing is wrong with it.
     fn free_post(&self) -> Result<MutexGuard<'_, Box<dyn Post>>, Denial> {
-        if self.work().resumes {
-            return Err(Denial::StationBusy);
+        match &*self.work() {
+            Work { resumes: true, .. } => return Err(Denial::StationBusy),
+            Work { is_stuck: true, .. } => return Err(Denial::StationFault),
+            _ => {}
         }
         let post = match self.post.try_lock() {
             Ok(post) => post,
@@ -718,6 +730,8 @@ impl Station {
             };
             post.charge(&session, request.limits, &enabled, &kept.prices, &mut watch, &account)
         };
+        // While nobody else can take the post.
+        self.work().is_stuck |= charged.is_err();
         drop(post);
         let (finished, charged) = match charged {
             Ok(Charged { reason, start, end, energy, readings }) => {

@@ -33,6 +33,8 @@ pub struct RegisteredStation {
     pub revoked: Option<String>,
     /// The last page of its meter that was accounted for.
     pub last_page: Option<u64>,
+    /// The first page of that session.
+    pub first_page: Option<u64>,
     /// In which session.
     pub last_session: Option<SessionId>,
     /// How often what it sent did not hold when it was checked again.
@@ -55,6 +57,8 @@ pub struct ListedStation {
     pub revoked: Option<String>,
     /// The last page of its meter that was accounted for.
     pub last_page: Option<u64>,
+    /// The first page of that session.
+    pub first_page: Option<u64>,
     /// In which session.
     pub last_session: Option<SessionId>,
     /// How often what it sent did not hold when it was checked again.
@@ -65,17 +69,55 @@ impl RegisteredStation {
     /// As staff sees it.
     #[must_use]
     pub fn listed(&self) -> ListedStation {
-        let Self { claims, key, index, invitation, revoked, last_page, last_session, failed_checks } =
-            self.clone();
+        let Self {
+            claims,
+            key,
+            index,
+            invitation,
+            revoked,
+            last_page,
+            first_page,
+            last_session,
+            failed_checks,
+        } = self.clone();
         let key = key.to_jwk();
-        ListedStation { claims, key, index, invitation, revoked, last_page, last_session, failed_checks }
+        ListedStation {
+            claims,
+            key,
+            index,
+            invitation,
+            revoked,
+            last_page,
+            first_page,
+            last_session,
+            failed_checks,
+        }
     }
 
     fn of(kept: ListedStation) -> Result<Self, ChargingError> {
-        let ListedStation { claims, key, index, invitation, revoked, last_page, last_session, failed_checks } =
-            kept;
+        let ListedStation {
+            claims,
+            key,
+            index,
+            invitation,
+            revoked,
+            last_page,
+            first_page,
+            last_session,
+            failed_checks,
+        } = kept;
         let key = VerifyingKey::from_jwk(&key)?;
-        Ok(Self { claims, key, index, invitation, revoked, last_page, last_session, failed_checks })
+        Ok(Self {
+            claims,
+            key,
+            index,
+            invitation,
+            revoked,
+            last_page,
+            first_page,
+            last_session,
+            failed_checks,
+        })
     }
 }
 
