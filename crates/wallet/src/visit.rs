@@ -54,7 +54,9 @@ pub enum VisitError {
         found: Currency,
     },
     /// It costs more than the driver allows.
-    #[error("it would cost {estimate}, more than the {limit} that you allow: ask for less energy, or allow more")]
+    #[error(
+        "it would cost {estimate}, more than the {limit} that you allow: ask for less energy, or allow more"
+    )]
     TooDear {
         /// The estimate.
         estimate: Money,
