@@ -372,9 +372,10 @@ fn run_demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Prints a line; a closed pipe (`| head`) is no failure of ours, but ends the program.
+/// Prints a line, or several; a closed pipe (`| head`) is no failure of ours, but ends the program.
 fn print_line(line: &str) -> anyhow::Result<()> {
-    match writeln!(std::io::stdout(), "{line}") {
+    // In one piece: whoever reads no further than the first line may close the pipe before a second piece comes.
+    match std::io::stdout().write_all(format!("{line}\n").as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         other => other.context("standard output cannot be written"),
     }
