@@ -17,22 +17,6 @@ use eroam_gateway::anomalies::{
     AnomalyRules, Finding, History, Known, SIGHTINGS_KEPT_FOR, SecondMeter, SecondMeterKind, Sighting, look,
 };
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-/// A file of development data, or none with a message; CI must have it.
-fn real_file(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("EROAM_DATA").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")),
-        PathBuf::from,
-    );
-    let path = folder.join("sessions").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(std::env::var_os("CI").is_none(), "{} is absent; set EROAM_DATA", path.display());
-    println!("skipped: {} is absent; set EROAM_DATA to the folder that holds `sessions`", path.display());
-    None
-}
 
 /// SplitMix64.
 struct Random(u64);
@@ -125,7 +109,7 @@ fn moved(cdr: &mut Cdr, by_ms: i64) {
 
 /// The sessions of a file in the order in which they end, as records come.
 fn sessions(name: &str) -> Option<Vec<InputSession>> {
-    let mut sessions = read_file(&real_file(name)?).unwrap().sessions;
+    let mut sessions = read_file(&eroam_testkit::data::at(&format!("sessions/{}", name))?).unwrap().sessions;
     infer_ports(&mut sessions).unwrap();
     sessions.sort_by_key(|s| (s.end_ms, s.start_ms, s.station.clone(), s.port));
     Some(sessions)

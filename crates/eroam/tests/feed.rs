@@ -24,7 +24,7 @@ use eroam_ledger::tx::{Envelope, PublicKey, Tx, VERSION};
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -101,21 +101,6 @@ fn ledger(at: UnixMillis) -> Ledger {
     ledger
 }
 
-/// A file of development data, or none with a message; CI must have it.
-fn real_file(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("EROAM_DATA").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")),
-        PathBuf::from,
-    );
-    let path = folder.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(std::env::var_os("CI").is_none(), "{} is absent; set EROAM_DATA", path.display());
-    println!("skipped: {} is absent; set EROAM_DATA to the folder that holds `load`", path.display());
-    None
-}
-
 /// A sender of samples.
 struct Sender {
     agent: ureq::Agent,
@@ -169,7 +154,7 @@ impl Feed {
 
 #[test]
 fn a_year_is_pushed_an_hour_passes_and_the_ledger_holds_what_predict_says() {
-    let Some(file) = real_file("load/pjm_AEP_2013_2016.csv.gz") else { return };
+    let Some(file) = eroam_testkit::data::at("load/pjm_AEP_2013_2016.csv.gz") else { return };
     let clock: LoadClock = "America/New_York".parse().unwrap();
     let reading = read_load_file(&file, &ReadOptions::new(clock.clone())).unwrap();
     let series = &reading.series;

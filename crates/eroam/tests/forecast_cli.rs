@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 use std::fmt::Write as _;
-use std::path::PathBuf;
 use std::process::{Command, Output};
 
 fn eroam(args: &[&str]) -> Output {
@@ -14,19 +13,9 @@ fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// A file of the development data, or none with a message; CI must have it.
+/// A file of the development data, as an argument.
 fn data(name: &str) -> Option<String> {
-    let folder = std::env::var_os("EROAM_DATA").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")),
-        PathBuf::from,
-    );
-    let path = folder.join(name);
-    if path.exists() {
-        return Some(path.display().to_string());
-    }
-    assert!(std::env::var_os("CI").is_none(), "{} is absent; set EROAM_DATA", path.display());
-    println!("skipped: {} is absent; set EROAM_DATA", path.display());
-    None
+    eroam_testkit::data::at(name).map(|path| path.display().to_string())
 }
 
 /// Ten weeks of a load with a day and a week in it.

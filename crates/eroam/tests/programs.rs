@@ -5,7 +5,7 @@ use eroam::charging::catalogue::Catalogue;
 use eroam::charging::customers::ListedCustomer;
 use eroam::charging::post::Pace;
 use eroam::charging::station::{Mode, StationStatus};
-use eroam::charging::stations::ListedStation;
+use eroam::charging::stations::RegisteredStation;
 use eroam::charging::wallet::{Attendant, Timings, Wallet};
 use eroam::consortium::Seed;
 use eroam::consortium::founders::currency;
@@ -324,7 +324,7 @@ fn staff_lists_and_revokes_whether_the_program_runs_or_not() {
     assert!(is_done && text.contains("stolen"), "{text}");
     town.operators[0].kill().unwrap();
     town.operators[0].restart().unwrap();
-    let stations: Vec<ListedStation> = town.operators[0].command(&OperatorCommand::Stations).unwrap();
+    let stations: Vec<RegisteredStation> = town.operators[0].command(&OperatorCommand::Stations).unwrap();
     assert_eq!(stations[0].revoked.as_deref(), Some("stolen"));
     let invitation = Invitation::from_url(&town.stations[0].ready.invitation).unwrap();
     let mut timings = Timings::default();

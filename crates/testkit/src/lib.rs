@@ -7,6 +7,7 @@
 //! Clusters for simulations come here with the consensus engine; generators live beside their types.
 
 pub mod corpus;
+pub mod data;
 pub mod licence;
 pub mod python;
 pub mod workspace;

@@ -5,24 +5,6 @@ use eroam_domain::quantity::WattHours;
 use eroam_wire::ocmf::{MeterPublicKey, MeteredSession, Record, VerifyError};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-
-/// Where the records are.
-fn data() -> Option<PathBuf> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
-    let root =
-        std::env::var_os("EROAM_DATA").map_or_else(|| PathBuf::from(default), PathBuf::from).join("ocmf");
-    if root.is_dir() {
-        return Some(root);
-    }
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "the meter records are not at {}: set EROAM_DATA",
-        root.display()
-    );
-    eprintln!("SKIPPED: the meter records are not at {} (set EROAM_DATA to their place)", root.display());
-    None
-}
 
 /// The text of the first element `name` in `xml`, and what follows it.
 fn element<'x>(xml: &'x str, name: &str) -> Option<(&'x str, &'x str)> {
@@ -53,7 +35,7 @@ fn verify(record: &str, key: &str) -> Result<(), VerifyError> {
 
 /// Every container that holds OCMF, by name, with its records and keys.
 fn containers() -> Option<BTreeMap<String, Vec<(String, String)>>> {
-    let folder = data()?.join("safe_xml");
+    let folder = eroam_testkit::data::at("ocmf")?.join("safe_xml");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let containers = files.filter_map(|file| {
         let records = records(&std::fs::read_to_string(&file).unwrap());
@@ -130,7 +112,7 @@ fn sessions_of_real_meters_are_billed() {
 
 #[test]
 fn records_of_each_curve_are_verified_or_named_as_beyond_us() {
-    let Some(root) = data() else { return };
+    let Some(root) = eroam_testkit::data::at("ocmf") else { return };
     let text = std::fs::read_to_string(root.join("ocmf_crate_curves.json")).unwrap();
     let vectors: Value = serde_json::from_str(&text).unwrap();
     let mut outcomes = BTreeMap::new();

@@ -49,22 +49,6 @@ const EXPLAINED: &[(&str, &str)] = &[
     ("tariffs/ocpi-tariffs/v211/real_world/zero_energy_use/cdr.json#oracle", "nothing consumed costs zero"),
 ];
 
-/// Where the data is.
-fn data() -> Option<PathBuf> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
-    let root = std::env::var_os("EROAM_DATA").map_or_else(|| PathBuf::from(default), PathBuf::from);
-    if root.join("tariffs").is_dir() {
-        return Some(root);
-    }
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "the tariff vectors are not at {}: set EROAM_DATA",
-        root.display()
-    );
-    eprintln!("SKIPPED: the tariff vectors are not at {} (set EROAM_DATA to their place)", root.display());
-    None
-}
-
 fn party() -> PartyId {
     PartyId::new("NL", "TDR").unwrap()
 }
@@ -211,7 +195,8 @@ fn part(priced: &Result<ItemisedPrice, PriceError>, dimension: Dimension) -> Opt
 
 #[test]
 fn vectors_agree() {
-    let Some(root) = data() else { return };
+    let Some(tariffs) = eroam_testkit::data::at("tariffs") else { return };
+    let root = tariffs.parent().unwrap().to_owned();
     let mut run =
         Run { root, consumed: BTreeSet::new(), differences: BTreeMap::new(), compared: BTreeMap::new() };
 

@@ -411,7 +411,6 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
     use std::hash::BuildHasher as _;
-    use std::path::PathBuf;
 
     fn id(text: &str) -> ContractId {
         text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))
@@ -465,19 +464,7 @@ mod tests {
             id: String,
             check: char,
         }
-        let data = std::env::var_os("EROAM_DATA").map_or_else(
-            || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")),
-            PathBuf::from,
-        );
-        let path = data.join("emaid_vectors.json");
-        if !path.exists() {
-            assert!(std::env::var_os("CI").is_none(), "{} is missing: set EROAM_DATA", path.display());
-            eprintln!(
-                "SKIPPED: {} is missing; set EROAM_DATA to the directory that holds it",
-                path.display()
-            );
-            return;
-        }
+        let Some(path) = eroam_testkit::data::at("emaid_vectors.json") else { return };
         let vectors: Vec<Vector> = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         assert!(!vectors.is_empty(), "{} holds no vector", path.display());
         for Vector { id: text, check } in vectors {

@@ -9,7 +9,6 @@ use eroam_domain::ids::EvseId;
 use eroam_domain::visit::StationClaims;
 use eroam_ssi::sd_jwt::VerifyingKey;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,12 +17,14 @@ const STATION: &str = "registered station";
 /// Records of their connections, by their EVSE ids: a station has one.
 const CONNECTION: &str = "station's connection";
 
-/// A station as its operator lists it.
-#[derive(Clone, Debug)]
+/// A station as its operator keeps it, and as staff sees it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct RegisteredStation {
     /// What its credential says.
     pub claims: StationClaims,
-    /// The key of its credential.
+    /// The key of its credential; written as a JWK.
+    #[serde(with = "jwk")]
     pub key: VerifyingKey,
     /// Its place in the status list.
     pub index: u32,
@@ -41,83 +42,18 @@ pub struct RegisteredStation {
     pub failed_checks: u64,
 }
 
-/// As it is kept, and as staff sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListedStation {
-    /// What its credential says.
-    pub claims: StationClaims,
-    /// The key of its credential, a JWK.
-    pub key: Value,
-    /// Its place in the status list.
-    pub index: u32,
-    /// What is on its post, as a URL.
-    pub invitation: String,
-    /// Why it was revoked.
-    pub revoked: Option<String>,
-    /// The last page of its meter that was accounted for.
-    pub last_page: Option<u64>,
-    /// The first page of that session.
-    pub first_page: Option<u64>,
-    /// In which session.
-    pub last_session: Option<SessionId>,
-    /// How often what it sent did not hold when it was checked again.
-    pub failed_checks: u64,
-}
+/// The key of a credential, as a JWK.
+mod jwk {
+    use eroam_ssi::sd_jwt::VerifyingKey;
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer, de::Error as _};
+    use serde_json::Value;
 
-impl RegisteredStation {
-    /// As staff sees it.
-    #[must_use]
-    pub fn listed(&self) -> ListedStation {
-        let Self {
-            claims,
-            key,
-            index,
-            invitation,
-            revoked,
-            last_page,
-            first_page,
-            last_session,
-            failed_checks,
-        } = self.clone();
-        let key = key.to_jwk();
-        ListedStation {
-            claims,
-            key,
-            index,
-            invitation,
-            revoked,
-            last_page,
-            first_page,
-            last_session,
-            failed_checks,
-        }
+    pub(super) fn serialize<S: Serializer>(key: &VerifyingKey, serializer: S) -> Result<S::Ok, S::Error> {
+        key.to_jwk().serialize(serializer)
     }
 
-    fn of(kept: ListedStation) -> Result<Self, ChargingError> {
-        let ListedStation {
-            claims,
-            key,
-            index,
-            invitation,
-            revoked,
-            last_page,
-            first_page,
-            last_session,
-            failed_checks,
-        } = kept;
-        let key = VerifyingKey::from_jwk(&key)?;
-        Ok(Self {
-            claims,
-            key,
-            index,
-            invitation,
-            revoked,
-            last_page,
-            first_page,
-            last_session,
-            failed_checks,
-        })
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<VerifyingKey, D::Error> {
+        VerifyingKey::from_jwk(&Value::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 
@@ -131,8 +67,7 @@ impl Stations {
     /// Those that the state knows, and their connections.
     pub(super) fn open(state: AgentState) -> Result<(Self, Vec<(EvseId, KeptConnection)>), ChargingError> {
         let mut known = BTreeMap::new();
-        for (_, kept) in state.each::<ListedStation>(STATION)? {
-            let station = RegisteredStation::of(kept)?;
+        for (_, station) in state.each::<RegisteredStation>(STATION)? {
             known.insert(station.claims.evse.clone(), station);
         }
         let connections = state.each::<(EvseId, KeptConnection)>(CONNECTION)?;
@@ -167,7 +102,7 @@ impl Stations {
             Err(refused) => return Ok(Err(refused)),
         };
         let key = evse.normalised();
-        let changes = Changes::new().put(STATION, key, &station.listed());
+        let changes = Changes::new().put(STATION, key, &station);
         self.state.write(changes.put(CONNECTION, key, &(evse.clone(), connection)))?;
         known.insert(evse.clone(), station.clone());
         Ok(Ok(station))
@@ -182,7 +117,7 @@ impl Stations {
         let mut known = self.known();
         let mut station = known.get(evse).ok_or(Denial::UnknownStation)?.clone();
         change(&mut station);
-        self.state.write(Changes::new().put(STATION, evse.normalised(), &station.listed()))?;
+        self.state.write(Changes::new().put(STATION, evse.normalised(), &station))?;
         known.insert(evse.clone(), station.clone());
         Ok(station)
     }

@@ -3,7 +3,7 @@
 use super::program::{self, ConfigArgs};
 use anyhow::anyhow;
 use clap::Subcommand;
-use eroam::charging::stations::ListedStation;
+use eroam::charging::stations::RegisteredStation;
 use eroam::program::config::Located;
 use eroam::program::operator::{OperatorCommand, OperatorConfig, OperatorProgram};
 use eroam_domain::ids::EvseId;
@@ -66,7 +66,7 @@ fn ask(config: &ConfigArgs, command: &OperatorCommand) -> anyhow::Result<Value> 
 }
 
 fn line(station: &Value) -> anyhow::Result<String> {
-    let station: ListedStation = serde_json::from_value(station.clone())?;
+    let station: RegisteredStation = serde_json::from_value(station.clone())?;
     let stands = match (&station.revoked, station.last_page) {
         (Some(reason), _) => format!("revoked: {reason}"),
         (None, None) => "has not charged yet".to_owned(),

@@ -204,9 +204,7 @@ fn known(entry: &StationEntry) -> Result<Evse, ProgramError> {
 
 fn handle(operator: &Operator, command: OperatorCommand) -> Result<Value, String> {
     match command {
-        OperatorCommand::Stations => {
-            Ok(json!(operator.stations().iter().map(|station| station.listed()).collect::<Vec<_>>()))
-        }
+        OperatorCommand::Stations => Ok(json!(operator.stations())),
         OperatorCommand::Revoke { evse, reason } => operator
             .revoke_station(&evse, &reason)
             .map(|()| json!({ "revoked": evse, "reason": reason }))

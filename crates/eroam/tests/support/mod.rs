@@ -72,22 +72,9 @@ pub fn eroam(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Ended {
     }
 }
 
-/// Where the real data is; `None`, with a message, where it is not, which fails on CI.
-pub fn data() -> Option<PathBuf> {
-    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
-    let root = std::env::var_os("EROAM_DATA").map_or_else(|| PathBuf::from(default), PathBuf::from);
-    if root.join("sessions").is_dir() {
-        return Some(root);
-    }
-    let message = format!("the session files are not at {} (set EROAM_DATA to their place)", root.display());
-    assert!(std::env::var_os("CI").is_none(), "{message}");
-    eprintln!("SKIPPED: {message}");
-    None
-}
-
 /// A real session file.
 pub fn real(name: &str) -> Option<PathBuf> {
-    data().map(|root| root.join("sessions").join(name))
+    eroam_testkit::data::at("sessions").map(|sessions| sessions.join(name))
 }
 
 pub const ACN: &str = "acn_site0002_2021_first70.json";

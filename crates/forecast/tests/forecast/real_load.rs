@@ -12,29 +12,13 @@ use eroam_forecast::series::finding::SeriesFault;
 use eroam_forecast::series::read::{ReadOptions, Reading, read_series};
 use jiff::fmt::rfc2822;
 use jiff::tz::TimeZone;
-use std::path::PathBuf;
-
-/// A file of development data, or none with a message; CI must have it.
-fn real_file(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("EROAM_DATA").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")),
-        PathBuf::from,
-    );
-    let path = folder.join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(std::env::var_os("CI").is_none(), "{} is absent; set EROAM_DATA", path.display());
-    println!("skipped: {} is absent; set EROAM_DATA to the folder that holds `load`", path.display());
-    None
-}
 
 fn clock() -> LoadClock {
     "America/New_York".parse().unwrap()
 }
 
 fn load(zone: &str) -> Option<Reading> {
-    let path = real_file(&format!("load/pjm_{zone}_2013_2016.csv.gz"))?;
+    let path = eroam_testkit::data::at(&format!("load/pjm_{zone}_2013_2016.csv.gz"))?;
     let file = flate2::read::GzDecoder::new(std::fs::File::open(path).unwrap());
     Some(read_series(file, &ReadOptions::new(clock())).unwrap())
 }
@@ -93,7 +77,8 @@ fn errors_and_coverage_of_2016_are_within_what_was_promised() {
 }
 
 fn shapes() -> Option<Vec<SessionShape>> {
-    let text = std::fs::read_to_string(real_file("sessions/acn_site0002_2021_first70.json")?).unwrap();
+    let text =
+        std::fs::read_to_string(eroam_testkit::data::at("sessions/acn_site0002_2021_first70.json")?).unwrap();
     let sessions: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
     let shape = |session: &serde_json::Value| {
         let at = |field: &str| rfc2822::parse(session[field].as_str().unwrap()).unwrap();

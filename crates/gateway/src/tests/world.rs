@@ -346,19 +346,8 @@ impl TestLedger {
     /// What an organisation's office does, on a lane of its own; it must be accepted.
     #[track_caller]
     pub(super) fn office(&mut self, member: PartyId, tx: Tx) {
-        let envelope = Envelope {
-            version: VERSION,
-            network: self.network,
-            member,
-            key: 0,
-            lane: 1,
-            sequence: query::next_sequence(self, member, 1).unwrap(),
-            expires_at: later(self.time, HOUR),
-            tx,
-        };
-        let receipt = self.submit(self.time, &envelope.sign(&key_of(member)));
-        let refused: Vec<_> = receipt.items.iter().filter_map(|i| i.outcome.rejection()).collect();
-        assert!(refused.is_empty(), "{refused:?}");
+        let refused = self.office_at(self.time, member, tx);
+        assert_eq!(refused, None);
     }
 
     /// [`TestLedger::office`] in a block of `now`; gives what became of it.

@@ -2,25 +2,9 @@
 //! zoneinfo; ports as the highest overlap per station).
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 
 use super::super::{Format, infer_ports, read_file};
 use super::*;
-
-/// The folder of session files, or none with a message; CI must have it.
-fn real_file(name: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("EROAM_DATA").map_or_else(
-        || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")),
-        PathBuf::from,
-    );
-    let path = folder.join("sessions").join(name);
-    if path.exists() {
-        return Some(path);
-    }
-    assert!(std::env::var_os("CI").is_none(), "{} is absent; set EROAM_DATA", path.display());
-    println!("skipped: {} is absent; set EROAM_DATA to the folder that holds `sessions`", path.display());
-    None
-}
 
 #[derive(Debug, PartialEq)]
 struct Figures {
@@ -62,7 +46,7 @@ fn figures(mut report: FileReport) -> Figures {
 
 #[test]
 fn acn() {
-    let Some(path) = real_file("acn_site0002_2021_first70.json") else { return };
+    let Some(path) = eroam_testkit::data::at("sessions/acn_site0002_2021_first70.json") else { return };
     let expected = Figures {
         format: Format::Acn,
         rows_read: 1479,
@@ -83,7 +67,7 @@ fn acn() {
 
 #[test]
 fn trondheim() {
-    let Some(path) = real_file("trondheim_residential_first70.csv") else { return };
+    let Some(path) = eroam_testkit::data::at("sessions/trondheim_residential_first70.csv") else { return };
     let expected = Figures {
         format: Format::Trondheim,
         rows_read: 4814,
@@ -104,7 +88,7 @@ fn trondheim() {
 
 #[test]
 fn workplace() {
-    let Some(path) = real_file("workplace_dataverse_first70.csv") else { return };
+    let Some(path) = eroam_testkit::data::at("sessions/workplace_dataverse_first70.csv") else { return };
     let expected = Figures {
         format: Format::Workplace,
         rows_read: 2376,
@@ -125,7 +109,7 @@ fn workplace() {
 
 #[test]
 fn boulder() {
-    let Some(path) = real_file("ev_boulder_2018_2021.csv.gz") else { return };
+    let Some(path) = eroam_testkit::data::at("sessions/ev_boulder_2018_2021.csv.gz") else { return };
     let expected = Figures {
         format: Format::Boulder,
         rows_read: 23_597,
@@ -146,6 +130,6 @@ fn boulder() {
 
 #[test]
 fn santa_barbara_holds_no_sessions() {
-    let Some(path) = real_file("sb_county_daily_2020_2024.csv") else { return };
+    let Some(path) = eroam_testkit::data::at("sessions/sb_county_daily_2020_2024.csv") else { return };
     assert!(matches!(read_file(&path), Err(ReadError::DailyTotals { .. })));
 }
