@@ -2,6 +2,7 @@
 
 use eroam::agent::Agent;
 use eroam::charging::ChargingError;
+use eroam::charging::provider::{Registered, Registration, RegistrationForm, contract_digest};
 use eroam::charging::proving::question;
 use eroam::charging::station::Mode;
 use eroam::charging::wallet::Wallet;
@@ -57,10 +58,14 @@ struct Comer {
 
 impl Comer {
     fn come(provider: &str) -> Self {
-        let agent = Agent::start("wallet", ([127, 0, 0, 1], 0).into()).unwrap().speaking(CUSTOMER);
         let door = ureq::get(format!("{provider}/enrol/again")).call().unwrap();
-        let door = door.into_body().read_to_string().unwrap();
-        let connection = agent.connect(&Invitation::from_url(&door).unwrap(), WITHIN).unwrap();
+        Self::by(&door.into_body().read_to_string().unwrap())
+    }
+
+    /// By an invitation.
+    fn by(invitation: &str) -> Self {
+        let agent = Agent::start("wallet", ([127, 0, 0, 1], 0).into()).unwrap().speaking(CUSTOMER);
+        let connection = agent.connect(&Invitation::from_url(invitation).unwrap(), WITHIN).unwrap();
         Self { agent, connection }
     }
 
@@ -83,6 +88,40 @@ fn assert_unknown(answer: Result<Rejoined, ChargingError>) {
         Err(ChargingError::Denied(denied)) => assert_eq!(denied.denial, Denial::UnknownContract),
         other => panic!("{other:?}"),
     }
+}
+
+/// Who has seen somebody's registration sends it again and gets an invitation of its own, but no contract by it.
+#[test]
+fn a_registration_that_was_seen_gives_nobody_the_contract() {
+    let directory = tempfile::tempdir().unwrap();
+    let served = network(directory.path());
+    let provider = &served.listing().providers[0].url;
+    let form = ureq::get(format!("{provider}/enrol/form")).call().unwrap().into_body();
+    let form: RegistrationForm = serde_json::from_reader(form.into_reader()).unwrap();
+    let fields = [("name", "Ana"), ("email", "ana@example.org"), ("iban", "GB29NWBK60161331926819")];
+    let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let (key, stranger) = (SigningKey::generate(&mut OsRng), SigningKey::generate(&mut OsRng));
+    let registration = Registration {
+        signature: SignatureBytes(key.sign(&contract_digest(&form, &fields, None).0)),
+        signer: key.verification_key().to_did_key().to_string(),
+        fields,
+        attached: None,
+    };
+    let body = serde_json::to_vec(&registration).unwrap();
+    let register = || -> Registered {
+        let post = ureq::post(format!("{provider}{}", form.endpoint)).content_type("application/json");
+        serde_json::from_reader(post.send(&body[..]).unwrap().into_body().into_reader()).unwrap()
+    };
+    let (seen, own) = (register(), register());
+    assert_eq!(seen.contract, own.contract);
+
+    let thief = Comer::by(&seen.invitation);
+    assert_unknown(thief.rejoin(seen.contract, signed(&stranger, &seen.contract, thief.channel())));
+    let driver = Comer::by(&own.invitation);
+    driver.rejoin(own.contract, signed(&key, &own.contract, driver.channel())).unwrap();
+    let offered = driver.agent.receive_from(&driver.connection, None, WITHIN).unwrap();
+    assert_eq!(offered.message().kind().name(), "offer-credential");
+    assert!(thief.agent.receive_from(&thief.connection, None, Duration::from_millis(1)).is_err());
 }
 
 #[test]

@@ -83,6 +83,8 @@ const REGISTRATION_BYTES_MAX: usize = 64 * 1024;
 const FIELD_BYTES_MAX: usize = 256;
 /// So long an invitation can be answered.
 const INVITED_FOR: Duration = Duration::from_secs(600);
+/// The greatest number of threads: two serve, and each of the others waits for a wallet to take its contract.
+const THREADS_MAX: usize = 258;
 /// So long the invitation for every customer is good: as long as the program runs.
 const RETURNING_FOR: Duration = Duration::from_secs(10 * 365 * 86_400);
 /// So many that connected and have not said who they are yet are remembered; the oldest are forgotten.
@@ -343,9 +345,14 @@ impl Provider {
     }
 
     fn spawn(&self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), ChargingError> {
+        let mut issuing = lock(&self.0.issuing);
+        issuing.retain(|thread| !thread.is_finished());
+        if issuing.len() >= THREADS_MAX {
+            let reason = "too many enrol at the moment: try again in ten minutes".to_owned();
+            return Err(Denied { denial: Denial::LedgerRefused, reason }.into());
+        }
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(run);
-        let thread = thread.map_err(|error| ChargingError::unexpected("a thread", error))?;
-        lock(&self.0.issuing).push(thread);
+        issuing.push(thread.map_err(|error| ChargingError::unexpected("a thread", error))?);
         Ok(())
     }
 
@@ -632,6 +639,7 @@ impl Provider {
             if let Err(error) = provider.issue(&invitation, &invited, contract) {
                 tracing::warn!(error = %chain(&error), "provider.issue");
             }
+            provider.0.agent.end_invitation(&invited);
         })
     }
 
@@ -702,9 +710,16 @@ impl Provider {
         contract: ContractId,
     ) -> Result<(), ChargingError> {
         let connection = self.0.agent.accept(invitation, invited, INVITED_FOR)?;
+        // A registration can be sent again by whoever has seen it, and an invitation be answered by anybody: the key that
+        // signed the contract has to sign this very connection. It is the customer's then, before the credential is there,
+        // since whoever has that may ask for vouchers at once.
+        let asked = self.0.agent.receive("the wallet's signature", STEP_WITHIN, |incoming| {
+            incoming.channel() == connection.channel() && questions::is_question::<Rejoin>(incoming)
+        })?;
+        if self.recognise(&asked, &connection)? != Some(contract) {
+            return Err(Denial::UnknownContract.into());
+        }
         let customer = self.0.customers.get(&contract).ok_or(Denial::UnknownContract)?;
-        // Before the credential is there: whoever has it may ask for vouchers at once.
-        self.connected(contract, &connection)?;
         proving::issue(&self.0.agent, &connection, &self.0.issuer, &self.values(&customer), |place| {
             let customer =
                 self.0.customers.change(&contract, |customer| customer.places.push(place.get()))?;
@@ -712,7 +727,6 @@ impl Provider {
             if customer.revoked.is_some() { Err(Denial::UnknownContract.into()) } else { Ok(()) }
         })?;
         self.0.customers.change(&contract, |customer| customer.invitation = None)?;
-        self.0.agent.end_invitation(invited);
         Ok(())
     }
 
@@ -792,26 +806,38 @@ impl Provider {
             place.and_then(|place| strangers.remove(place))
         };
         let Some(connection) = connection else { return Ok(()) };
+        self.recognise(asked, &connection).map(drop)
+    }
+
+    /// Answers whoever shows with a signature over this very connection whose contract they have: gives which, if it is one.
+    /// The connection of anybody else is over.
+    fn recognise(
+        &self,
+        asked: &Incoming,
+        connection: &Connection,
+    ) -> Result<Option<ContractId>, ChargingError> {
+        let channel = asked.channel();
         let question = questions::read_question::<Rejoin>(asked, now());
-        let Rejoin { contract, signature } = question.inspect_err(|_| self.0.agent.forget(&connection))?;
+        let Rejoin { contract, signature } = question.inspect_err(|_| self.0.agent.forget(connection))?;
         let digest = |who| rejoin_digest(who, &contract, &channel.theirs, &channel.ours);
         let customer = self.0.customers.get(&contract);
         let customer = customer.filter(|customer| customer.decision == Decision::Accepted);
         let signer = customer.map(|customer| customer.signer);
         let key = signer.and_then(|signer| VerificationKey::from_did_key(&signer).ok());
         let given = if key.is_some_and(|key| key.verifies(&digest(Rejoining::Customer).0, &signature.0)) {
-            self.connected(contract, &connection)?;
+            self.connected(contract, connection)?;
             let signed = self.0.signing.sign(&digest(Rejoining::Provider).0);
             Ok(Rejoined { signature: SignatureBytes(signed) })
         } else {
             Err(Denial::UnknownContract.into())
         };
         let answer = questions::answer::<Rejoin>(asked, &given, new_id())?;
-        let sent = self.0.agent.send(&connection, &answer);
+        let sent = self.0.agent.send(connection, &answer);
         if given.is_err() {
-            self.0.agent.forget(&connection);
+            self.0.agent.forget(connection);
         }
-        Ok(sent?)
+        sent?;
+        Ok(given.is_ok().then_some(contract))
     }
 
     /// What is on a customer's bill of a month so far.

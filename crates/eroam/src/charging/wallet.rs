@@ -328,6 +328,7 @@ impl Wallet {
         }
         let invitation = Invitation::from_url(&registered.invitation)?;
         let connection = self.agent.connect(&invitation, STEP_WITHIN)?;
+        self.sign_connection(&connection, &registered.contract, &registered.signer)?;
         let provider = (connection, url.to_owned(), registered.signer);
         self.take_contract(registered.contract, form.provider, provider)?;
         self.save()?;
@@ -389,20 +390,29 @@ impl Wallet {
             return Err(ChargingError::unexpected("the provider's invitation", status));
         }
         let connection = self.agent.connect(&Invitation::from_url(text.trim())?, STEP_WITHIN)?;
+        self.sign_connection(&connection, id, &key)?;
+        self.contract(id)?.provider = Some(connection.clone());
+        Ok(connection)
+    }
+
+    /// Shows the provider that the contract is ours, and sees that it is the one that signed it, with `provider_key`: by
+    /// signatures over this very connection.
+    fn sign_connection(
+        &self,
+        connection: &Connection,
+        id: &ContractId,
+        provider_key: &str,
+    ) -> Result<(), ChargingError> {
         let channel = connection.channel();
         let digest = |who| rejoin_digest(who, id, &channel.ours, &channel.theirs);
         let signature = SignatureBytes(self.signing.sign(&digest(Rejoining::Customer).0));
         let question = Rejoin { contract: *id, signature };
-        let Rejoined { signature } = proving::question(&self.agent, &connection, &question)?;
-        let known = VerificationKey::from_did_key(&key);
-        if !known.is_ok_and(|key| key.verifies(&digest(Rejoining::Provider).0, &signature.0)) {
-            return Err(ChargingError::unexpected(
-                "the provider",
-                "it is not the one that signed your contract",
-            ));
+        let Rejoined { signature } = proving::question(&self.agent, connection, &question)?;
+        let known = VerificationKey::from_did_key(provider_key);
+        if known.is_ok_and(|key| key.verifies(&digest(Rejoining::Provider).0, &signature.0)) {
+            return Ok(());
         }
-        self.contract(id)?.provider = Some(connection.clone());
-        Ok(connection)
+        Err(ChargingError::unexpected("the provider", "it is not the one that signed your contract"))
     }
 
     /// What is on the bill of a month so far.

@@ -125,8 +125,8 @@ pub struct StationKind {
     pub registry: String,
 }
 
-/// A wallet that was away takes up its contract again over a new connection: it has no address between two runs, and may
-/// be on another device.
+/// A wallet shows over a new connection whose contract it has: before the contract is issued to it, and when it was away,
+/// since it has no address between two runs and may be on another device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rejoin {
