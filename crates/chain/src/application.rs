@@ -57,6 +57,11 @@ pub(crate) trait Dishonest: Send + Sync {
         None
     }
 
+    /// What it answers to somebody who copies the state.
+    fn answer(&self, honest: Bytes) -> Bytes {
+        honest
+    }
+
     /// What it proposes instead of the block that it built on `parent`.
     fn change(&self, _parent: &Header, block: Block) -> Block {
         block

@@ -6,6 +6,8 @@
 //!   |                              |  finalizations                                         ^            |
 //!   +--blocks--> buffered --> marshal (archive of blocks and finalizations) --final blocks--+        QMDB (state)
 //!   +--envelopes--> gossip <--> mempool <----- propose, finalized -------------------------------------- Ledger
+//!   +--questions about the state--> sync: answers from QMDB; on an empty directory asks, and fills QMDB
+//!   +--"what is final?"--> probe: answers from marshal; on an empty directory asks, and chooses the state to copy
 //! ```
 
 use crate::application::{Ledger, Shared as ApplicationState};
@@ -14,25 +16,28 @@ use crate::block::Block;
 use crate::epochs::{Epochs, FinalizedBlocks, Timing};
 use crate::execution::MissedKeys;
 use crate::gossip;
+use crate::history::{self, History};
 use crate::hold::{Hold, Reasons};
+use crate::joining::Joining;
 use crate::keep::Kept;
 use crate::machine::StateMachine;
 use crate::mempool::Mempool;
-use crate::requests::{Marshal, Questions, Request, answer};
+use crate::requests::{Marshal, Questions, Request, answer, until_stop};
 use crate::state::{Databases, operation_cfg};
-use crate::sync::NoSync;
+use crate::sync;
 use crate::tip::Tip;
 use commonware_broadcast::buffered;
-use commonware_consensus::marshal::core::Actor as MarshalActor;
+use commonware_consensus::marshal::core::{Actor as MarshalActor, CommitmentFallback};
 use commonware_consensus::marshal::resolver::p2p as marshal_resolver;
 use commonware_consensus::marshal::standard::{Deferred, Standard};
 use commonware_consensus::marshal::{self, Identifier};
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
-use commonware_consensus::types::{FixedEpocher, Height, ViewDelta};
-use commonware_consensus::{Reporters, simplex};
+use commonware_consensus::types::{Epoch, Epocher as _, FixedEpocher, Height, ViewDelta};
+use commonware_consensus::{Heightable as _, Reporters, simplex};
 use commonware_cryptography::certificate::{ConstantProvider, Verifier as _};
 use commonware_cryptography::{Digested, Digestible as _, Signer as _, ed25519};
 use commonware_glue::stateful::db::SyncEngineConfig;
+use commonware_glue::stateful::probe::{self, Probe};
 use commonware_glue::stateful::{Config as StatefulConfig, PruneConfig, Stateful, SyncPlan};
 use commonware_p2p::{Blocker, Provider, Receiver, Sender, max_message_size};
 use commonware_parallel::Sequential;
@@ -48,8 +53,9 @@ use commonware_utils::{NZDuration, NZU64, NZUsize};
 use rand::{CryptoRng, Rng};
 use std::num::{NonZeroU16, NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// The bytes of a page on the disk; small, so that little is written again when little was added.
 const PAGE_BYTES: u16 = 4096;
@@ -57,6 +63,8 @@ const PAGE_BYTES: u16 = 4096;
 const PAGE_PAYLOAD: NonZeroU16 = NonZeroU16::new(PAGE_BYTES - 12).expect("not zero");
 /// Blocks are kept for ever; the operations of states older than this are not.
 const STATES_KEPT: usize = 256;
+/// Whoever is asked for the latest final block and does not answer is asked again after this.
+const PROBED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What a validator is to know.
 pub(crate) struct Parts {
@@ -65,6 +73,8 @@ pub(crate) struct Parts {
     pub(crate) key: ed25519::PrivateKey,
     /// Whether it votes with that key. A node that does not vote only reads what its directory holds.
     pub(crate) votes: bool,
+    /// Whether it copies the state of the others if its directory is empty, and joins those who go on.
+    pub(crate) joins: bool,
     pub(crate) validators: Set<ed25519::PublicKey>,
     pub(crate) machine: Arc<dyn StateMachine>,
     pub(crate) mempool: Mempool,
@@ -78,7 +88,7 @@ pub(crate) struct Parts {
     pub(crate) requests: mpsc::UnboundedReceiver<Request>,
     pub(crate) outgoing: gossip::Outgoing,
     /// Is told of every finalized block in their order, from the one after `indexed` on.
-    pub(crate) pass_on: Box<dyn Fn(Arc<Block>) + Send + Sync>,
+    pub(crate) history: Box<dyn History>,
     pub(crate) indexed: u64,
     #[cfg(test)]
     pub(crate) dishonest: Option<Arc<dyn crate::application::Dishonest>>,
@@ -92,6 +102,8 @@ pub(crate) struct Network<S, N, O> {
     pub(crate) backfill: (S, N),
     pub(crate) blocks: (S, N),
     pub(crate) envelopes: (S, N),
+    pub(crate) state: (S, N),
+    pub(crate) probe: (S, N),
     /// Knows the peers, and keeps those away who misbehave.
     pub(crate) oracle: O,
 }
@@ -102,6 +114,8 @@ pub(crate) fn message_bytes_max(validators: u32) -> u32 {
         simplex::max_payload_size::<Scheme, crate::block::EngineDigest>(validators),
         marshal::max_payload_size::<Standard<Block>, Scheme>(validators, &()),
         gossip::MESSAGE_BYTES_MAX,
+        sync::message_bytes_max(),
+        probe::max_payload_size::<Standard<Block>, Scheme>(validators),
     ])
 }
 
@@ -119,11 +133,12 @@ where
     let prefix = std::mem::take(&mut parts.prefix);
     let local = parts.key.public_key();
     let network_name = eroam_light::certificate::consensus_namespace(&parts.beginning.network);
+    let silent = Scheme::verifier(&network_name, parts.validators.clone());
     let scheme = if parts.votes {
         Scheme::signer(&network_name, parts.validators.clone(), parts.key.clone())
             .expect("the key was found among the validators before")
     } else {
-        Scheme::verifier(&network_name, parts.validators.clone())
+        silent.clone()
     };
     let epoch_blocks = u64::from(parts.beginning.genesis.consensus.epoch_blocks);
     let epocher = FixedEpocher::new(NonZeroU64::new(epoch_blocks).expect("checked with the genesis"));
@@ -145,7 +160,7 @@ where
     let (broadcast, blocks) = buffered::Engine::new(
         context.child("broadcast"),
         buffered::Config {
-            public_key: local,
+            public_key: local.clone(),
             mailbox_size: NZUsize!(1024),
             deque_size: 16,
             priority: false,
@@ -179,12 +194,44 @@ where
         .await
         .expect("the archive of blocks opens");
     parts.tip.archives_are_open();
-    // The genesis block is at height 0.
-    let (whole_to, next) = archived.next_gap(0);
+    let mut joining = Joining::open(context.child("joining"), &prefix).await;
+    let mut plan = SyncPlan::init(context.child("plan"), prefix.clone()).await;
+    let copies = plan.should_sync(parts.joins || joining.has_begun());
+    if copies && !parts.votes {
+        parts.tip.is_unfinished();
+        until_stop(&mut parts.requests).await;
+        return;
+    }
+    if copies {
+        // Before anything is said in its name: from now on it is one that may have voted before.
+        joining = joining.begin().await;
+        parts.tip.copies(0);
+    }
+    // The genesis block is at height 0; a copied state has no history before its block.
+    let first = if joining.has_begun() { joining.holds_from() } else { 0 };
+    let (whole_to, next) = archived.next_gap(first);
 
     let genesis = parts.beginning.block.clone();
-    let plan = SyncPlan::init(context.child("plan"), prefix.clone()).await;
     let provider = ConstantProvider::new(scheme.clone());
+    let (prober, probed) = Probe::new(probe::Config {
+        context: context.child("probe"),
+        provider: provider.clone(),
+        strategy: Sequential,
+        mailbox_size: NZUsize!(16),
+        blocker: network.oracle.clone(),
+        minimum_epoch: Epoch::zero(),
+        retry_timeout: NZDuration!(PROBED_AGAIN_AFTER),
+    });
+    prober.start(network.probe);
+    if copies {
+        let latest = commonware_macros::select! {
+            _ = until_stop(&mut parts.requests) => return,
+            latest = probed.subscribe() => latest.expect("the probe runs as long as the node"),
+        };
+        joining = joining.copies(latest.proposal.round.epoch()).await;
+        plan = plan.set_floor(latest).await;
+    }
+    let copied = plan.floor().map(|floor| floor.proposal.payload);
     let (marshal_actor, marshal, floor): (_, Marshal, _) =
         MarshalActor::<_, Standard<Block>, _, _, _, _, _>::init(
             context.child("marshal"),
@@ -211,9 +258,9 @@ where
         .await;
     let processed = floor.processed().map_or(0, |p| p.height().get());
     assert!(
-        whole_to.unwrap_or(0) >= processed,
+        copies || whole_to.unwrap_or(0) >= processed,
         "blocks {} to {} are missing in its archive",
-        whole_to.map_or(1, |height| height.saturating_add(1)),
+        whole_to.map_or(first.max(1), |height| height.saturating_add(1)),
         next.map_or(processed, |height| height.saturating_sub(1)),
     );
 
@@ -242,6 +289,15 @@ where
         init_buffer: NZUsize!(1 << 21),
         init_concurrency: (),
     };
+    let copier = sync::start(
+        &context.child("sync"),
+        local,
+        &network.oracle,
+        network.state,
+        Arc::clone(&parts.tip),
+        #[cfg(test)]
+        parts.dishonest.clone(),
+    );
     let state = ApplicationState {
         machine: parts.machine,
         beginning: Arc::clone(&parts.beginning),
@@ -261,9 +317,9 @@ where
             marshal: (marshal.clone(), floor),
             mailbox_size: NZUsize!(1024),
             plan,
-            resolvers: NoSync::new(),
+            resolvers: copier,
             sync_config: SyncEngineConfig {
-                fetch_batch_size: NZU64!(16),
+                fetch_batch_size: sync::OPERATIONS_MAX,
                 apply_batch_size: NZU64!(4096),
                 max_outstanding_requests: NZUsize!(16),
             },
@@ -285,26 +341,29 @@ where
     };
     let automaton = Hold::new(context.child("hold"), deferred.clone(), reasons);
     let (heights, finalized_heights) = mpsc::unbounded_channel();
-    let (tell, finalized_blocks) = mpsc::unbounded_channel();
-    let finalized = FinalizedBlocks { heights, blocks: tell };
+    let (blocks_to_tell, finalized_blocks) = mpsc::unbounded_channel();
+    let indexing = Arc::new(AtomicBool::new(false));
+    let finalized = FinalizedBlocks { heights, blocks: blocks_to_tell, indexing: Arc::clone(&indexing) };
     marshal_actor.start(Reporters::from((mailbox.clone(), finalized)), blocks, resolver);
-    stateful.start();
-    let databases: Databases<E> = mailbox.subscribe_databases().await;
-    // The latest block that the state on the disk is of.
-    if let Some((_, latest)) = marshal.get_anchor().await {
-        parts.tip.finalized(latest.inner().header(), &[]);
+    probed.attach(marshal.clone());
+    if let Some(copied) = copied {
+        let wait = marshal.subscribe_by_commitment(copied, CommitmentFallback::Wait);
+        let block = commonware_macros::select! {
+            _ = until_stop(&mut parts.requests) => return,
+            block = wait => block.expect("the block store runs as long as the node"),
+        };
+        let header = *block.inner().header();
+        joining = joining.holds(block.height().get()).await;
+        parts.tip.copies(header.operations_end.saturating_sub(header.operations_start));
+        tracing::info!(height = header.height, "chain.copy");
     }
-    let latest = marshal.get_info(Identifier::Latest).await.map_or(0, |(height, _)| height.get());
-    parts.tip.ready_at(if parts.votes {
-        // A block of this run decides whatever an earlier one left undecided.
-        parts.beginning.height().max(parts.tip.header().height.max(latest).saturating_add(1))
-    } else {
-        latest
-    });
-    tracing::info!(height = latest, "chain.open");
+    parts.tip.hold_from(joining.holds_from());
+    stateful.start();
 
     let epochs = Epochs {
         scheme,
+        silent,
+        votes_from: joining.votes_from(),
         blocker: network.oracle,
         automaton,
         relay: deferred,
@@ -317,17 +376,62 @@ where
         genesis: genesis.digest(),
         finalized: finalized_heights,
     };
-    let (archive, pass_on, indexed) = (marshal.clone(), parts.pass_on, parts.indexed);
-    context.child("index").spawn(move |_| index(archive, finalized_blocks, pass_on, indexed));
+    let epocher = epochs.epocher.clone();
+    let votes_from = epochs.votes_from;
     let votes = parts.votes;
+    let (opened, open) = oneshot::channel::<()>();
     let mut engine: Handle<()> = context.child("epochs").spawn(move |context| async move {
         if votes {
+            // Whoever copies must hear what becomes final meanwhile: the others do not keep old states for ever. Whoever has
+            // the state opens it first. An error: the node is stopping.
+            if !copies && open.await.is_err() {
+                return;
+            }
             epochs.run(context, network.votes, network.certificates, network.requests).await;
         } else {
             // Nothing will be finalized, and nothing ends but by request.
             std::future::pending::<()>().await;
         }
     });
+    let databases: Databases<E> = if copies {
+        commonware_macros::select! {
+            _ = until_stop(&mut parts.requests) => return,
+            databases = mailbox.subscribe_databases() => databases,
+        }
+    } else {
+        mailbox.subscribe_databases().await
+    };
+    // The latest block that the state on the disk is of.
+    if let Some((_, latest)) = marshal.get_anchor().await {
+        parts.tip.finalized(latest.inner().header(), &[]);
+    }
+    if copies {
+        let header = sync::header_of_copy(&databases, &marshal, &parts.tip, joining.holds_from()).await;
+        parts.tip.finalized(&header, &[]);
+        parts.tip.is_copied();
+        tracing::info!(height = header.height, votes_from = votes_from.get(), "chain.copied");
+    }
+    // It ended, and says so below.
+    let _ = opened.send(());
+    let latest = marshal.get_info(Identifier::Latest).await.map_or(0, |(height, _)| height.get());
+    let known = parts.tip.header().height.max(latest);
+    let epoch =
+        epocher.containing(Height::new(known).next()).map_or_else(Epoch::zero, |bounds| bounds.epoch());
+    parts.tip.ready_at(if parts.votes && epoch >= votes_from {
+        // A block of this run decides whatever an earlier one left undecided.
+        parts.beginning.height().max(known.saturating_add(1))
+    } else {
+        // Without a voice it cannot ask for one.
+        latest
+    });
+    tracing::info!(height = latest, "chain.open");
+    let archive = marshal.clone();
+    let (of, from) = (databases.clone(), joining.holds_from());
+    let history = parts.history;
+    let told = history::Told { up_to: parts.indexed, from };
+    context
+        .child("history")
+        .spawn(move |_| history::tell(archive, of, finalized_blocks, indexing, history, told));
     let (sender, receiver) = network.envelopes;
     let (mempool, tip) = (parts.mempool.clone(), Arc::clone(&parts.tip));
     context.child("tell").spawn(move |context| gossip::tell(context, sender, parts.outgoing, mempool, tip));
@@ -347,30 +451,6 @@ where
                 parts.tip.engine_ended();
                 break;
             }
-        }
-    }
-}
-
-/// Passes on the blocks of the archive that come after `indexed`, and then those that are finalized.
-async fn index(
-    archive: Marshal,
-    mut finalized: mpsc::UnboundedReceiver<Arc<Block>>,
-    pass_on: Box<dyn Fn(Arc<Block>) + Send + Sync>,
-    mut indexed: u64,
-) {
-    let processed = archive.get_processed().await.map_or(0, |p| p.height().get());
-    while indexed < processed {
-        let Some(earlier) = archive.get_block(Height::new(indexed.saturating_add(1))).await else {
-            tracing::error!(height = indexed + 1, "chain.archive.gap");
-            return;
-        };
-        pass_on(Arc::new(earlier.inner().clone()));
-        indexed += 1;
-    }
-    while let Some(block) = finalized.recv().await {
-        if block.header().height > indexed {
-            indexed = block.header().height;
-            pass_on(block);
         }
     }
 }

@@ -56,6 +56,12 @@ impl Client {
         self.tip.header()
     }
 
+    /// The height of the first block that this node keeps: 1, or later where it has copied the state of others.
+    #[must_use]
+    pub fn holds_from(&self) -> u64 {
+        self.tip.holds_from()
+    }
+
     /// How full the mempool is.
     #[must_use]
     pub fn pool(&self) -> PoolFill {
@@ -74,7 +80,7 @@ impl Client {
         self.tip.wait_for(height, Instant::now() + within)
     }
 
-    /// A final block; `None` if there is none yet.
+    /// A final block; `None` if there is none yet, or if it is before [`Self::holds_from`].
     ///
     /// # Errors
     /// [`LedgerError::Stopped`].
@@ -150,6 +156,9 @@ impl Client {
     }
 
     fn stopped(&self) -> LedgerError {
+        if self.tip.copying().is_some() {
+            return LedgerError::Stopped("it is still copying the state from other validators".to_owned());
+        }
         LedgerError::Stopped(self.mempool.stopped().unwrap_or_else(|| "it does not answer".to_owned()))
     }
 

@@ -25,6 +25,7 @@ use commonware_utils::{Acknowledgement as _, NZDuration, NZUsize};
 use rand::{CryptoRng, Rng};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -72,6 +73,8 @@ impl Timing {
 pub(crate) struct FinalizedBlocks {
     pub(crate) heights: mpsc::UnboundedSender<Height>,
     pub(crate) blocks: mpsc::UnboundedSender<Arc<Block>>,
+    /// Whether the read model takes blocks yet; those before it has from the archive.
+    pub(crate) indexing: Arc<AtomicBool>,
 }
 
 impl Reporter for FinalizedBlocks {
@@ -81,9 +84,10 @@ impl Reporter for FinalizedBlocks {
         if let Update::Block(block, acknowledgement) = activity {
             // The state actor's acknowledgement is what counts: it follows the state on the disk.
             let heights = self.heights.send(block.height());
-            let blocks = self.blocks.send(Arc::new(block.inner().clone()));
+            let indexed = !self.indexing.load(Ordering::SeqCst)
+                || self.blocks.send(Arc::new(block.inner().clone())).is_ok();
             acknowledgement.acknowledge();
-            if heights.is_err() || blocks.is_err() {
+            if heights.is_err() || !indexed {
                 return Feedback::Closed;
             }
         }
@@ -93,7 +97,12 @@ impl Reporter for FinalizedBlocks {
 
 /// What every epoch's engine is made of.
 pub(crate) struct Epochs<B, A, R> {
+    /// What this validator votes with.
     pub(crate) scheme: Scheme,
+    /// What it follows with where it must not vote.
+    pub(crate) silent: Scheme,
+    /// The first epoch in which it votes.
+    pub(crate) votes_from: Epoch,
     pub(crate) blocker: B,
     pub(crate) automaton: A,
     pub(crate) relay: R,
@@ -165,6 +174,11 @@ where
         }
     }
 
+    /// What takes part in `epoch`.
+    const fn scheme_of(&self, epoch: Epoch) -> &Scheme {
+        if epoch.get() < self.votes_from.get() { &self.silent } else { &self.scheme }
+    }
+
     fn epoch_after(&self, height: Height) -> Epoch {
         self.epocher.containing(height.next()).map_or_else(Epoch::zero, |bounds| bounds.epoch())
     }
@@ -217,7 +231,7 @@ where
     /// the first.
     fn presence(&self, epoch: Epoch, reached: Vec<ed25519::PublicKey>) -> Vec<Message<ed25519::PublicKey>> {
         let round = Round::new(epoch, View::zero());
-        let Some(nullify) = Nullify::<Scheme>::sign::<EngineDigest>(&self.scheme, round) else {
+        let Some(nullify) = Nullify::<Scheme>::sign::<EngineDigest>(self.scheme_of(epoch), round) else {
             return Vec::new();
         };
         let vote = IoBuf::from(Vote::<Scheme, EngineDigest>::Nullify(nullify).encode());
@@ -251,7 +265,7 @@ where
         let engine = simplex::Engine::new(
             context.child("engine").with_attribute("epoch", epoch),
             simplex::Config {
-                scheme: self.scheme.clone(),
+                scheme: self.scheme_of(epoch).clone(),
                 elector: RoundRobin::<Sha256>::default(),
                 blocker: self.blocker.clone(),
                 automaton: self.automaton.clone(),

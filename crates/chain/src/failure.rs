@@ -41,13 +41,13 @@ pub(crate) fn explain(directory: &Path, phase: Phase, alone: bool, said: &str) -
         )
     } else if phase == Phase::Archives {
         format!(
-            "{name}: {said}. {again}, and remove all of {engine} but ledger-epoch-*: the blocks are fetched again from \
+            "{name}: {said}. {again}, and remove all of {engine} but ledger-epoch-* and ledger-joined*: the blocks are fetched again from \
              the other validators"
         )
     } else {
         format!(
-            "{name}: {said}. {again}, and remove all of {engine} but ledger-epoch-*, ledger-blocks-*, \
-             ledger-finalizations-* and ledger-cache-*, and if that does not help, ledger-cache-* too: what is removed \
+            "{name}: {said}. {again}, and remove all of {engine} but ledger-epoch-*, ledger-joined*, \
+             ledger-blocks-*, ledger-finalizations-* and ledger-cache-*, and if that does not help, ledger-cache-* too: what is removed \
              is made again from the rest"
         )
     }

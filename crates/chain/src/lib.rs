@@ -15,7 +15,9 @@ mod epochs;
 mod execution;
 mod failure;
 mod gossip;
+mod history;
 mod hold;
+mod joining;
 mod keep;
 pub mod machine;
 pub mod mempool;
@@ -30,4 +32,4 @@ mod tests;
 mod tip;
 
 pub use epochs::Timing;
-pub use tip::StatedTime;
+pub use tip::{Copying, StatedTime};

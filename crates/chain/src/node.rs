@@ -12,7 +12,7 @@ use crate::mempool::{Mempool, PoolLimits};
 use crate::panics::Quiet;
 use crate::read_model::{ReadModel, ReadModelError};
 use crate::requests::{Questions, Request};
-use crate::tip::{StatedTime, Tip};
+use crate::tip::{Copying, StatedTime, Tip};
 use commonware_codec::DecodeExt as _;
 use commonware_cryptography::{ChaCha20Poly1305, Signer as _, ed25519};
 use commonware_p2p::Manager as _;
@@ -39,6 +39,18 @@ const OPEN_WITHIN: Duration = Duration::from_secs(120);
 /// How often a channel may carry a message from one peer.
 const MESSAGES_PER_SECOND: Quota = Quota::per_second(NZU32!(4096));
 
+/// How a validator whose directory is empty comes to the state. In a directory that is not, nothing is left to choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum CatchUp {
+    /// It executes all blocks from the genesis on, and votes at once: for a network that begins, and for a key that was
+    /// never used.
+    #[default]
+    Blocks,
+    /// It copies the state of a recent block from the others, and does not vote until the epoch after next: what it
+    /// voted for before, in a directory that is gone, it does not know. Blocks before that one are not kept here.
+    State,
+}
+
 /// What a node is started with.
 pub struct NodeConfig {
     /// The network.
@@ -49,6 +61,8 @@ pub struct NodeConfig {
     pub listen: SocketAddr,
     /// Where the other validators listen.
     pub peers: Vec<(PublicKey, SocketAddr)>,
+    /// How it comes to the state where its directory is empty.
+    pub catch_up: CatchUp,
     /// The time that submitters state, where the network goes by that.
     pub stated: StatedTime,
     /// The rules.
@@ -77,6 +91,18 @@ pub enum StartError {
     NotAValidator,
     #[error("a validator's key in the genesis is no Ed25519 public key: {0:?}")]
     MalformedKey(PublicKey),
+    #[error(
+        "a validator on its own has nobody to copy the state from: put back its directory, or begin a new network"
+    )]
+    NobodyToCopyFrom,
+    #[error(
+        "the state here is a part of one that was being copied: start the validator again, it goes on copying"
+    )]
+    Unfinished,
+    #[error(
+        "nobody answers for {seconds} seconds with a part of the state: start more of the other validators"
+    )]
+    NotCopied { seconds: u64 },
     #[error("cannot listen at {address}: choose another port, or stop the program that uses it")]
     Listen {
         address: SocketAddr,
@@ -109,15 +135,21 @@ impl Starting {
     pub fn ready(self) -> Result<Node, StartError> {
         let Self(node) = self;
         let tip = &node.client.tip;
-        let mut height = tip.header().height;
+        let mut reached = (tip.header().height, tip.copying());
         while !tip.wait_until_ready(Instant::now() + OPEN_WITHIN) {
+            if tip.unfinished() {
+                return Err(StartError::Unfinished);
+            }
             if let Some(reason) = node.client.mempool.stopped() {
                 return Err(StartError::Stopped(reason));
             }
-            let before = std::mem::replace(&mut height, tip.header().height);
-            if height == before {
-                let height = height.saturating_add(1);
-                return Err(StartError::TooSlow { height, seconds: OPEN_WITHIN.as_secs() });
+            let before = std::mem::replace(&mut reached, (tip.header().height, tip.copying()));
+            if reached == before {
+                let seconds = OPEN_WITHIN.as_secs();
+                return Err(match reached {
+                    (_, Some(_)) => StartError::NotCopied { seconds },
+                    (height, None) => StartError::TooSlow { height: height.saturating_add(1), seconds },
+                });
             }
         }
         Ok(node)
@@ -134,6 +166,9 @@ impl Node {
         let own = PublicKey::of(&config.key);
         if !config.genesis.consensus.validators.iter().any(|v| v.key == own) {
             return Err(StartError::NotAValidator);
+        }
+        if config.catch_up == CatchUp::State && config.genesis.consensus.validators.len() == 1 {
+            return Err(StartError::NobodyToCopyFrom);
         }
         Self::run(directory, config, true)
     }
@@ -152,6 +187,7 @@ impl Node {
             key: SigningKey::from_bytes(&key.0),
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             peers: Vec::new(),
+            catch_up: CatchUp::Blocks,
             stated: StatedTime::default(),
             machine,
             pool: PoolLimits::DEFAULT,
@@ -195,6 +231,7 @@ impl Node {
         let parts = Parts {
             key: engine_signer(&config.key),
             votes,
+            joins: config.catch_up == CatchUp::State,
             validators: validators.clone(),
             machine: config.machine,
             mempool: mempool.clone(),
@@ -207,7 +244,7 @@ impl Node {
             requests,
             outgoing,
             indexed: feed.indexed(),
-            pass_on: Box::new(move |block| feed.block(block)),
+            history: Box::new(feed),
             #[cfg(test)]
             dishonest: None,
             beginning,
@@ -247,6 +284,12 @@ impl Node {
     /// Stops the validator and waits until its files are closed.
     pub fn stop(mut self) {
         self.end();
+    }
+
+    /// How far this node is with copying the state of the others, while it does.
+    #[must_use]
+    pub fn copying(&self) -> Option<Copying> {
+        self.client.tip.copying()
     }
 
     fn end(&mut self) {
@@ -318,6 +361,8 @@ fn run_on_runtime(
             backfill: network.register(3, MESSAGES_PER_SECOND),
             blocks: network.register(4, MESSAGES_PER_SECOND),
             envelopes: network.register(5, MESSAGES_PER_SECOND),
+            state: network.register(6, MESSAGES_PER_SECOND),
+            probe: network.register(7, MESSAGES_PER_SECOND),
             oracle,
         };
         network.start();

@@ -15,6 +15,10 @@
 //! are dropped and wanted still. When the writer fails (a full disk), it stops; queries then say why, and the ledger
 //! goes on without it.
 //!
+//! A validator that copied the state of others has no blocks from before that state. Its read model begins there, says so
+//! ([`ReadModel::begins_at`]), and knows of nothing before: what is not found may have been earlier, and its totals are
+//! those of the blocks that it has.
+//!
 //! # Cost
 //! Whatever has a key in the order of blocks is appended, an envelope's items as one value. What is looked up by a hash
 //! would touch a page of its own for each record; `places` keeps it in sorted runs instead.
@@ -42,12 +46,12 @@ pub use tables::{
 };
 
 use crate::block::Block;
+use crate::history::History;
 use crate::panics::caught;
-use eroam_domain::agreement::{AgreementId, RoamingAgreement};
 use eroam_domain::cdr::AgreementRef;
 use eroam_domain::codec::{Digest, from_bytes};
 use eroam_ledger::state::{StateKey, Writes};
-use queue::{Job, Queue};
+use queue::{Job, Queue, Terms};
 use redb::{Database, ReadableDatabase as _, StorageError, TableError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -246,18 +250,13 @@ impl Feed {
     /// Hands over the entries that a network begins with, before its first block: the agreements of an imported state
     /// are in no block. Of no effect once a block is indexed.
     pub fn imported(&self, entries: &Writes) {
-        let kind = |key: StateKey| key.to_bytes().into_iter().take(1).collect::<Vec<u8>>();
-        let first = kind(StateKey::AgreementTerms(Digest::ZERO, 0));
-        let terms = entries.range(first.clone()..).take_while(|(key, _)| key.starts_with(&first));
-        let terms: Vec<((AgreementId, u32), RoamingAgreement)> = terms
-            .filter_map(|(key, value)| match from_bytes(key) {
-                Ok(StateKey::AgreementTerms(id, version)) => {
-                    Some(((id, version), from_bytes(value.as_ref()?).ok()?))
-                }
-                _ => None,
-            })
-            .collect();
-        self.shared.queue.push(Job::Terms(terms));
+        self.shared.queue.push(Job::Terms(terms(entries)));
+    }
+
+    /// The blocks before `height` will never come: the state was copied without them. `entries` are those of the state
+    /// that say what later blocks refer to, as for [`Self::imported`]. Of no effect if the block before is indexed.
+    pub fn begins(&self, height: u64, entries: &Writes) {
+        self.shared.queue.push(Job::Begins(height, terms(entries)));
     }
 
     /// The height up to which blocks are known: those after it are wanted, again after a crash. 0 for an empty one; the
@@ -265,6 +264,31 @@ impl Feed {
     #[must_use]
     pub fn indexed(&self) -> u64 {
         self.shared.indexed()
+    }
+}
+
+/// The terms of agreements among `entries`.
+fn terms(entries: &Writes) -> Terms {
+    let kind = |key: StateKey| key.to_bytes().into_iter().take(1).collect::<Vec<u8>>();
+    let first = kind(StateKey::AgreementTerms(Digest::ZERO, 0));
+    let terms = entries.range(first.clone()..).take_while(|(key, _)| key.starts_with(&first));
+    terms
+        .filter_map(|(key, value)| match from_bytes(key) {
+            Ok(StateKey::AgreementTerms(id, version)) => {
+                Some(((id, version), from_bytes(value.as_ref()?).ok()?))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+impl History for Feed {
+    fn begins(&self, height: u64, entries: &Writes) {
+        Self::begins(self, height, entries);
+    }
+
+    fn block(&self, block: Arc<Block>) {
+        Self::block(self, block);
     }
 }
 

@@ -87,6 +87,15 @@ impl Questions {
     }
 }
 
+/// Waits until the node is told to stop. Other questions go unanswered, and whoever asked is told so.
+pub(crate) async fn until_stop(requests: &mut mpsc::UnboundedReceiver<Request>) {
+    while let Some(request) = requests.recv().await {
+        if matches!(request, Request::Stop) {
+            return;
+        }
+    }
+}
+
 /// Answers one question, in a task of its own.
 pub(crate) async fn answer<E: Spawner + StorageContext + Clock>(
     context: E,

@@ -1,7 +1,7 @@
 //! The authenticated database that the state lives in.
 //!
-//! A database key is the first eight bytes of the state key's SHA-256, which spread evenly, and the state key itself,
-//! so that the entries can be listed without an index of their own.
+//! A database key is eight bytes that seldom are another key's ([`eroam_light::state::stored_key`]), and the state key
+//! itself, so that the entries can be listed without an index of their own.
 
 use bytes::Bytes;
 use commonware_cryptography::Sha256;

@@ -1,47 +1,379 @@
-//! Copying the state from others, which a node of a fixed set of validators never needs: it catches up by the blocks
-//! that its peers keep. The engine wants somebody to ask all the same.
+//! Copying the state from other validators: asks them for the operations of the state's log, and answers those who ask.
+//!
+//! Whoever copies believes nobody. A final block's header names the root and the range of the log (see
+//! [`sync_targets`](commonware_glue::stateful::Application::sync_targets)), and every answer carries a proof that leads
+//! to that root; the engine checks it and says so here, and who answered wrongly is not asked again.
+//!
+//! The engine's own actor for this takes only operations whose decoding needs no limits, which ours do, so that the same
+//! protocol is spoken here over `commonware-resolver`.
 
-use crate::state::{Database, Family, StateOperation};
-use commonware_cryptography::sha256;
-use commonware_glue::stateful::db::{AttachableResolver, Shared};
+use crate::block::own_digest;
+use crate::requests::Marshal;
+use crate::state::{Database, Databases, Family, StateOperation, operation_cfg};
+use crate::tip::Tip;
+use bytes::Bytes;
+use commonware_codec::{Decode as _, Encode as _, EncodeSize as _};
+use commonware_consensus::marshal::Identifier;
+use commonware_consensus::types::Height;
+use commonware_cryptography::{ed25519, sha256};
+use commonware_glue::stateful::db::AttachableResolver;
+use commonware_p2p::{Blocker, Provider, Receiver, Sender};
+use commonware_resolver::{Consumer, Delivery, Fetch, Resolver as _, p2p};
+use commonware_runtime::{Clock, Metrics, Spawner};
 use commonware_storage::Context as StorageContext;
-use commonware_storage::qmdb::sync::{Request, Source, source};
-use std::future::{Future, ready};
-use std::marker::PhantomData;
+use commonware_storage::qmdb::sync::{Feedback, Request, Response, Source, source};
+use commonware_utils::channel::{mpsc, oneshot};
+use commonware_utils::{NZDuration, NZUsize};
+use eroam_light::block::Header;
+use rand::Rng;
+use std::cmp::Ordering;
+use std::future::Future;
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering as Memory};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-/// Answers nothing.
-pub(crate) struct NoSync<E>(PhantomData<fn(E)>);
+/// So many operations are asked for at once.
+pub(crate) const OPERATIONS_MAX: NonZeroU64 = NonZeroU64::new(512).expect("not zero");
+/// An answer is no longer; it holds fewer operations where they are large, and always one.
+pub(crate) const ANSWER_BYTES_MAX: usize = 1 << 20;
+/// So many answers are prepared at the same time; who asks meanwhile asks somebody else, or again.
+const ANSWERS_MAX: usize = 16;
+/// Who has not answered by then is left alone.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
+/// How long until somebody else is asked.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-impl<E> NoSync<E> {
-    pub(crate) const fn new() -> Self {
-        Self(PhantomData)
+type Question = Request<Family>;
+type Answer = Response<Family, StateOperation, sha256::Digest>;
+type Reply = mpsc::Sender<(Answer, oneshot::Sender<bool>)>;
+
+/// Somebody here who waits for an answer. Two who wait for the same differ in their number.
+#[derive(Clone)]
+pub(crate) struct Waiting {
+    number: u64,
+    reply: Reply,
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
     }
 }
 
-impl<E> Clone for NoSync<E> {
+impl Eq for Waiting {}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.number.cmp(&other.number)
+    }
+}
+
+/// The state that others may copy, once it is open.
+struct Offer<E: StorageContext>(Arc<Mutex<Option<Databases<E>>>>);
+
+impl<E: StorageContext> Clone for Offer<E> {
     fn clone(&self) -> Self {
-        Self::new()
+        Self(Arc::clone(&self.0))
     }
 }
 
-/// Nobody can be asked for the state.
-#[derive(Debug, thiserror::Error)]
-#[error("copying the state from other validators is not supported")]
-pub(crate) struct NotSupported;
+impl<E: StorageContext> Offer<E> {
+    fn get(&self) -> Option<Databases<E>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
 
-impl<E: StorageContext + 'static> Source for NoSync<E> {
+/// What the network calls: with answers to our questions, and with the questions of others.
+struct Desk<E: StorageContext> {
+    context: Arc<E>,
+    offer: Offer<E>,
+    /// How many answers are being prepared.
+    answers: Arc<AtomicUsize>,
+    tip: Arc<Tip>,
+    #[cfg(test)]
+    dishonest: Option<Arc<dyn crate::application::Dishonest>>,
+}
+
+impl<E: StorageContext> Clone for Desk<E> {
+    fn clone(&self) -> Self {
+        Self {
+            context: Arc::clone(&self.context),
+            offer: self.offer.clone(),
+            answers: Arc::clone(&self.answers),
+            tip: Arc::clone(&self.tip),
+            #[cfg(test)]
+            dishonest: self.dishonest.clone(),
+        }
+    }
+}
+
+/// An answer that has the form of one to `question`; what it says is checked by whoever asked.
+fn decode(question: &Question, bytes: Bytes) -> Option<Answer> {
+    let count = usize::try_from(question.max_ops().get()).ok()?;
+    let answer = Answer::decode_cfg(bytes, &(count, operation_cfg())).ok()?;
+    let fits = matches!(
+        (question, &answer),
+        (Request::Operations { .. }, Response::Operations { .. })
+            | (Request::Boundary { .. }, Response::Boundary { .. })
+    );
+    fits.then_some(answer)
+}
+
+impl<E: Spawner + StorageContext> Consumer for Desk<E> {
+    type Key = Question;
+    type Value = Bytes;
+    type Subscriber = Waiting;
+    type Outcome = bool;
+
+    fn deliver(&mut self, delivery: Delivery<Question, Waiting>, value: Bytes) -> oneshot::Receiver<bool> {
+        let (judge, judged) = oneshot::channel();
+        let Some(answer) = decode(&delivery.key, value) else {
+            // Whoever sent it is not asked again. The receiver is there, this function returns it.
+            let _ = judge.send(false);
+            return judged;
+        };
+        if let Response::Operations { operations, .. } = &answer {
+            self.tip.copied(operations.len());
+        }
+        let mut verdicts = Vec::new();
+        for (waiting, _) in delivery.subscribers.into_vec() {
+            let (verdict, given) = oneshot::channel();
+            if waiting.reply.try_send((answer.clone(), verdict)).is_ok() {
+                verdicts.push(given);
+            }
+        }
+        self.context.child("verdict").spawn(move |_| async move {
+            // All check it against the same history, so that the first verdict is everybody's; but all must have taken the
+            // answer before the next one can come.
+            let mut first = None;
+            for verdict in verdicts {
+                first = first.or(verdict.await.ok());
+            }
+            if let Some(verdict) = first {
+                // Nobody wants to know when the node is stopping.
+                let _ = judge.send(verdict);
+            }
+        });
+        judged
+    }
+}
+
+/// Counts an answer that is being prepared.
+struct Turn(Arc<AtomicUsize>);
+
+impl Turn {
+    fn take(answers: &Arc<AtomicUsize>) -> Option<Self> {
+        let more = |count: usize| (count < ANSWERS_MAX).then_some(count.saturating_add(1));
+        answers.fetch_update(Memory::SeqCst, Memory::SeqCst, more).ok()?;
+        Some(Self(Arc::clone(answers)))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Memory::SeqCst);
+    }
+}
+
+/// The answer of `database`, with as many operations as fit.
+async fn answer<E: Spawner + StorageContext>(
+    database: Databases<E>,
+    mut question: Question,
+) -> Option<Bytes> {
+    loop {
+        let (answer, _) = database.serve(question).await.ok()?;
+        let fewer = match question {
+            Request::Operations { size, start, max_ops } => {
+                NonZeroU64::new(max_ops.get() / 2).map(|max_ops| Request::Operations { size, start, max_ops })
+            }
+            Request::Boundary { .. } => None,
+        };
+        match fewer {
+            Some(fewer) if answer.encode_size() > ANSWER_BYTES_MAX => question = fewer,
+            _ => return Some(answer.encode()),
+        }
+    }
+}
+
+impl<E: Spawner + StorageContext> p2p::Producer for Desk<E> {
+    type Key = Question;
+
+    fn produce(&mut self, question: Question) -> oneshot::Receiver<Bytes> {
+        let (give, given) = oneshot::channel();
+        if question.max_ops() > OPERATIONS_MAX {
+            return given;
+        }
+        let (Some(database), Some(turn)) = (self.offer.get(), Turn::take(&self.answers)) else {
+            // Then it says that it has no answer, and somebody else is asked.
+            return given;
+        };
+        #[cfg(test)]
+        let dishonest = self.dishonest.clone();
+        self.context.child("answer").spawn(move |_| async move {
+            let answer = answer::<E>(database, question).await;
+            #[cfg(test)]
+            let answer = answer.map(|honest| match dishonest {
+                Some(dishonest) => dishonest.answer(honest),
+                None => honest,
+            });
+            if let Some(answer) = answer {
+                // Nobody waits any more when the node is stopping.
+                let _ = give.send(answer);
+            }
+            drop(turn);
+        });
+        given
+    }
+}
+
+/// Where the engine gets the operations of the state from that it copies. See the module.
+pub(crate) struct Copier<E: StorageContext> {
+    context: Arc<E>,
+    resolver: p2p::Mailbox<Question, ed25519::PublicKey, Waiting>,
+    next: Arc<AtomicU64>,
+    offer: Offer<E>,
+}
+
+impl<E: StorageContext> Clone for Copier<E> {
+    fn clone(&self) -> Self {
+        Self {
+            context: Arc::clone(&self.context),
+            resolver: self.resolver.clone(),
+            next: Arc::clone(&self.next),
+            offer: self.offer.clone(),
+        }
+    }
+}
+
+/// Nobody can be asked any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the node is stopping")]
+pub(crate) struct Stopping;
+
+impl<E: Spawner + StorageContext + 'static> Source for Copier<E> {
     type Family = Family;
     type Digest = sha256::Digest;
     type Op = StateOperation;
-    type Error = NotSupported;
+    type Error = Stopping;
 
-    async fn serve(&self, _: Request<Family>) -> source::Result<Self> {
-        Err(NotSupported)
+    async fn serve(&self, question: Question) -> source::Result<Self> {
+        let (reply, mut answers) = mpsc::channel(1);
+        let number = self.next.fetch_add(1, Memory::Relaxed);
+        let mut resolver = self.resolver.clone();
+        let subscriber = Waiting { number, reply: reply.clone() };
+        // It is refused when the node is stopping, and then nobody answers either.
+        let _ = resolver.fetch(Fetch { key: question, subscriber, span: tracing::Span::none() });
+        // Whoever gave up, or is content, closes the channel: the question is then taken back.
+        self.context.child("waiting").spawn(move |_| async move {
+            reply.closed().await;
+            let _ = resolver.retain(move |_, waiting| waiting.number != number);
+        });
+        let (answer, verdict) = answers.recv().await.ok_or(Stopping)?;
+        Ok((answer, Some(Feedback::new(verdict, answers))))
     }
 }
 
-impl<E: StorageContext + 'static> AttachableResolver<Database<E>> for NoSync<E> {
-    fn attach_database(&self, _: Shared<Database<E>>) -> impl Future<Output = ()> + Send {
-        ready(())
+impl<E: Spawner + StorageContext + 'static> AttachableResolver<Database<E>> for Copier<E> {
+    fn attach_database(&self, database: Databases<E>) -> impl Future<Output = ()> + Send {
+        *self.offer.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(database);
+        std::future::ready(())
+    }
+}
+
+/// The header of the block whose state was copied, found by the state's root: one from `first` on. The engine has compared
+/// the log of operations alone with what the header says; this root covers which of them are in force.
+///
+/// # Panics
+/// No final block has the state that is there. The node must not go on with it.
+pub(crate) async fn header_of_copy<E: Spawner + StorageContext>(
+    databases: &Databases<E>,
+    marshal: &Marshal,
+    tip: &Tip,
+    first: u64,
+) -> Header {
+    loop {
+        let root = own_digest(databases.read().await.root());
+        if let Some(header) = tip.header_of(root) {
+            return header;
+        }
+        let latest = marshal.get_info(Identifier::Latest).await.map_or(first, |(height, _)| height.get());
+        for height in first..=latest {
+            let block = marshal.get_block(Height::new(height)).await;
+            if let Some(header) = block.map(|b| *b.inner().header()).filter(|h| h.state == root) {
+                return header;
+            }
+        }
+        // A block may have been applied meanwhile.
+        let now = own_digest(databases.read().await.root());
+        assert_ne!(now, root, "the state that was copied is none that a final block names");
+    }
+}
+
+/// The greatest message of the channel.
+pub(crate) fn message_bytes_max() -> usize {
+    p2p::max_message_size::<Question>(ANSWER_BYTES_MAX)
+}
+
+/// Asks and answers over a channel of the network, from now on.
+pub(crate) fn start<E, S, N, O>(
+    context: &E,
+    own: ed25519::PublicKey,
+    oracle: &O,
+    channel: (S, N),
+    tip: Arc<Tip>,
+    #[cfg(test)] dishonest: Option<Arc<dyn crate::application::Dishonest>>,
+) -> Copier<E>
+where
+    E: Spawner + Metrics + Clock + Rng + StorageContext + Send + Sync + 'static,
+    S: Sender<PublicKey = ed25519::PublicKey>,
+    N: Receiver<PublicKey = ed25519::PublicKey>,
+    O: Blocker<PublicKey = ed25519::PublicKey> + Provider<PublicKey = ed25519::PublicKey> + Clone,
+{
+    let desk = Desk {
+        context: Arc::new(context.child("desk")),
+        offer: Offer(Arc::default()),
+        answers: Arc::default(),
+        tip,
+        #[cfg(test)]
+        dishonest,
+    };
+    let offer = desk.offer.clone();
+    let (engine, resolver) = p2p::Engine::new(
+        context.child("resolver"),
+        p2p::Config {
+            peer_provider: oracle.clone(),
+            blocker: oracle.clone(),
+            consumer: desk.clone(),
+            producer: desk,
+            mailbox_size: NZUsize!(1024),
+            me: Some(own),
+            fetch_timeout: NZDuration!(ANSWERED_WITHIN),
+            fetch_retry_delay: ASKED_AGAIN_AFTER,
+            priority_requests: false,
+            priority_responses: false,
+        },
+    );
+    engine.start(channel);
+    Copier { context: Arc::new(context.child("copier")), resolver, next: Arc::default(), offer }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use commonware_storage::qmdb::sync::max_response_size;
+    use eroam_light::state::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+
+    #[test]
+    fn an_answer_with_one_operation_always_fits() {
+        // A tag, the key, the value and the next key, each with its length.
+        let operation = 1 + KEY_BYTES_MAX + VALUE_BYTES_MAX + KEY_BYTES_MAX + 3 * 5;
+        assert!(max_response_size::<Family, sha256::Digest>(1, operation) <= ANSWER_BYTES_MAX);
     }
 }

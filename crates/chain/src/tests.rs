@@ -8,6 +8,7 @@ mod dishonest;
 mod epochs;
 mod equivocator;
 mod execution;
+mod joining;
 mod ledger;
 mod links;
 mod objections;

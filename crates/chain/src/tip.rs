@@ -26,6 +26,15 @@ impl StatedTime {
     }
 }
 
+/// How far a validator is that copies the state of the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copying {
+    /// The operations of the state's log that arrived, in this run of the node.
+    pub operations: u64,
+    /// How many there are to be, in all runs; more follow while the others go on. 0 until a block is chosen.
+    pub wanted: u64,
+}
+
 /// The machine's clock, or a simulation's.
 pub(crate) type Now = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
@@ -40,6 +49,11 @@ struct Inner {
     /// The node is ready when the block at this height is final; unknown until the directory is open.
     ready_at: Option<u64>,
     phase: Phase,
+    copying: Option<Copying>,
+    /// The state was being copied when the node stopped, and nobody goes on with it.
+    unfinished: bool,
+    /// The height of the first block that is kept here.
+    holds_from: u64,
     engine_ended: bool,
     stopped: bool,
 }
@@ -69,6 +83,9 @@ impl Tip {
             last_block: now(),
             ready_at: None,
             phase: Phase::Archives,
+            copying: None,
+            unfinished: false,
+            holds_from: 1,
             engine_ended: false,
             stopped: false,
         };
@@ -137,6 +154,52 @@ impl Tip {
         self.lock().phase = Phase::Rest;
     }
 
+    /// The state is about to be copied from other validators, `wanted` operations of its log.
+    pub(crate) fn copies(&self, wanted: u64) {
+        let mut inner = self.lock();
+        let operations = inner.copying.map_or(0, |copying| copying.operations);
+        inner.copying = Some(Copying { operations, wanted });
+    }
+
+    /// So many more operations arrived.
+    pub(crate) fn copied(&self, operations: usize) {
+        if let Some(copying) = &mut self.lock().copying {
+            let more = u64::try_from(operations).unwrap_or(u64::MAX);
+            copying.operations = copying.operations.saturating_add(more);
+        }
+    }
+
+    /// The state is whole.
+    pub(crate) fn is_copied(&self) {
+        self.lock().copying = None;
+    }
+
+    /// How far the copy of the state is, while there is one.
+    pub(crate) fn copying(&self) -> Option<Copying> {
+        self.lock().copying
+    }
+
+    /// The state is a part of one, and this node is not there to copy the rest.
+    pub(crate) fn is_unfinished(&self) {
+        self.lock().unfinished = true;
+        self.changed.notify_all();
+    }
+
+    /// Whether it is.
+    pub(crate) fn unfinished(&self) -> bool {
+        self.lock().unfinished
+    }
+
+    /// The blocks from `height` on are kept here.
+    pub(crate) fn hold_from(&self, height: u64) {
+        self.lock().holds_from = height;
+    }
+
+    /// The height of the first block that is kept here.
+    pub(crate) fn holds_from(&self) -> u64 {
+        self.lock().holds_from
+    }
+
     /// Nobody told the node to stop, and it cannot go on.
     pub(crate) fn engine_ended(&self) {
         self.lock().engine_ended = true;
@@ -177,7 +240,7 @@ impl Tip {
         let mut inner = self.lock();
         while !done(&inner) {
             let left = until.saturating_duration_since(Instant::now());
-            if inner.stopped || left.is_zero() {
+            if inner.stopped || inner.unfinished || left.is_zero() {
                 return false;
             }
             inner = self.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;

@@ -500,5 +500,49 @@ mod tests {
             prop_assert_eq!(parts.iter().map(|(_, a)| a).sum::<i64>(), amount);
             prop_assert!(parts.iter().all(|(_, a)| *a > 0));
         }
+
+        /// What a supplier or a transit provider gets is what was agreed for the energy, in the agreed order, as far as the
+        /// amount reaches: nobody states a cost in a record, and a larger amount makes none larger.
+        #[test]
+        fn padding_gains_a_cost_nothing_beyond_what_was_agreed(
+            amount in 0i64..10_000_000_000,
+            padding in 0i64..10_000_000_000,
+            milli_wh in 0u64..1_000_000_000,
+            costs in proptest::collection::vec((0u32..1_000_000, 0u32..5_000_000), 1..4),
+            points in proptest::collection::vec(0u32..3_300, 0..3),
+        ) {
+            let (payees, sharers) = (["SUP", "TRA", "GRD"], ["OWN", "EMS", "XYZ"]);
+            let shares = Shares {
+                costs: costs.iter().zip(payees).map(|((kwh, session), name)| AgreedCost {
+                    party: party(name), per_kwh_micros: *kwh, per_session_micros: *session,
+                }).collect(),
+                surplus: points.iter().zip(sharers).map(|(bps, name)| SurplusShare {
+                    party: party(name), share: BasisPoints::new(*bps),
+                }).collect(),
+            };
+            let energy = WattHours::from_milli_wh(milli_wh);
+            let split = |amount| shares.split(amount, energy, party("CPO")).unwrap();
+            let of = |parts: &[(PartyId, i64)], name| {
+                parts.iter().find(|(p, _)| *p == party(name)).map_or(0, |(_, paid)| *paid)
+            };
+            let (honest, padded) = (split(amount), split(amount + padding));
+            let mut left = amount;
+            let mut left_padded = amount + padding;
+            for ((kwh, session), name) in costs.iter().zip(payees) {
+                let agreed = u128::from(*kwh) * u128::from(milli_wh) / 1_000_000 + u128::from(*session);
+                let agreed = i64::try_from(agreed).unwrap();
+                prop_assert_eq!(of(&honest, name), agreed.min(left));
+                prop_assert_eq!(of(&padded, name), agreed.min(left_padded));
+                (left, left_padded) = (left - agreed.min(left), left_padded - agreed.min(left_padded));
+            }
+            // What is left over the costs is shared by the agreed points, and what that leaves is the operator's.
+            let mut rest = left;
+            for (bps, name) in points.iter().zip(sharers) {
+                let share = i64::try_from(i128::from(left) * i128::from(*bps) / 10_000).unwrap();
+                prop_assert_eq!(of(&honest, name), share);
+                rest -= share;
+            }
+            prop_assert_eq!(of(&honest, "CPO"), rest);
+        }
     }
 }

@@ -160,6 +160,8 @@ pub enum Denial {
     QuoteRefused,
     #[error("the quote was not accepted in time")]
     QuoteExpired,
+    #[error("your provider has withdrawn the voucher with others: renew your vouchers")]
+    VoucherWithdrawn,
 }
 
 /// A driver at a station asks to charge.

@@ -8,6 +8,7 @@
 //! included it: a later forecast supersedes an earlier one hour by hour, and what it is silent about stays. A quote is
 //! made with what is in force when it is made; it is held for [`QUOTE_HOLD_MAX`] at most, so that a record may follow
 //! any set of attestations that was in force during so long before its acceptance ([`of_record`]), and no other.
+//! Whoever asks for many records keeps a [`ForecastBook`], so that the work does not multiply.
 //!
 //! What it does not do: read a ledger, or judge whether an attester may speak ([`crate::agreement`] names them, the
 //! ledger checks them).
@@ -19,13 +20,16 @@ use crate::cdr::Cdr;
 use crate::charge::Quote;
 use crate::codec::Digest;
 use crate::ids::PartyId;
-use crate::pricing::dynamic::FORECAST_HOURS_MAX;
 use crate::pricing::{ForecastInput, HourForecast};
 use crate::quantity::DurationMs;
 use crate::time::UnixMillis;
 use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+
+mod book;
+
+pub use book::{ForecastBook, RecordForecasts};
 
 /// The longest that a quote with a price by forecast is held.
 pub const QUOTE_HOLD_MAX: DurationMs = DurationMs::from_millis(15 * 60_000);
@@ -101,46 +105,14 @@ pub fn combine<A: Borrow<AttestedForecast>>(
     at: UnixMillis,
     hours: RangeInclusive<i64>,
 ) -> Option<ForecastInput> {
-    let first_hour = *hours.start();
-    let (mut used, mut combined) = (BTreeSet::new(), Vec::new());
-    let quorum = usize::from(rule.forecasters.quorum);
-    for hour in hours.take(FORECAST_HOURS_MAX) {
-        let of_hour = in_force(rule, attested, at, hour);
-        if of_hour.is_empty() || of_hour.len() < quorum {
-            combined.push(None);
-            continue;
-        }
-        used.extend(of_hour.iter().map(|(id, _)| *id));
-        let load_kw = median(of_hour.iter().map(|(_, said)| said.load_kw).collect())?;
-        let renewable_bps = if rule.renewable.is_empty() {
-            None
-        } else {
-            let shares = of_hour.iter().filter_map(|(_, said)| said.renewable_bps.map(u32::from));
-            median(shares.collect()).and_then(|share| u16::try_from(share).ok())
-        };
-        combined.push(Some(HourForecast { load_kw, renewable_bps }));
-    }
-    (!used.is_empty()).then(|| ForecastInput { attestation: set_digest(&used), first_hour, hours: combined })
+    book_of(attested, &hours).combine(rule, at, hours)
 }
 
-/// What each of the rule's forecasters had in force for an hour.
-fn in_force<A: Borrow<AttestedForecast>>(
-    rule: &DynamicRule,
-    attested: &[A],
-    at: UnixMillis,
-    hour: i64,
-) -> Vec<(Digest, HourForecast)> {
-    let of = |party: &PartyId| {
-        attested
-            .iter()
-            .map(Borrow::borrow)
-            .filter(|said| said.attester == *party && said.since <= at)
-            .filter_map(|said| Some((said.since, said.id, said.hour(hour)?)))
-            .filter(|(.., said)| rule.renewable.is_empty() || said.renewable_bps.is_some())
-            .max_by_key(|(since, id, _)| (*since, *id))
-            .map(|(_, id, said)| (id, said))
-    };
-    rule.forecasters.parties.iter().filter_map(of).collect()
+/// What attestations say of hours.
+fn book_of<A: Borrow<AttestedForecast>>(attested: &[A], hours: &RangeInclusive<i64>) -> ForecastBook {
+    let mut book = ForecastBook::default();
+    book.add(attested, hours);
+    book
 }
 
 /// What is wrong with the forecast that a record names, in the order in which it is looked for.
@@ -169,16 +141,8 @@ pub fn of_record<A: Borrow<AttestedForecast>>(
     attested: &[A],
     cdr: &Cdr,
 ) -> Result<Option<ForecastInput>, ForecastFault> {
-    let Some(rule) = terms.forecast_rule(&cdr.zone) else {
-        return if cdr.attestation.is_some() { Err(ForecastFault::Unexpected) } else { Ok(None) };
-    };
-    let hours = session_hours(cdr.start, cdr.end, cdr.accepted_at);
-    let earliest = cdr.accepted_at.checked_sub(QUOTE_HOLD_MAX).unwrap_or(UnixMillis::EPOCH);
-    instants(attested, earliest, cdr.accepted_at)
-        .into_iter()
-        .map(|at| combine(rule, attested, at, hours.clone()))
-        .find(|found| found.as_ref().map(|f| f.attestation) == cdr.attestation)
-        .ok_or(if cdr.attestation.is_some() { ForecastFault::NotInForce } else { ForecastFault::Omitted })
+    let book = book_of(attested, &session_hours(cdr.start, cdr.end, cdr.accepted_at));
+    Ok(RecordForecasts::default().of_record(&book, terms, cdr)?.cloned())
 }
 
 /// An instant at which what was in force was what a quote named, for the hours that it was made for: the latest until
@@ -189,20 +153,18 @@ pub fn quoted_at(rule: &DynamicRule, attested: &[AttestedForecast], quote: &Quot
     let hours = session_hours(quote.made_at, quote.until, quote.made_at);
     // However late the quote is accepted, so far back is within its hold.
     let earliest = quote.expires_at.checked_sub(QUOTE_HOLD_MAX).unwrap_or(UnixMillis::EPOCH);
+    let book = book_of(attested, &hours);
     let named = |at: &UnixMillis| {
-        combine(rule, attested, *at, hours.clone()).map(|found| found.attestation) == quote.forecast
+        book.combine(rule, *at, hours.clone()).map(|found| found.attestation) == quote.forecast
     };
+    // Also what changed about other hours: the session may last into them.
     instants(attested, earliest.min(quote.made_at), quote.made_at).into_iter().find(named)
 }
 
 /// The instants from `earliest` to `latest` at which something else may be in force than before, the latest first. What
 /// is in force changes when an attestation comes into force, and at no other time.
-fn instants<A: Borrow<AttestedForecast>>(
-    attested: &[A],
-    earliest: UnixMillis,
-    latest: UnixMillis,
-) -> Vec<UnixMillis> {
-    let changes = attested.iter().map(|said| said.borrow().since);
+fn instants(attested: &[AttestedForecast], earliest: UnixMillis, latest: UnixMillis) -> Vec<UnixMillis> {
+    let changes = attested.iter().map(|said| said.since);
     let mut instants: Vec<UnixMillis> =
         changes.filter(|since| *since > earliest && *since <= latest).chain([earliest]).collect();
     instants.sort_unstable();

@@ -33,6 +33,7 @@ pub mod ids;
 pub mod money;
 pub mod pricing;
 pub mod quantity;
+pub mod quote_detail;
 pub mod retail;
 pub mod tariff;
 pub mod time;

@@ -23,9 +23,12 @@
 
 pub mod dynamic;
 pub mod gain;
+mod known_rates;
 mod matching;
 pub mod plan;
 pub mod true_up;
+
+pub use known_rates::KnownRates;
 
 use crate::agreement::{PriceRule, RoamingAgreement};
 use crate::cdr::{Cdr, ChargingPeriod, PERIODS_MAX};
@@ -370,10 +373,22 @@ impl ItemisedPrice {
 /// # Errors
 /// [`PriceError`]; a session for which the tariff has no element is an error, never free.
 pub fn price(inputs: &PricingInputs<'_>) -> Result<ItemisedPrice, PriceError> {
+    price_by(inputs, None)
+}
+
+/// [`price`] for one of many sessions under the same rule, whose rates are computed once for all of them.
+///
+/// # Errors
+/// As [`price`].
+pub fn price_with(inputs: &PricingInputs<'_>, rates: &mut KnownRates) -> Result<ItemisedPrice, PriceError> {
+    price_by(inputs, Some(rates))
+}
+
+fn price_by(inputs: &PricingInputs<'_>, rates: Option<&mut KnownRates>) -> Result<ItemisedPrice, PriceError> {
     let mut charges = tariff_charges(inputs)?;
     let hours = match (inputs.rule, inputs.forecast) {
         (PriceRule::Dynamic(rule), Some(forecast)) => {
-            dynamic::take_hours(&mut charges, inputs, rule, forecast)?
+            dynamic::take_hours(&mut charges, inputs, rule, forecast, rates)?
         }
         (PriceRule::Dynamic(_), None) | (PriceRule::Static { .. }, _) => Vec::new(),
     };
@@ -583,7 +598,8 @@ fn amount(price_micros: i64, volume: u64, per_unit: i128) -> Result<i64, PriceEr
 
 /// An amount with its VAT.
 fn taxed(excl_vat: i64, vat: Option<VatRate>) -> Result<Price, PriceError> {
-    let tax = vat.unwrap_or(VatRate::ZERO).tax_on(excl_vat).ok_or(PriceError::Overflow)?;
+    let Some(vat) = vat else { return Ok(Price { excl_vat, incl_vat: excl_vat }) };
+    let tax = vat.tax_on(excl_vat).ok_or(PriceError::Overflow)?;
     let incl_vat = excl_vat.checked_add(tax).ok_or(PriceError::Overflow)?;
     Ok(Price { excl_vat, incl_vat })
 }

@@ -9,8 +9,9 @@
 //!
 //! Source: Paper A, sections 1 (tiers honoured abroad), 2.1.4 (rates by loyalty, payment option and time of use).
 
+use crate::agreement::PriceRule;
 use crate::cdr::ChargingPeriod;
-use crate::money::{Price, Rounding};
+use crate::money::{Money, Price, Rounding};
 use crate::pricing::{ItemisedPrice, LineRule, PriceError, PriceLeg, PriceLine, Quantity, scale_bps};
 use crate::tariff::{Dimension, Tariff, VatRate};
 use crate::time::{LocalClock, TimeOfDay, UnixMillis, Weekdays, in_daily_window};
@@ -200,6 +201,36 @@ impl RetailRules {
     }
 }
 
+/// A version of a home utility's rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetailVersion {
+    /// Its number, from 1.
+    pub version: u32,
+    /// From when it applies.
+    pub from: UnixMillis,
+    /// The rules.
+    pub rules: RetailRules,
+}
+
+/// What a customer's prices follow from, as the home utility tells it: with it a wallet makes the driver's price, which an
+/// operator who does not know the driver cannot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RetailTerms {
+    /// How the customer pays.
+    pub payment: PaymentOption,
+    /// The rules in force and those that are going to be, oldest first.
+    pub versions: Vec<RetailVersion>,
+}
+
+impl RetailTerms {
+    /// The rules by which a charge is billed that is agreed to at `instant`.
+    #[must_use]
+    pub fn in_force(&self, instant: UnixMillis) -> Option<&RetailVersion> {
+        self.versions.iter().rev().find(|version| version.from <= instant)
+    }
+}
+
 /// What the retail price of one session depends on besides the rules.
 #[derive(Clone, Copy, Debug)]
 pub struct RetailInputs<'a> {
@@ -238,7 +269,7 @@ pub fn price(rules: &RetailRules, inputs: &RetailInputs<'_>) -> Result<ItemisedP
             }
             own = crate::pricing::price(&crate::pricing::PricingInputs {
                 tariff,
-                rule: &crate::agreement::PriceRule::Static { factor: crate::quantity::BasisPoints::WHOLE },
+                rule: &PriceRule::Static { factor: crate::quantity::BasisPoints::WHOLE },
                 rounding: Rounding::new(1, crate::money::RoundingMode::Down).ok_or(PriceError::Overflow)?,
                 clock: inputs.clock,
                 periods: inputs.periods,
@@ -257,17 +288,86 @@ pub fn price(rules: &RetailRules, inputs: &RetailInputs<'_>) -> Result<ItemisedP
         }
     };
     add_time_of_use(&mut retail, rules, inputs, source)?;
-    percentage(&mut retail, LineRule::Margin { bps: rules.margin_bps }, rules.margin_bps)?;
-    if inputs.roaming && rules.roaming_fee_micros != 0 {
-        retail.push(session_line(LineRule::RoamingFee, rules.roaming_fee_micros))?;
-    }
-    let bps = rules.tier(inputs.tier);
-    percentage(&mut retail, LineRule::Tier { tier: inputs.tier, bps }, bps)?;
-    let bps = rules.payment(inputs.payment);
-    percentage(&mut retail, LineRule::Payment { option: inputs.payment, bps }, bps)?;
+    add_percentages(&mut retail, rules, inputs.tier, inputs.payment, inputs.roaming)?;
     add_vat(&mut retail, rules.vat)?;
     retail.round(rules.rounding)?;
     Ok(retail)
+}
+
+/// Margin, roaming fee, tier and payment option.
+fn add_percentages(
+    retail: &mut ItemisedPrice,
+    rules: &RetailRules,
+    tier: Tier,
+    payment: PaymentOption,
+    roaming: bool,
+) -> Result<(), PriceError> {
+    percentage(retail, LineRule::Margin { bps: rules.margin_bps }, rules.margin_bps)?;
+    if roaming && rules.roaming_fee_micros != 0 {
+        retail.push(session_line(LineRule::RoamingFee, rules.roaming_fee_micros))?;
+    }
+    let bps = rules.tier(tier);
+    percentage(retail, LineRule::Tier { tier, bps }, bps)?;
+    let bps = rules.payment(payment);
+    percentage(retail, LineRule::Payment { option: payment, bps }, bps)
+}
+
+/// What bounds a driver's price when the operator's is bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// The most that the operator gets.
+    pub due_max: Money,
+    /// The most that lines of energy of the operator's price add up to without VAT, in millionths; `None` where nothing
+    /// follows for them: [`energy_within`].
+    pub energy_max: Option<i64>,
+}
+
+/// The most that the lines of energy of a price add up to without VAT, in millionths, when no more than `due_max` is due;
+/// `None` where the tariff's maximum price hides any amount of them, or the agreement's factor is nothing.
+#[must_use]
+pub fn energy_within(tariff: &Tariff, rule: &PriceRule, rounding: Rounding, due_max: Money) -> Option<i64> {
+    if tariff.max_price().is_some() {
+        return None;
+    }
+    // Rounded down, the price may have been a unit more. The factor takes its part of the energy, rounded down.
+    let before =
+        i128::from(due_max.micros).checked_add(i128::from(rounding.unit_micros()))?.checked_add(1)?;
+    let factor = i128::from(rule.static_factor().get()).min(10_000);
+    i64::try_from(before.checked_mul(10_000)?.checked_div(factor)?.checked_add(1)?).ok()
+}
+
+/// The most that a driver pays for a session whose operator's price is bounded; `None` where the rules set no bound, because
+/// the driver's price does not follow the operator's.
+///
+/// # Errors
+/// [`PriceError`].
+pub fn most(
+    rules: &RetailRules,
+    tier: Tier,
+    payment: PaymentOption,
+    roaming: bool,
+    bound: Bound,
+) -> Result<Option<Price>, PriceError> {
+    if rules.base != RetailBase::PassThrough {
+        return Ok(None);
+    }
+    // What is passed on is without VAT, and no more than what is due. Every step from there on grows with it; the VAT of
+    // the whole, rounded up, is no less than that of any lines that make less.
+    let mut retail = ItemisedPrice::with_capacity(PriceLeg::Retail, bound.due_max.currency, 6);
+    retail.push(session_line(LineRule::Wholesale, bound.due_max.micros))?;
+    let dearest = rules.time_of_use.iter().map(|window| window.bps).max().unwrap_or(0);
+    if dearest > 0 {
+        let Some(energy) = bound.energy_max else { return Ok(None) };
+        let excl_vat = scale_bps(energy, i64::from(dearest))?.checked_add(1).ok_or(PriceError::Overflow)?;
+        retail.push(session_line(LineRule::TimeOfUse { window: 0, bps: dearest }, excl_vat))?;
+    }
+    add_percentages(&mut retail, rules, tier, payment, roaming)?;
+    let excl_vat = retail.total.excl_vat;
+    let tax =
+        excl_vat.checked_neg().and_then(|negative| rules.vat.tax_on(negative)).and_then(i64::checked_neg);
+    let incl_vat = tax.and_then(|tax| excl_vat.checked_add(tax)).ok_or(PriceError::Overflow)?;
+    let rounded = |micros| rules.rounding.apply(micros).ok_or(PriceError::Overflow);
+    Ok(Some(Price { excl_vat: rounded(excl_vat)?, incl_vat: rounded(incl_vat)? }))
 }
 
 /// A line without VAT; [`add_vat`] fills it in.

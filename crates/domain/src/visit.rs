@@ -65,6 +65,8 @@ pub struct VisitRequest {
 pub struct VisitQuote {
     /// The price.
     pub quote: Quote,
+    /// The clock of the station, by which the tariff's times of day hold: the wallet makes the price again, from the ledger.
+    pub clock: LocalClock,
     /// 256 random bits of the station's own.
     pub random: Digest,
 }

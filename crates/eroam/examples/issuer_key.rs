@@ -14,6 +14,7 @@ use eroam::charging::provider::{CONTRACT_ATTRIBUTES, CONTRACT_SCHEMA};
 use eroam_ssi::anoncreds::issuer::new_credential_definition;
 use eroam_ssi::anoncreds::{ObjectId, Schema};
 use std::fs;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 fn main() -> anyhow::Result<()> {
@@ -32,7 +33,12 @@ fn main() -> anyhow::Result<()> {
     let schema = Schema::new(issuer.clone(), schema_name, "1.0", attributes)?;
     let made = new_credential_definition(issuer, ObjectId::new("schema".to_owned())?, &schema, "1", true)?;
     fs::write(directory.join("definition.json"), made.definition.to_json())?;
-    fs::write(directory.join("secret.json"), made.secret.export_secret()?)?;
+    // Programs take it from a file that nobody else can read.
+    let mut options = fs::OpenOptions::new();
+    options.create_new(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(directory.join("secret.json"))?.write_all(&made.secret.export_secret()?)?;
     fs::write(directory.join("key_correctness.json"), made.key_correctness.to_json())?;
     Ok(())
 }

@@ -38,8 +38,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So long an agent waits for another's HTTP server.
+/// So long an agent waits for another's HTTP server at most.
 const SEND_WITHIN: Duration = Duration::from_secs(20);
+/// So long an agent waits for a step of another, if nothing else is said.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What went wrong between two agents.
 #[derive(Debug, thiserror::Error)]
@@ -182,6 +184,8 @@ pub struct Agent {
     /// Protocols that its user speaks besides those of [`Family`], as `https://…/charging/1.0`.
     own: Vec<String>,
     http: ureq::Agent,
+    /// So long the other side may take for a step.
+    patience: Duration,
 }
 
 impl Agent {
@@ -192,15 +196,21 @@ impl Agent {
     pub fn start(label: &str, address: SocketAddr) -> Result<Self, AgentError> {
         let shared = Arc::new(Shared::default());
         let inbox = Inbox::start(address, &shared)?;
-        let http = ureq::Agent::new_with_config(
-            ureq::Agent::config_builder()
-                .timeout_global(Some(SEND_WITHIN))
-                .max_redirects(0)
-                .http_status_as_error(true)
-                .build(),
-        );
+        let (http, patience) = (sending_within(SEND_WITHIN), PATIENCE);
         let endpoint = Endpoint::parse(&format!("http://{}", inbox.address())).ok_or(AgentError::Stopped)?;
-        Ok(Self { label: label.to_owned(), endpoint, shared, inbox, own: Vec::new(), http })
+        Ok(Self { label: label.to_owned(), endpoint, shared, inbox, own: Vec::new(), http, patience })
+    }
+
+    /// Waits for a step of another no longer than so.
+    #[must_use]
+    pub fn patient_for(self, patience: Duration) -> Self {
+        Self { http: sending_within(patience.min(SEND_WITHIN)), patience, ..self }
+    }
+
+    /// So long the other side may take for a step.
+    #[must_use]
+    pub const fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// Lets messages of a protocol through that is not one of [`Family`]: its URI up to the version.
@@ -563,6 +573,17 @@ impl Agent {
         }
         Ok(handled?)
     }
+}
+
+/// What sends, and waits so long for a server to take it.
+fn sending_within(within: Duration) -> ureq::Agent {
+    ureq::Agent::new_with_config(
+        ureq::Agent::config_builder()
+            .timeout_global(Some(within))
+            .max_redirects(0)
+            .http_status_as_error(true)
+            .build(),
+    )
 }
 
 /// A fresh id for a message.

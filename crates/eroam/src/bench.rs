@@ -19,7 +19,7 @@ use eroam_domain::codec::{Digest, SignatureBytes};
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::Price;
 use eroam_domain::pricing::plan::{EvenSession, periods};
-use eroam_domain::pricing::{self, ForecastInput, PricingInputs};
+use eroam_domain::pricing::{self, ForecastInput, KnownRates, PricingInputs};
 use eroam_domain::quantity::{DurationMs, WattHours};
 use eroam_domain::tariff::Tariff;
 use eroam_domain::time::{LocalClock, UnixMillis, UtcOffset};
@@ -247,6 +247,8 @@ pub fn price(records: u64, rule: Rule) -> Result<Measured, BadWorkload> {
     let distinct = records.min(DISTINCT);
     let cdrs: Vec<(Cdr, Option<ForecastInput>)> =
         (0..distinct).map(|n| workload.priced_record(n)).collect::<Option<_>>().ok_or_else(bad)?;
+    // As on the ledger: the records of a partner share the rates of their hours.
+    let mut rates: BTreeMap<PartyId, KnownRates> = BTreeMap::new();
     let clock = Clock::start();
     let mut done = 0;
     while done < records {
@@ -255,7 +257,9 @@ pub fn price(records: u64, rule: Rule) -> Result<Measured, BadWorkload> {
                 break;
             }
             let inputs = workload.inputs(number, cdr, forecast.as_ref()).ok_or_else(bad)?;
-            let priced = pricing::price(&inputs).map_err(|e| BadWorkload(e.to_string()))?;
+            let (_, terms) = workload.partner(number).ok_or_else(bad)?;
+            let known = rates.entry(terms.emsp).or_default();
+            let priced = pricing::price_with(&inputs, known).map_err(|e| BadWorkload(e.to_string()))?;
             if priced.total != cdr.price {
                 return Err(BadWorkload("a price changed".into()));
             }
@@ -395,10 +399,21 @@ fn thread_cpu_time() -> Duration {
 /// The most memory this process has had, as Linux counts it; zero elsewhere.
 #[must_use]
 pub fn peak_memory_mib() -> f64 {
-    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = text.lines().find_map(|l| l.strip_prefix("VmHWM:"));
-    let kib: f64 = line.and_then(|l| l.split_whitespace().next()).and_then(|n| n.parse().ok()).unwrap_or(0.0);
-    kib / 1024.0
+    memory_mib("self", "VmHWM:").unwrap_or(0.0)
+}
+
+/// The memory that a process has at the moment, files that it shares with others included, as Linux counts it; `None`
+/// elsewhere, or if there is no such process.
+#[must_use]
+pub fn resident_memory_mib(process: u32) -> Option<f64> {
+    memory_mib(&process.to_string(), "VmRSS:")
+}
+
+fn memory_mib(process: &str, what: &str) -> Option<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = text.lines().find_map(|l| l.strip_prefix(what))?;
+    let kib: f64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib / 1024.0)
 }
 
 #[cfg(test)]

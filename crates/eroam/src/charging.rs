@@ -15,7 +15,9 @@ pub mod address;
 pub mod catalogue;
 pub mod code;
 pub mod customers;
+pub mod driver_price;
 pub mod evidence;
+pub mod hardware_post;
 pub mod listed_tariff;
 pub mod locations;
 pub mod offices;
@@ -31,16 +33,20 @@ mod mandate;
 pub mod post;
 pub mod prices;
 pub mod proving;
+pub mod repair;
 pub mod state;
 pub mod stations;
 mod taking;
 mod under_way;
+pub mod waiting;
 
 use crate::agent::AgentError;
 use crate::registry::PublishError;
 use crate::tails_cache::TailsCacheError;
 use catalogue::CatalogueError;
+use eroam_domain::cdr::GridZone;
 use eroam_domain::charge::Denial;
+use eroam_domain::ids::ContractId;
 use eroam_domain::visit::Denied;
 use eroam_ssi::anoncreds::{AnonCredsError, PresentError, VerifyError};
 use eroam_ssi::protocol::{Abandonment, Illegal, problem_report};
@@ -77,6 +83,35 @@ pub enum ChargingError {
     CodeRefused(#[source] AgentError),
     #[error("the station cannot be reached: take another one, or try again later")]
     StationAway(#[source] AgentError),
+    #[error("the station does not answer any more: take another one, or try again later")]
+    StationSilent(#[source] AgentError),
+    #[error(
+        "the station has your voucher and does not answer: `eroam wallet charge --resume` asks it again; what it delivers, it \
+         stops at the limits that you agreed to"
+    )]
+    StationLost(#[source] AgentError),
+    #[error("the provider at {url} cannot be reached: check your network, or try again later")]
+    ProviderAway {
+        url: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error(
+        "the resolver at {url} proves nothing by the genesis of your wallet's network: it is another network's, or away"
+    )]
+    OtherResolver {
+        url: String,
+        #[source]
+        source: eroam_ledger::state::StateError,
+    },
+    #[error(
+        "the operator at {url} cannot be reached: check its address and your network, or try again later"
+    )]
+    OperatorAway {
+        url: String,
+        #[source]
+        source: ureq::Error,
+    },
     #[error("the station does not prove that it is genuine: do not charge here")]
     Station(#[source] SdJwtError),
     #[error("the operator has revoked this station: do not charge here")]
@@ -85,6 +120,10 @@ pub enum ChargingError {
     Clocks,
     #[error("no operator of this network vouches for the station: do not charge here")]
     ForeignStation(#[source] CatalogueError),
+    #[error(
+        "your contract {contract} is good in {zones}, and this station is in {zone}: charge elsewhere, or with another contract"
+    )]
+    OtherZone { contract: ContractId, zones: String, zone: GridZone },
     #[error("the driver went away")]
     DriverLeft,
     #[error(
@@ -158,6 +197,24 @@ impl ChargingError {
             Self::Abandoned(Abandonment::Reported(report)) if report.code == problem_report::EXPIRED => {
                 Self::Clocks
             }
+            error => error,
+        }
+    }
+
+    /// Why nothing comes of asking the provider at `url`: silence is that of its address.
+    fn of_provider(self, url: &str) -> Self {
+        match self {
+            Self::Agent(error @ (AgentError::Silence { .. } | AgentError::Unreachable { .. })) => {
+                Self::ProviderAway { url: url.to_owned(), source: error.into() }
+            }
+            error => error,
+        }
+    }
+
+    /// Why a station that has shown itself says nothing more; `lost` makes it of the silence.
+    fn of_silence(self, lost: fn(AgentError) -> Self) -> Self {
+        match self {
+            Self::Agent(error @ (AgentError::Silence { .. } | AgentError::Unreachable { .. })) => lost(error),
             error => error,
         }
     }

@@ -9,6 +9,9 @@ mod ledger;
 mod node;
 #[cfg(unix)]
 mod operator;
+mod output;
+#[cfg(unix)]
+mod passphrase;
 #[cfg(unix)]
 mod program;
 #[cfg(unix)]
@@ -18,13 +21,15 @@ mod served;
 mod simulate;
 #[cfg(unix)]
 mod simulated_driver;
+#[cfg(unix)]
+mod staff;
 mod station;
 #[cfg(unix)]
 mod station_program;
 mod study;
+mod told;
 mod wallet;
 
-use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use eroam::bench;
 use eroam::bench::credentials::{CredentialsSetup, PREDICATES_MAX, REGISTRY_MIN};
@@ -38,7 +43,7 @@ use eroam_gateway::anomalies::AnomalyRules;
 use eroam_ledger::genesis::EPOCH_BLOCKS_MIN;
 use eroam_store::StoreUrl;
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::{IsTerminal as _, Write as _};
+use output::print_line;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -97,6 +102,9 @@ enum Command {
     #[cfg(unix)]
     #[command(subcommand)]
     Operator(operator::OperatorArgs),
+    /// Another passphrase for what a provider, an operator or a station keeps
+    #[cfg(unix)]
+    Passphrase(passphrase::PassphraseArgs),
     /// Learn a grid's load, forecast it, and see how good that was
     #[command(subcommand)]
     Forecast(forecast::ForecastCommand),
@@ -294,23 +302,8 @@ impl BenchArgs {
 #[must_use]
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_env("EROAM_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(LOG_FILTER));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        // A reader of the log who goes away (`| head`) must not end the program.
-        .log_internal_errors(false)
-        .init();
-    match run(cli.command) {
-        Ok(code) => code,
-        Err(error) => {
-            // The whole chain, once, in one line that a person can read.
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    output::log(LOG_FILTER);
+    output::end(run(cli.command))
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -333,6 +326,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(BenchCommand::Event(args)) => bench_event(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Wallet(args) => wallet::run(&args),
+        #[cfg(unix)]
+        Command::Passphrase(args) => passphrase::run(&args),
         #[cfg(unix)]
         Command::SimulatedDriver(args) => simulated_driver::run(&args),
         #[cfg(unix)]
@@ -369,15 +364,6 @@ fn run_demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
         }
         seed = seed.wrapping_add(1);
         std::thread::sleep(std::time::Duration::from_secs(args.every));
-    }
-}
-
-/// Prints a line, or several; a closed pipe (`| head`) is no failure of ours, but ends the program.
-fn print_line(line: &str) -> anyhow::Result<()> {
-    // In one piece: whoever reads no further than the first line may close the pipe before a second piece comes.
-    match std::io::stdout().write_all(format!("{line}\n").as_bytes()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        other => other.context("standard output cannot be written"),
     }
 }
 

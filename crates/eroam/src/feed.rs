@@ -17,22 +17,27 @@
 //! | lost | older than the limit | nothing |
 //! | absent | there is none that can be used | nothing |
 //!
+//! Rates of an outside server are published by the same key ([`rates`]).
+//!
 //! A sample counts when its hour is over. Time comes in, so that a test drives a year in a moment; waiting is done by
 //! whoever hosts it.
 
 pub mod attestor;
 mod inbox;
 mod journal;
+mod member;
 mod push;
+pub mod rates;
 mod runner;
 mod status;
 #[cfg(test)]
 mod tests;
 mod watched;
 
-pub use attestor::{AttestError, Attested, Attestor, FEED_LANE, LedgerAttestor};
+pub use attestor::{AttestError, Attested, Attestor, LedgerAttestor};
 pub use inbox::{Inbox, Row, Taken, WrongSample};
 pub use journal::{JOURNAL, JournalError};
+pub use member::FEED_LANE;
 pub use push::{PUSH_BYTES_MAX, router};
 pub use runner::{FORECAST_HOURS, FeedError, GRACE, LOST_AFTER_HOURS, Runner, STATUS_EVERY, Settings};
 pub use status::{FeedState, FeedStatus, LastForecast, Problem, STATUS, read_status};

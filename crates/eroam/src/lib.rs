@@ -13,8 +13,10 @@ pub mod load_file;
 pub mod node;
 #[cfg(unix)]
 pub mod program;
+pub mod rate_server;
 pub mod registry;
 pub mod replay;
+pub mod second_meter;
 pub mod server;
 pub mod simulate;
 pub mod study;

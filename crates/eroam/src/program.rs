@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! config.toml ──► program ── HTTP on the loopback interface: pages for wallets, letters, DIDComm
-//!                   │   └─── directory/control.sock: commands of staff, whoever may write there
+//!                   │   └─── directory/control/socket: commands of staff, whoever may write there
 //!                   └─────── directory: sealed state (charging::state), records of the organisation (eroam_store)
 //! ```
 //! Everything that is acknowledged is on the disk before: a program that is killed goes on where it was. Told to stop, it
@@ -14,12 +14,16 @@
 pub mod config;
 pub mod control;
 pub mod driver;
+mod issuer_key_file;
 pub mod node;
 pub mod operator;
 pub mod organisation;
+mod partner_ratings;
 pub mod provider;
 pub mod secrets;
 pub mod station;
+mod station_hardware;
+mod voucher_key;
 
 use crate::charging::ChargingError;
 use crate::charging::offices::OfficeError;

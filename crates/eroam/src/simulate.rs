@@ -85,8 +85,17 @@ pub struct Setup {
     pub data: Option<PathBuf>,
     /// For drivers of other processes ([`Served`]): nobody enrols here, and stations charge in real time.
     pub served: bool,
-    /// Every agent and the ledger is a process of its own: this program, started again.
-    pub processes: Option<PathBuf>,
+    /// Every agent and the ledger is a process of its own.
+    pub processes: Option<Programs>,
+}
+
+/// What agents that are processes run.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// This program.
+    pub eroam: PathBuf,
+    /// That of the stations, `eroam-station`; otherwise `eroam station`.
+    pub station: Option<PathBuf>,
 }
 
 /// What was measured.
@@ -125,6 +134,9 @@ pub struct Simulated {
     /// The first reasons of failures.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
+    /// The most memory of a station's process after a charge, in MiB, where stations are processes of a Linux system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub station_rss_mib: Option<f64>,
     /// What the set-up took.
     pub setup_s: f64,
     /// The paper's own values.
@@ -163,6 +175,9 @@ impl fmt::Display for Simulated {
         row("charges on bills", self.bills.to_string(), none())?;
         row("energy, kWh", format!("{:.1}", self.energy_kwh), none())?;
         row("events without a charge", self.failures.to_string(), none())?;
+        if let Some(mib) = self.station_rss_mib {
+            row("memory of a station, MiB", format!("{mib:.1}"), none())?;
+        }
         for reason in &self.reasons {
             writeln!(f, "  {reason}")?;
         }
@@ -196,6 +211,11 @@ pub(crate) trait Town {
     /// How many credentials each station has.
     fn credentials_per_station(&self) -> usize;
 
+    /// The most memory of a station's process after a charge so far, in MiB.
+    fn station_rss_mib(&self) -> Option<f64> {
+        None
+    }
+
     /// Lets everybody finish; gives how many records the operators have booked and how many charges are on bills.
     fn finish(&mut self) -> Result<(u64, u64), SimulateError>;
 }
@@ -212,8 +232,8 @@ pub fn run(setup: &Setup, say: &mut dyn FnMut(&str)) -> Result<Simulated, Simula
             events(setup, &mut world, begun.elapsed().as_secs_f64(), say)
         }
         #[cfg(unix)]
-        Some(program) => {
-            let mut processes = Processes::start(setup, program, say)?;
+        Some(programs) => {
+            let mut processes = Processes::start(setup, programs, say)?;
             events(setup, &mut processes, begun.elapsed().as_secs_f64(), say)
         }
         #[cfg(not(unix))]
@@ -286,6 +306,7 @@ fn events(
         failures,
         energy_kwh,
         reasons,
+        station_rss_mib: town.station_rss_mib(),
         setup_s,
         paper: PAPER,
     })

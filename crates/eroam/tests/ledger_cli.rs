@@ -34,7 +34,7 @@ use tempfile::TempDir;
 
 const SESSIONS: u32 = 60;
 
-/// A small replay with a ledger of one validator and short epochs.
+/// A small replay with a ledger, unless asked otherwise of one validator and with short epochs.
 struct Place {
     dir: TempDir,
     summary: Value,
@@ -42,10 +42,16 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
+        Self::with(1, 4)
+    }
+
+    fn with(validators: usize, epoch_blocks: u32) -> Self {
         let dir = tempdir();
         let input = file(dir.path(), "sessions.csv", workplace_csv(SESSIONS));
         let replay = Replay::new(&[&input], &dir.path().join("out"));
-        let replay = replay.with("--data", dir.path().join("data").display()).with("--epoch-blocks", 4);
+        let replay =
+            replay.with("--data", dir.path().join("data").display()).with("--epoch-blocks", epoch_blocks);
+        let replay = replay.with("--validators", validators);
         let summary = replay.done();
         Self { dir, summary }
     }
@@ -132,6 +138,7 @@ fn a_ledger_is_shown_as_the_replay_left_it() {
     assert_eq!(status["epoch"], height / 4);
     let expected = [
         "block",
+        "blocks_from",
         "directory",
         "disk_bytes",
         "entries",
@@ -632,6 +639,43 @@ fn an_export_begins_a_network_with_the_same_state_again_and_again() {
     let hidden: Vec<String> =
         files(place.dir.path()).into_keys().filter(|name| name.contains(".partial")).collect();
     assert_eq!(hidden, [""; 0]);
+}
+
+#[test]
+fn a_validator_whose_directory_is_gone_takes_the_state_from_the_others_and_says_what_it_has_not() {
+    let place = Place::with(4, 1_000);
+    let gone = place.path("data/ledger/validator-2");
+    let (_, records) = records(&place.reader());
+    fs::remove_dir_all(&gone).unwrap();
+    let genesis = read_genesis(&place.genesis()).unwrap();
+    let setup = LedgerSetup {
+        directory: Some(place.path("data/ledger")),
+        validators: 4,
+        epoch_blocks: 1_000,
+        ..LedgerSetup::default()
+    };
+    drop(Ledger::open(Seed(1), &genesis, &setup).unwrap());
+
+    let of = |validator: &str| place.json(&["ledger", "status", "--validator", validator]);
+    let (joined, whole) = (of("2"), of("0"));
+    let same = ["state_digest", "records", "ledger_balance_micros"];
+    assert!(same.iter().all(|key| joined[key] == whole[key]), "{joined}, {whole}");
+    assert_eq!(joined["state_digest"], place.summary["state_digest"]);
+    let from = joined["blocks_from"].as_u64().unwrap();
+    assert!(from > 1 && whole["blocks_from"] == 1, "{from}");
+    let kept = format!("keeps the blocks from {from} on");
+    refused(place.run(&["ledger", "block", "1", "--validator", "2"]), &["block 1 is not kept here", &kept]);
+    refused(place.run(&["ledger", "verify", "--validator", "2"]), &["is not kept here", "--validator"]);
+    refused(place.run(&["ledger", "tx", &records, "--validator", "2"]), &["is not in the blocks from"]);
+    let words = place.run(&["ledger", "status", "--validator", "2"]).expect(0).stdout;
+    assert!(words.contains("the state before was copied from other validators"), "{words}");
+
+    // Two of four that have forgotten what they voted for are too many.
+    fs::remove_dir_all(place.path("data/ledger/validator-1")).unwrap();
+    fs::remove_dir_all(&gone).unwrap();
+    let Err(refused) = Ledger::open(Seed(1), &genesis, &setup) else { panic!("two are no quorum") };
+    assert!(refused.to_string().contains("2 of 4 validators"), "{refused}");
+    assert!(!gone.exists(), "nothing is made before that is said");
 }
 
 /// Whether a changed export is found out, and how that is said.

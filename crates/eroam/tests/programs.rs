@@ -13,9 +13,9 @@ use eroam::node::RemoteNode;
 use eroam::program::operator::OperatorCommand;
 use eroam::program::provider::ProviderCommand;
 use eroam::program::station::StationProgramCommand;
-use eroam::simulate::Setup;
 use eroam::simulate::processes::{Processes, Program};
 use eroam::simulate::world::fields;
+use eroam::simulate::{Programs, Setup};
 use eroam::tails_cache::TailsCache;
 use eroam_domain::ids::ContractId;
 use eroam_domain::money::Money;
@@ -24,17 +24,21 @@ use eroam_domain::visit::{ChargeLimits, Progress, Started};
 use eroam_light::trust::Trust;
 use eroam_ssi::protocol::out_of_band::Invitation;
 use eroam_ssi::protocol::questions::BilledCharge;
+use eroam_station::calibration::Calibration;
 use eroam_wallet::consent::Consent;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_eroam");
+/// What runs on a station's own computer.
+const STATION_PROGRAM: &str = env!("CARGO_BIN_EXE_eroam-station");
 
 /// One of each, in processes of their own; the stations are fast chargers in real time.
 fn town() -> Processes {
@@ -55,7 +59,8 @@ fn town_with(drivers: usize, pace: Pace) -> Processes {
         served: false,
         processes: None,
     };
-    Processes::start_at(&setup, Path::new(PROGRAM), pace, &mut |_| {}).unwrap()
+    let programs = Programs { eroam: PROGRAM.into(), station: Some(STATION_PROGRAM.into()) };
+    Processes::start_at(&setup, &programs, pace, &mut |_| {}).unwrap()
 }
 
 /// A driver in this process.
@@ -289,7 +294,11 @@ fn whoever_is_killed_meanwhile_every_charge_that_a_driver_has_the_end_of_is_bill
 }
 
 fn eroam(arguments: &[&str]) -> (bool, String) {
-    let output = Command::new(PROGRAM).args(arguments).output().unwrap();
+    run(PROGRAM, arguments)
+}
+
+fn run(program: &str, arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(program).args(arguments).output().unwrap();
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8(text).unwrap())
 }
@@ -333,6 +342,224 @@ fn staff_lists_and_revokes_whether_the_program_runs_or_not() {
     let refused = driver.wallet.charge(&contract, &invitation, limits(100), allowed, agrees, &mut timings);
     let refused = refused.map(drop).unwrap_err().to_string();
     assert_eq!(refused, "the operator has revoked this station: do not charge here");
+}
+
+#[test]
+fn a_provider_blocks_the_vouchers_of_a_wallet_that_was_lost_and_the_contract_goes_on() {
+    let town = town();
+    let mut driver = Driver::new(&town);
+    let contract = driver.enrol(&town);
+    driver.withdraw(&contract);
+    let config = town.providers[0].config.to_str().unwrap();
+    let (is_done, text) = eroam(&["provider", "block", &contract.to_string(), "--config", config]);
+    assert_eq!((is_done, text), (true, format!("blocked {contract}\n")));
+    let invitation = Invitation::from_url(&town.stations[0].ready.invitation).unwrap();
+    let charge = |driver: &mut Driver| {
+        let allowed = Money::new(40_000_000, currency());
+        let mut timings = Timings::default();
+        driver.wallet.charge(
+            &contract,
+            &invitation,
+            limits(50),
+            allowed,
+            &mut |_: &Consent| true,
+            &mut timings,
+        )
+    };
+    let refused = charge(&mut driver).map(drop).unwrap_err().to_string();
+    assert!(refused.contains("voucher"), "{refused}");
+    // Its other voucher is blocked, too; those that it gets from now on are good.
+    charge(&mut driver).map(drop).unwrap_err();
+    driver.withdraw(&contract);
+    charge(&mut driver).unwrap();
+    assert_eq!(town.settle(1).unwrap(), (1, 1));
+}
+
+#[test]
+fn a_provider_revokes_the_key_of_its_vouchers_and_signs_with_another() {
+    let mut town = town();
+    let mut driver = Driver::new(&town);
+    let contract = driver.enrol(&town);
+    driver.withdraw(&contract);
+    let config = town.providers[0].config.to_str().unwrap().to_owned();
+    let revoke =
+        || eroam(&["provider", "revoke-voucher-key", "--reason", "a lost backup", "--config", &config]);
+    let (is_done, said) = revoke();
+    assert!(is_done && said.contains("a lost backup"), "{said}");
+    let invitation = Invitation::from_url(&town.stations[0].ready.invitation).unwrap();
+    let charge = |driver: &mut Driver| {
+        let allowed = Money::new(40_000_000, currency());
+        let mut timings = Timings::default();
+        driver.wallet.charge(
+            &contract,
+            &invitation,
+            limits(50),
+            allowed,
+            &mut |_: &Consent| true,
+            &mut timings,
+        )
+    };
+    for _ in 0..2 {
+        let refused = charge(&mut driver).map(drop).unwrap_err().to_string();
+        assert_eq!(refused, "your provider has withdrawn the voucher with others: renew your vouchers");
+    }
+    driver.withdraw(&contract);
+    charge(&mut driver).unwrap();
+    // The same by a program of its own; the next start knows the newest key.
+    town.providers[0].kill().unwrap();
+    let (is_done, said) = revoke();
+    assert!(is_done, "{said}");
+    town.providers[0].restart().unwrap();
+    charge(&mut driver).map(drop).unwrap_err();
+    driver.withdraw(&contract);
+    charge(&mut driver).unwrap();
+    assert_eq!(town.settle(2).unwrap(), (2, 2));
+}
+
+#[test]
+fn a_station_with_a_fault_is_out_of_service_until_staff_says_what_was_done() {
+    let mut town = town();
+    let mut driver = Driver::new(&town);
+    let contract = driver.enrol(&town);
+    driver.withdraw(&contract);
+    let config = town.stations[0].config.clone();
+    let repair = |reason: &str| {
+        run(STATION_PROGRAM, &["repair", "--reason", reason, "--config", config.to_str().unwrap()])
+    };
+    let stands = |town: &Processes| -> StationStatus {
+        town.stations[0].command(&StationProgramCommand::Status).unwrap()
+    };
+    let (is_done, said) = repair("looked at it");
+    assert!(!is_done && said.contains("nothing is wrong with the station"), "{said}");
+
+    // A sensor that shows four times what flows: more than the vehicle was offered.
+    let correction = config.with_file_name("correction.json");
+    std::fs::write(&correction, Calibration { gain: 4.0, offset_a: 0.0 }.to_json().unwrap()).unwrap();
+    let right = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, format!("calibration_file = \"correction.json\"\n{right}")).unwrap();
+    town.stations[0].kill().unwrap();
+    town.stations[0].restart().unwrap();
+    let (told, _stops, thread) = charging(&town, driver, contract, 5_000);
+    told.recv().expect("power");
+    let (said_while_charging, reason) = (repair("in a hurry"), "a new sensor");
+    assert!(!said_while_charging.0 && said_while_charging.1.contains("somebody is charging"));
+    let (mut driver, is_charged) = thread.join().unwrap();
+    assert!(is_charged, "the driver has the end of it, with what the meter signed");
+    let fault = stands(&town).fault.expect("a fault");
+    assert_eq!(fault, "the vehicle takes more current than it was offered");
+
+    // With a right sensor it is out of service all the same, also after a power cut.
+    std::fs::write(&config, right).unwrap();
+    town.stations[0].kill().unwrap();
+    town.stations[0].restart().unwrap();
+    let invitation = Invitation::from_url(&town.stations[0].ready.invitation).unwrap();
+    let charge = |driver: &mut Driver| {
+        let allowed = Money::new(40_000_000, currency());
+        let mut timings = Timings::default();
+        driver.wallet.charge(
+            &contract,
+            &invitation,
+            limits(50),
+            allowed,
+            &mut |_: &Consent| true,
+            &mut timings,
+        )
+    };
+    let refused = charge(&mut driver).map(drop).unwrap_err().to_string();
+    assert_eq!(refused, "the station has a fault: take another one");
+    let (is_done, said) = repair(" ");
+    assert!(!is_done && said.contains("say what was done"), "{said}");
+    let (is_done, said) = repair(reason);
+    assert!(is_done && said.contains(&fault) && said.contains(reason), "{said}");
+    let repaired = stands(&town);
+    let last = repaired.last_repair.expect("it is remembered");
+    assert_eq!((repaired.fault, last.fault.as_str(), last.reason.as_str()), (None, fault.as_str(), reason));
+    assert!(!repair(reason).0, "once");
+    charge(&mut driver).unwrap();
+    assert_eq!(town.settle(2).unwrap(), (2, 2));
+    // A power cut does not bring the fault back.
+    town.stations[0].kill().unwrap();
+    town.stations[0].restart().unwrap();
+    assert_eq!(stands(&town).fault, None);
+    town.stations[0].kill().unwrap();
+    let (is_done, said) = repair(reason);
+    assert!(!is_done && said.contains("no program runs"), "{said}");
+}
+
+/// `eroam wallet` with a wallet of its own.
+struct WalletProgram {
+    path: PathBuf,
+}
+
+impl WalletProgram {
+    /// One that is enrolled.
+    fn enrolled(town: &Processes) -> Self {
+        let root = town.stations[0].config.parent().unwrap();
+        let wallet = Self { path: root.join("ana/wallet") };
+        let genesis = root.join("genesis.json");
+        wallet.run(&["init", "--resolver", &town.node.ready.url, "--genesis", genesis.to_str().unwrap()]);
+        let mut words = vec!["enrol", &town.providers[0].ready.url, "--yes"];
+        for field in ["name=Ana", "email=ana@example.org", "iban=GB29NWBK60161331926819", "tier=gold"] {
+            words.extend(["--field", field]);
+        }
+        wallet.run(&words);
+        wallet
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.arg("wallet").args(words).arg("--json").arg("--wallet").arg(&self.path);
+        command.env("EROAM_WALLET_PASSPHRASE", "correct horse").stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Value {
+        let output = self.command(words).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    }
+
+    /// Starts a command that charges; waits until it says how far the charge is.
+    fn charges(&self, words: &[&str]) -> Child {
+        let mut charging = self.command(words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(charging.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(said.any(|line| line.contains(" kWh ")), "it ended before power was on");
+        // It goes on writing there.
+        std::thread::spawn(move || said.for_each(drop));
+        charging
+    }
+}
+
+fn ended(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_station_that_was_killed_in_mid_charge_knows_its_driver_again() {
+    let mut town = town();
+    let wallet = WalletProgram::enrolled(&town);
+    let post = town.stations[0].ready.invitation.clone();
+    let charging = wallet.charges(&["charge", &post, "--yes"]);
+    town.stations[0].kill().unwrap();
+    ended(charging);
+    town.stations[0].restart().unwrap();
+    // It goes on, the driver hears of it, and stops it.
+    let resumed = wallet.charges(&["charge", "--resume"]);
+    assert_eq!(wallet.run(&["stop"])["stopping"], true);
+    let output = resumed.wait_with_output().unwrap();
+    assert!(output.status.success());
+    let receipt: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(receipt["progress"]["finished"]["reason"], "stopped_by_driver");
+    assert_eq!(town.settle(1).unwrap(), (1, 1));
+
+    // One that ended while the wallet was away, after which the station was switched off.
+    ended(wallet.charges(&["charge", &post, "--yes", "--energy", "0.3"]));
+    assert_eq!(town.settle(2).unwrap(), (2, 2));
+    town.stations[0].kill().unwrap();
+    town.stations[0].restart().unwrap();
+    let receipt = wallet.run(&["charge", "--resume"]);
+    assert_eq!(receipt["progress"]["finished"]["reason"], "energy_reached");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use eroam::charging::ChargingError;
 use eroam::charging::provider::{Registered, Registration, RegistrationForm, contract_digest};
 use eroam::charging::proving::question;
 use eroam::charging::station::Mode;
+use eroam::charging::waiting::Patience;
 use eroam::charging::wallet::Wallet;
 use eroam::charging::wallet_file::{Network, WalletFile};
 use eroam::consortium::Seed;
@@ -133,7 +134,7 @@ fn only_who_signs_this_very_connection_with_the_contracts_key_is_the_customer() 
     let network = Network { resolver: listing.resolver.clone(), genesis: served.genesis() };
     let file = WalletFile::create(&directory.path().join("wallet"), &passphrase(), &network).unwrap();
     let tails = Arc::new(TailsCache::open(directory.path().join("tails"), 1 << 20).unwrap());
-    let mut wallet = Wallet::open(file, tails, Mode::Default).unwrap();
+    let mut wallet = Wallet::open(file, tails, Mode::Default, Patience::default()).unwrap();
     let fields = [("name", "Ana"), ("email", "ana@example.org"), ("iban", "GB29NWBK60161331926819")];
     let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let contract = wallet.enrol(provider, &fields).unwrap();

@@ -2,12 +2,16 @@
 
 mod support;
 
+use eroam::agent::Agent;
+use eroam::clock::in_time;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 use support::{Ended, command, eroam, tempdir};
 use tempfile::TempDir;
 
@@ -30,6 +34,10 @@ impl Network {
     }
 
     fn of_mode(mode: &str) -> Self {
+        Self::of(mode, "1")
+    }
+
+    fn of(mode: &str, seed: &str) -> Self {
         let directory = tempdir();
         let mut process = command()
             .args([
@@ -37,6 +45,8 @@ impl Network {
                 "--json",
                 "--mode",
                 mode,
+                "--seed",
+                seed,
                 "--stations",
                 "2",
                 "--issuer-keys",
@@ -452,4 +462,154 @@ fn what_is_wrong_with_a_wallets_file_is_said_in_a_sentence() {
     check("no contract", said(wallet.command(["bill"])), "your wallet has no contract");
     check("no code", said(wallet.command(["scan", "https://example.org/"])), "no code of a charging station");
     wallet.run(["credentials"]).expect(0);
+}
+
+#[test]
+fn a_quote_says_what_a_charge_costs_the_driver_and_the_charge_keeps_it() {
+    let network = Network::start();
+    let wallet = network.enrolled("ana");
+    let quote = wallet.json(["quote", network.station(0), "--energy", "0.1"]);
+    let provider = network.text("/providers/0/party");
+    let known = &quote["cost"]["driver"]["known"];
+    assert_eq!(known["provider"], provider);
+    let price = known["price"]["micros"].as_i64().unwrap();
+    let to_operator = quote["cost"]["to_operator"]["micros"].as_i64().unwrap();
+    assert!(to_operator > 0 && price > to_operator, "{quote}");
+    assert_eq!(quote["cost"]["parts"]["basis"], "static");
+    assert_eq!(wallet.vouchers().len(), WITHDRAWN, "none was spent");
+    let said = wallet.said(["quote", network.station(0), "--energy", "0.1"]);
+    assert!(said.contains(&format!("by the rules of {provider} as of ")), "{said}");
+    assert!(said.contains("This price does not depend on the load of the grid."), "{said}");
+
+    let charge = wallet.charge(network.station(0));
+    assert_eq!(charge["cost"]["driver"]["known"]["price"]["micros"], price);
+    let billed = wallet.bill_of(1)["totals"][0]["micros"].as_i64().unwrap();
+    // A tenth of a kilowatt-hour, less what one look adds.
+    assert!((price - 60_000..=price + 10_000).contains(&billed), "{price} and {billed}");
+
+    let found = wallet.json(["find", network.text("/operators/0/url"), "--energy", "0.1"]);
+    let for_you = &found[0]["evses"][0]["connectors"][0]["for_you"][0];
+    assert_eq!(for_you["contract"], charge["contract"]);
+    assert_eq!(for_you["estimate"]["cost"]["driver"]["known"]["price"]["micros"], price);
+    let said = wallet.said(["find", network.text("/operators/0/url")]);
+    assert!(said.contains("you pay    about ") && said.contains(" for 20 kWh, by the rules of "), "{said}");
+}
+
+#[test]
+fn an_amount_below_the_estimate_is_where_the_station_stops() {
+    let network = Network::start();
+    let wallet = network.enrolled("ana");
+    let charge = wallet.json(["charge", network.station(0), "--energy", "50", "--amount", "0.5", "--yes"]);
+    assert_eq!(
+        (stage(&charge), &charge["progress"]["finished"]["reason"]),
+        ("finished", &"amount_reached".into())
+    );
+    let told = charge["cost"]["to_operator"]["micros"].as_i64().unwrap();
+    assert!(told > 500_000, "{charge}");
+}
+
+#[test]
+fn a_wallet_has_one_passphrase_at_a_time_and_its_backups_keep_theirs() {
+    let network = Network::start();
+    let wallet = network.wallet("ana");
+    let backup = network.directory.path().join("backup");
+    wallet.json(["backup", backup.to_str().unwrap()]);
+    let change = |old: &str, new: &str| {
+        let mut command = wallet.command(["passphrase"]);
+        command.env(PASSPHRASE, old).env("EROAM_WALLET_NEW_PASSPHRASE", new);
+        ended(command)
+    };
+    let before = fs::read(&wallet.path).unwrap();
+    let wrong = change("correct hors", "battery staple").expect(1);
+    assert!(wrong.stderr.contains("the passphrase does not open the wallet"), "{wrong:?}");
+    let empty = change(RIGHT, "").expect(1);
+    assert!(empty.stderr.contains("this passphrase cannot be used"), "{empty:?}");
+    assert_eq!(fs::read(&wallet.path).unwrap(), before, "the old one stays");
+
+    change(RIGHT, "battery staple").expect(0);
+    let old = wallet.run(["credentials"]).expect(1);
+    assert!(old.stderr.contains("the passphrase does not open the wallet"), "{old:?}");
+    let mut new = wallet.command(["credentials"]);
+    new.env(PASSPHRASE, "battery staple");
+    ended(new).expect(0);
+    let other = Wallet { path: network.directory.path().join("other").join("wallet") };
+    other.json(["restore", backup.to_str().unwrap()]);
+    other.run(["credentials"]).expect(0);
+}
+
+#[test]
+fn a_wallet_finds_its_provider_and_a_resolver_elsewhere_if_they_are_who_they_should_be() {
+    let network = Network::start();
+    let wallet = network.enrolled("ana");
+    let moved = |url: &str| url.replace("127.0.0.1", "localhost");
+    let (resolver, provider) = (moved(network.text("/resolver")), moved(network.text("/providers/0/url")));
+    assert_eq!(wallet.json(["resolver", &resolver])["resolver"], resolver);
+    assert_eq!(wallet.json(["provider", &provider])["provider_url"], provider);
+    assert_eq!(wallet.json(["credentials"])[0]["provider_url"], provider);
+    assert_eq!(stage(&wallet.charge(network.station(0))), "finished");
+
+    // Another network's resolver proves nothing here, and another provider does not know the contract.
+    let other = Network::of("default", "2");
+    let refused = wallet.run(["resolver", other.text("/resolver")]).expect(1);
+    assert!(refused.stderr.contains("proves nothing by the genesis of your wallet's network"), "{refused:?}");
+    let refused = wallet.run(["provider", network.text("/providers/1/url")]).expect(1);
+    assert!(refused.stderr.contains("your provider does not know this contract"), "{refused:?}");
+    assert_eq!(wallet.json(["credentials"])[0]["provider_url"], provider);
+    wallet.json(["bill"]);
+}
+
+/// Nobody who answers: what connects to it waits.
+fn silence() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+#[test]
+fn who_waits_is_told_for_whom_and_what_to_do_when_nobody_answers() {
+    let mut network = Network::start();
+    let wallet = network.enrolled("ana");
+    wallet.json(["vouchers", "--withdraw", "2"]);
+    let (_silent, url) = silence();
+    let said = |args: &[&str], waits: &str, sentence: &str| {
+        let ended = wallet.run(args.iter().chain(&["--wait", "1"])).expect(1);
+        assert!(ended.stderr.contains(&format!("waiting for {waits}")), "{args:?}: {ended:?}");
+        assert!(ended.stderr.contains(sentence), "{args:?}: {ended:?}");
+    };
+    let provider = format!("the provider at {url}");
+    said(&["enrol", &url, "--yes"], &provider, "cannot be reached: check your network, or try again later");
+    said(&["find", &url], &format!("the operator at {url}"), "cannot be reached: check its address");
+    said(&["resolver", &url], &format!("the resolver at {url}"), "proves nothing by the genesis");
+    said(&["provider", &url], &provider, "cannot be reached: check your network, or try again later");
+    // A station that takes messages and says nothing.
+    let agent = Agent::start("station", ([127, 0, 0, 1], 0).into()).unwrap();
+    let (invitation, _) = agent.invite(in_time(Duration::from_secs(600))).unwrap();
+    let code = invitation.to_url(agent.endpoint());
+    let away = "the station cannot be reached: take another one, or try again later";
+    said(&["scan", &code], "the station", away);
+    said(&["charge", &code, "--yes"], "the station", away);
+
+    // Everybody is gone.
+    assert_eq!(network.end(), Some(0));
+    let (resolver, provider) = (network.text("/resolver"), network.text("/providers/0/url"));
+    let gone = |args: &[&str], sentence: &str| {
+        let ended = wallet.run(args.iter().chain(&["--wait", "1"])).expect(1);
+        assert!(ended.stderr.contains(sentence), "{args:?}: {ended:?}");
+    };
+    let provider = format!("the provider at {provider} cannot be reached: check your network");
+    gone(&["bill"], &provider);
+    gone(&["enrol", network.text("/providers/0/url"), "--yes"], &provider);
+    gone(
+        &["find", network.text("/operators/0/url")],
+        "cannot be reached: check its address and your network",
+    );
+    gone(&["scan", network.station(0)], away);
+    let resolver = format!("the resolver at {resolver} cannot be asked for");
+    gone(&["charge", network.station(0), "--yes"], &resolver);
+    // What needs nobody works, and a wallet that was brought back says what it needs before it charges.
+    assert_eq!(wallet.vouchers().len(), 2);
+    let backup = network.directory.path().join("backup");
+    wallet.json(["backup", backup.to_str().unwrap()]);
+    wallet.json(["restore", backup.to_str().unwrap(), "--replace"]);
+    gone(&["charge", network.station(0), "--yes"], &resolver);
 }

@@ -1,7 +1,7 @@
 //! The clock that a series' hours are written in, and the local calendar that people's habits follow.
 
 use crate::hour::UtcHour;
-use eroam_domain::time::{LocalClock, UtcOffset};
+use eroam_domain::time::{LocalClock, UnixMillis, UtcOffset};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
@@ -42,6 +42,20 @@ impl LoadClock {
     #[must_use]
     pub fn local_clock(&self, hour: UtcHour) -> LocalClock {
         LocalClock::fixed(UtcOffset::new(self.offset_s(hour.start().get())).unwrap_or(UtcOffset::UTC))
+    }
+
+    /// The clock from the start of an hour on for so many hours, with the first change of it in them if there is one.
+    #[must_use]
+    pub fn over(&self, hour: UtcHour, hours: i64) -> LocalClock {
+        let start = self.local_clock(hour);
+        let until = hour.plus(hours).map_or(i64::MAX, |end| end.start().get());
+        let from = Timestamp::from_millisecond(hour.start().get()).ok();
+        let next = from.and_then(|from| self.0.following(from).next());
+        let change = next.and_then(|next| {
+            let at = UnixMillis::new(next.timestamp().as_millisecond()).filter(|at| at.get() < until)?;
+            Some((at, UtcOffset::new(next.offset().seconds())?))
+        });
+        LocalClock { change, ..start }
     }
 
     /// Seconds east of UTC at an instant in milliseconds since 1970.
@@ -144,6 +158,22 @@ pub struct LocalHour {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stretch_of_hours_has_the_change_of_the_clock_that_falls_into_it() {
+        let instant =
+            |text: &str| UnixMillis::new(text.parse::<Timestamp>().unwrap().as_millisecond()).unwrap();
+        let lisbon: LoadClock = "Europe/Lisbon".parse().unwrap();
+        let over = |from: &str, hours| lisbon.over(UtcHour::of(instant(from)), hours);
+        // 2026-10-25: at 01:00Z from +01:00 to UTC.
+        let change = Some((instant("2026-10-25T01:00:00Z"), UtcOffset::UTC));
+        let summer = UtcOffset::new(3_600).unwrap();
+        assert_eq!(over("2026-10-24T12:00:00Z", 14), LocalClock { offset: summer, change });
+        assert_eq!(over("2026-10-24T12:00:00Z", 13), LocalClock::fixed(summer), "the end is not in it");
+        assert_eq!(over("2026-10-25T01:00:00Z", 48), LocalClock::UTC);
+        let utc = LoadClock::utc().over(UtcHour::of(instant("2026-10-24T12:00:00Z")), 10_000);
+        assert_eq!(utc, LocalClock::UTC);
+    }
 
     #[test]
     fn clocks_are_named_in_three_ways_and_nothing_else_is_one() {

@@ -15,9 +15,11 @@
 //!
 //! Source: FORECAST.md, "Fraud on charge records"; Paper A, section 2.1.2 (records are checked before they are paid).
 
+mod config;
 mod history;
 mod rules;
 
+pub use config::{AnomalyConfig, AnomalyConfigFault};
 pub use history::{History, SIGHTINGS_KEPT_FOR};
 pub use rules::{AnomalyRules, Known, look};
 
@@ -105,6 +107,10 @@ pub struct Sighting {
     pub customer: Option<Digest>,
     /// Whether a hard rule found something. Such a record does not count as usual for later ones.
     pub flagged: bool,
+    /// The record, for a second meter that is read later: with its finding it is the evidence. The history in memory does
+    /// without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub record: Option<Box<Cdr>>,
 }
 
 impl Sighting {
@@ -131,6 +137,7 @@ impl Sighting {
             shape: Digest::of_value("eroam/anomaly/shape/1", &(cdr.duration(), shape)),
             customer: None,
             flagged: false,
+            record: None,
         }
     }
 

@@ -22,6 +22,7 @@ mod true_ups;
 mod unknown_driver;
 mod vouchers;
 
+pub use contests::SecondMeterResult;
 pub use evidence::{EVIDENCE_KEPT_FOR, EvidenceRefused, EvidenceTooLarge, evidence_digest};
 
 use crate::anomalies::RecordName;

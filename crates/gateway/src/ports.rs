@@ -12,6 +12,7 @@ use eroam_domain::codec::{Digest, to_bytes};
 use eroam_domain::ids::{ContractId, PartyId};
 use eroam_domain::time::{CivilMonth, SettlementPeriod, UnixMillis};
 use eroam_domain::voucher::Nullifier;
+use std::fmt;
 
 /// The storage failed. Nothing since the last commit counts.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,38 @@ pub struct StoreError {
 /// The greatest size of what a station sends as evidence of a session, in bytes: a proof request with its presentation,
 /// voucher and quote, and a signed reading for each quarter of an hour of the longest session.
 pub const EVIDENCE_BYTES_MAX: usize = 1024 * 1024;
+
+/// What a piece of evidence is kept under: what a station sent of a session, or what a home utility sent of a contest. No
+/// session's name is a contest's, since whoever stands at a station chooses the names of its sessions.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EvidenceName(String);
+
+impl EvidenceName {
+    /// Of a session: its id, which has at most 36 characters.
+    #[must_use]
+    pub fn of_session(session: &SessionId) -> Self {
+        Self(session.to_string())
+    }
+
+    /// Of a contest of one of our records: 72 characters.
+    #[must_use]
+    pub fn of_contest(cdr: &CdrId) -> Self {
+        let digest = Digest::of_parts("eroam/contest-evidence/1", &[cdr.as_str().as_bytes()]);
+        Self(format!("contest {digest}"))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for EvidenceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// The records of one organisation. Changes are seen by later reads at once and survive a crash from
 /// [`Store::commit`] on, all or none.
@@ -177,24 +210,24 @@ pub trait Store {
     /// [`StoreError`].
     fn awaited_vouchers(&mut self) -> Result<Vec<IssuedVoucher>, StoreError>;
 
-    /// Keeps what a station sent as evidence of a session, in place of what it sent before.
+    /// Keeps a piece of evidence, in place of what was kept under that name before.
     ///
     /// # Errors
     /// [`StoreError`], also for more than [`EVIDENCE_BYTES_MAX`].
     fn put_evidence(
         &mut self,
-        session: &SessionId,
+        name: &EvidenceName,
         kept_at: UnixMillis,
         bytes: &[u8],
     ) -> Result<(), StoreError>;
 
-    /// The evidence of a session.
+    /// The evidence under a name.
     ///
     /// # Errors
     /// [`StoreError`].
-    fn evidence(&mut self, session: &SessionId) -> Result<Option<Vec<u8>>, StoreError>;
+    fn evidence(&mut self, name: &EvidenceName) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// Deletes the evidence that was kept before `instant`; gives of how many sessions.
+    /// Deletes the evidence that was kept before `instant`; gives how many pieces.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -205,6 +238,12 @@ pub trait Store {
     /// # Errors
     /// [`StoreError`].
     fn put_sighting(&mut self, sighting: &Sighting) -> Result<(), StoreError>;
+
+    /// What is remembered of a record.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    fn sighting(&mut self, name: &RecordName) -> Result<Option<Sighting>, StoreError>;
 
     /// What is remembered of records that ended at or after `instant`, in the order of their ends.
     ///

@@ -6,21 +6,11 @@
 use crate::vouchers::VoucherRules;
 use eroam_domain::ids::PartyId;
 use eroam_domain::quantity::WattHours;
+pub use eroam_domain::retail::RetailVersion;
 use eroam_domain::retail::{RetailRules, Tier};
 use eroam_domain::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// A version of the home rules.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RetailVersion {
-    /// Its number, from 1.
-    pub version: u32,
-    /// From when it applies.
-    pub from: UnixMillis,
-    /// The rules.
-    pub rules: RetailRules,
-}
 
 /// The rules for the organisation's own customers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +58,13 @@ impl HomeRules {
     #[must_use]
     pub fn in_force(&self, instant: UnixMillis) -> Option<(u32, &RetailRules)> {
         self.versions.iter().rev().find(|v| v.from <= instant).map(|v| (v.version, &v.rules))
+    }
+
+    /// The version in force at `instant` and those that come after it, the oldest first.
+    #[must_use]
+    pub fn since(&self, instant: UnixMillis) -> &[RetailVersion] {
+        let first = self.versions.iter().rposition(|version| version.from <= instant).unwrap_or(0);
+        self.versions.get(first..).unwrap_or_default()
     }
 
     /// A version by number.

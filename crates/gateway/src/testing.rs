@@ -3,7 +3,7 @@
 use crate::anomalies::{AnomalyCase, CaseState, RecordName, Sighting};
 use crate::billing::{BillLine, Charge};
 use crate::invoice::WholesaleLine;
-use crate::ports::{EVIDENCE_BYTES_MAX, Store, StoreError};
+use crate::ports::{EVIDENCE_BYTES_MAX, EvidenceName, Store, StoreError};
 use crate::profiles::{HomeProfile, VisitorProfile};
 use crate::sessions::Session;
 use crate::true_ups::AwaitedTrueUp;
@@ -25,7 +25,7 @@ pub(crate) struct MemoryStore {
     pub wholesale: BTreeMap<(PartyId, SettlementPeriod, CdrId), WholesaleLine>,
     pub billed_through: Option<CivilMonth>,
     pub vouchers: BTreeMap<Nullifier, IssuedVoucher>,
-    pub evidence: BTreeMap<SessionId, (UnixMillis, Vec<u8>)>,
+    pub evidence: BTreeMap<EvidenceName, (UnixMillis, Vec<u8>)>,
     pub sightings: BTreeMap<RecordName, Sighting>,
     pub anomalies: BTreeMap<RecordName, AnomalyCase>,
     pub true_ups: BTreeMap<RecordName, AwaitedTrueUp>,
@@ -194,19 +194,19 @@ impl Store for MemoryStore {
 
     fn put_evidence(
         &mut self,
-        session: &SessionId,
+        name: &EvidenceName,
         kept_at: UnixMillis,
         bytes: &[u8],
     ) -> Result<(), StoreError> {
         self.check()?;
         assert!(bytes.len() <= EVIDENCE_BYTES_MAX, "the gateway checks that");
-        self.evidence.insert(session.clone(), (kept_at, bytes.to_vec()));
+        self.evidence.insert(name.clone(), (kept_at, bytes.to_vec()));
         Ok(())
     }
 
-    fn evidence(&mut self, session: &SessionId) -> Result<Option<Vec<u8>>, StoreError> {
+    fn evidence(&mut self, name: &EvidenceName) -> Result<Option<Vec<u8>>, StoreError> {
         self.check()?;
-        Ok(self.evidence.get(session).map(|(_, bytes)| bytes.clone()))
+        Ok(self.evidence.get(name).map(|(_, bytes)| bytes.clone()))
     }
 
     fn remove_evidence_before(&mut self, instant: UnixMillis) -> Result<u64, StoreError> {
@@ -220,6 +220,11 @@ impl Store for MemoryStore {
         self.check()?;
         self.sightings.insert(sighting.name.clone(), sighting.clone());
         Ok(())
+    }
+
+    fn sighting(&mut self, name: &RecordName) -> Result<Option<Sighting>, StoreError> {
+        self.check()?;
+        Ok(self.sightings.get(name).cloned())
     }
 
     fn sightings_since(&mut self, instant: UnixMillis) -> Result<Vec<Sighting>, StoreError> {

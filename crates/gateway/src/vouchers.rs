@@ -177,6 +177,7 @@ pub const fn denial_of(code: RejectCode) -> Denial {
         | RejectCode::BadVoucherValidity
         | RejectCode::UnknownVoucherKey
         | RejectCode::VoucherKeyNotValid => Denial::ForgedVoucher,
+        RejectCode::VoucherKeyRevoked => Denial::VoucherWithdrawn,
         RejectCode::VoucherNotValid => Denial::VoucherNotValid,
         RejectCode::VoucherLimit => Denial::VoucherLimit,
         RejectCode::WrongOperator | RejectCode::ForgedAcceptance => Denial::ForgedAcceptance,

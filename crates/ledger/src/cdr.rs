@@ -30,7 +30,7 @@
 //! A true record is never refused for lack of funds: credit is reserved before power.
 
 use crate::agreement::{AgreementRecord, AgreementStatus};
-use crate::forecast;
+use crate::batch_forecasts::BatchForecasts;
 use crate::membership::{Roles, require};
 use crate::reject::{Item, ItemOutcome, Refusal, RejectCode, check_batch_size};
 use crate::settlement::Books;
@@ -40,13 +40,10 @@ use crate::{true_up, voucher};
 use borsh::{BorshDeserialize, BorshSerialize};
 use eroam_domain::agreement::{AgreementId, RoamingAgreement};
 use eroam_domain::cdr::{
-    Adjustment, AgreementRef, Cdr, CdrFault, CdrId, CdrStatus, GridZone, Payer, SessionId, TariffRef,
-    session_digest,
+    Adjustment, AgreementRef, Cdr, CdrFault, CdrId, CdrStatus, Payer, SessionId, TariffRef, session_digest,
 };
 use eroam_domain::codec::Digest;
-use eroam_domain::forecast::{AttestedForecast, ForecastFault, of_record, session_hours};
 use eroam_domain::ids::PartyId;
-use eroam_domain::pricing::{self, ForecastInput, PricingInputs};
 use eroam_domain::quantity::{DurationMs, Watts};
 use eroam_domain::tariff::{Tariff, TariffId};
 use eroam_domain::time::{PeriodKind, SettlementPeriod, UnixMillis};
@@ -212,11 +209,8 @@ struct Lookups {
     terms: BTreeMap<(AgreementId, u32), RoamingAgreement>,
     /// With the time of the block that published it.
     tariffs: BTreeMap<(TariffId, u32), (Tariff, UnixMillis)>,
-    forecasts: ForecastDays,
+    forecasts: BatchForecasts,
 }
-
-/// What attesters have forecast for days of zones, as far as it was read.
-pub(crate) type ForecastDays = BTreeMap<(PartyId, GridZone, i64), Vec<AttestedForecast>>;
 
 /// Reads through a cache.
 fn cached<K: Ord + Clone, V: BorshDeserialize>(
@@ -250,7 +244,7 @@ pub(crate) fn record_batch(
         agreements: BTreeMap::new(),
         terms: BTreeMap::new(),
         tariffs: BTreeMap::new(),
-        forecasts: ForecastDays::new(),
+        forecasts: BatchForecasts::default(),
     };
     let mut books = Books::default();
     let mut items = Vec::with_capacity(cdrs.len());
@@ -413,7 +407,7 @@ fn check_limits(terms: &RoamingAgreement, cdr: &Cdr, due: i64) -> Result<(), Rej
 fn check_price(
     state: &Overlay<'_>,
     tariffs: &mut BTreeMap<(TariffId, u32), (Tariff, UnixMillis)>,
-    forecasts: &mut ForecastDays,
+    forecasts: &mut BatchForecasts,
     sender: PartyId,
     terms: &RoamingAgreement,
     cdr: &Cdr,
@@ -434,41 +428,9 @@ fn check_price(
     if tariff.currency() != terms.currency {
         return Err(RejectCode::WrongCurrency.into());
     }
-    let forecast = record_forecast(state, forecasts, terms, cdr)?;
-    let inputs = PricingInputs::of_record(terms, tariff, cdr, forecast.as_ref());
-    let price = pricing::price(&inputs).map_err(|_| RejectCode::NoPrice)?.total;
+    let followed = forecasts.of_record(state, terms, cdr)?;
+    let price = followed.price(terms, tariff, cdr).map_err(|_| RejectCode::NoPrice)?.total;
     if price == cdr.price { Ok(()) } else { Err(RejectCode::PriceMismatch(price).into()) }
-}
-
-/// The forecast that a record says its price follows, if it is one that it may follow.
-pub(crate) fn record_forecast(
-    state: &Overlay<'_>,
-    known: &mut ForecastDays,
-    terms: &RoamingAgreement,
-    cdr: &Cdr,
-) -> Result<Option<ForecastInput>, Refusal> {
-    let mut keys = Vec::new();
-    if let Some(rule) = terms.forecast_rule(&cdr.zone) {
-        let hours = session_hours(cdr.start, cdr.end, cdr.accepted_at);
-        for party in &rule.forecasters.parties {
-            keys.extend(forecast::days_of(&hours).map(|day| (*party, cdr.zone.clone(), day)));
-        }
-    }
-    for key in &keys {
-        if !known.contains_key(key) {
-            let (party, zone, day) = key;
-            known.insert(key.clone(), forecast::forecasts_of_day(state, *party, zone, *day)?);
-        }
-    }
-    let attested: Vec<&AttestedForecast> = keys.iter().filter_map(|key| known.get(key)).flatten().collect();
-    of_record(terms, &attested, cdr).map_err(|fault| {
-        let code = match fault {
-            ForecastFault::Unexpected => RejectCode::UnexpectedAttestation,
-            ForecastFault::NotInForce => RejectCode::UnknownForecast,
-            ForecastFault::Omitted => RejectCode::ForecastOmitted,
-        };
-        code.into()
-    })
 }
 
 /// The EVSE's days that the session touches, with the session in them. Fails when one is taken.

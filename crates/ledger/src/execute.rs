@@ -189,6 +189,7 @@ fn apply(
             let (public, valid_from, valid_until) = (*public, *valid_from, *valid_until);
             voucher::publish_key(state, sender, VoucherKey { public, valid_from, valid_until })?;
         }
+        Tx::Voucher(VoucherTx::RevokeKey { key }) => voucher::revoke_key(state, sender, *key)?,
         Tx::Voucher(VoucherTx::Reserve(items)) => {
             return voucher::reserve_batch(state, header.network, now, sender, items);
         }

@@ -414,6 +414,12 @@ pub(crate) fn days_of(hours: &RangeInclusive<i64>) -> RangeInclusive<i64> {
     day_of(*hours.start())..=day_of(*hours.end())
 }
 
+/// The hours of a UTC day.
+pub(crate) const fn hours_of_day(day: i64) -> RangeInclusive<i64> {
+    let first = day.saturating_mul(24);
+    first..=first.saturating_add(23)
+}
+
 /// What the attesters that a rule names have measured in an hour.
 ///
 /// # Errors

@@ -29,6 +29,7 @@
 )]
 
 pub mod agreement;
+mod batch_forecasts;
 pub mod cdr;
 pub mod execute;
 pub mod forecast;

@@ -275,6 +275,8 @@ pub enum RejectCode {
     ActualsAwaited,
     #[error("the load stayed within the agreed band, or the price is the same")]
     NothingToTrueUp,
+    #[error("the home utility has revoked the key that signs the voucher: do not deliver energy")]
+    VoucherKeyRevoked,
 }
 
 impl RejectCode {

@@ -1,5 +1,6 @@
 //! The ledger's rules by table, by hand-worked example and by property. [`fixture`] is the consortium they all use.
 
+mod batch_forecasts;
 mod batches;
 mod determinism;
 mod envelopes;

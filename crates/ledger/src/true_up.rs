@@ -20,6 +20,7 @@
 //! true-up, nor does a true-up end a contest: one is about what was consumed, the other about the grid's load.
 
 use crate::agreement::AgreementRecord;
+use crate::batch_forecasts::BatchForecasts;
 use crate::cdr::{ADJUSTMENTS_MAX, CdrRecord};
 use crate::forecast;
 use crate::reject::{Item, ItemOutcome, Refusal, RejectCode, check_batch_size};
@@ -85,7 +86,7 @@ pub fn preview(
     sender: PartyId,
     cdr: &Cdr,
 ) -> Result<Result<i64, RejectCode>, StateError> {
-    match check(&Overlay::new(view), now, sender, cdr, cdr.digest()) {
+    match check(&Overlay::new(view), &mut BatchForecasts::default(), now, sender, cdr, cdr.digest()) {
         Ok(found) => Ok(Ok(found.micros)),
         Err(Refusal::Reject(code)) => Ok(Err(code)),
         Err(Refusal::State(error)) => Err(error),
@@ -101,10 +102,11 @@ pub(crate) fn true_up_batch(
 ) -> Result<Vec<Item>, Refusal> {
     check_batch_size(cdrs.len())?;
     let mut books = Books::default();
+    let mut forecasts = BatchForecasts::default();
     let mut items = Vec::with_capacity(cdrs.len());
     for cdr in cdrs {
         let digest = cdr.digest();
-        let outcome = match true_up_one(state, &mut books, now, sender, cdr, digest) {
+        let outcome = match true_up_one(state, &mut books, &mut forecasts, now, sender, cdr, digest) {
             Ok(period) => ItemOutcome::Accepted { booked_in: Some(period) },
             Err(Refusal::Reject(code)) => ItemOutcome::Rejected(code),
             Err(Refusal::State(error)) => return Err(error.into()),
@@ -126,12 +128,13 @@ struct Found {
 fn true_up_one(
     state: &mut Overlay<'_>,
     books: &mut Books,
+    forecasts: &mut BatchForecasts,
     now: UnixMillis,
     sender: PartyId,
     cdr: &Cdr,
     digest: Digest,
 ) -> Result<SettlementPeriod, Refusal> {
-    let Found { key, mut record, terms, micros } = check(state, now, sender, cdr, digest)?;
+    let Found { key, mut record, terms, micros } = check(state, forecasts, now, sender, cdr, digest)?;
     let period = books.true_up(state, &record, cdr, &terms, micros)?;
     record.adjustments.push(Adjustment::TrueUp { micros });
     state.write(&key, &record);
@@ -141,6 +144,7 @@ fn true_up_one(
 /// The checks, but for the books.
 fn check(
     state: &Overlay<'_>,
+    forecasts: &mut BatchForecasts,
     now: UnixMillis,
     sender: PartyId,
     cdr: &Cdr,
@@ -168,7 +172,7 @@ fn check(
     }
     let terms: RoamingAgreement =
         state.read(&StateKey::AgreementTerms(id, version))?.ok_or(RejectCode::UnknownAgreement)?;
-    let micros = amount(state, now, agreement.cpo, &terms, cdr, &record)?;
+    let micros = amount(state, forecasts, now, agreement.cpo, &terms, cdr, &record)?;
     if micros == 0 {
         return Err(RejectCode::NothingToTrueUp.into());
     }
@@ -182,6 +186,7 @@ fn check(
 /// What the debtor pays in addition, in millionths; negative for what it gets back.
 fn amount(
     state: &Overlay<'_>,
+    forecasts: &mut BatchForecasts,
     now: UnixMillis,
     operator: PartyId,
     terms: &RoamingAgreement,
@@ -192,11 +197,10 @@ fn amount(
     let tariff: Tariff =
         state.read(&StateKey::Tariff(operator, id, version))?.ok_or(RejectCode::UnknownTariff)?;
     let rule = terms.forecast_rule(&cdr.zone).ok_or(RejectCode::NoForecastUsed)?;
-    let forecast = crate::cdr::record_forecast(state, &mut BTreeMap::new(), terms, cdr)?
-        .ok_or(RejectCode::UnknownForecast)?;
-    let priced = pricing::price(&PricingInputs::of_record(terms, &tariff, cdr, Some(&forecast)))
+    let forecast = forecasts.of_record(state, terms, cdr)?.forecast.ok_or(RejectCode::UnknownForecast)?;
+    let priced = pricing::price(&PricingInputs::of_record(terms, &tariff, cdr, Some(forecast)))
         .map_err(|_| RejectCode::NoPrice)?;
-    let said = |hour| ForecastInput::hour(&forecast, hour).map_or(0, |said| said.load_kw);
+    let said = |hour| ForecastInput::hour(forecast, hour).map_or(0, |said| said.load_kw);
     let mut actual_kw = BTreeMap::new();
     for hour in hours_by_forecast(&priced) {
         let loads = forecast::loads_of_hour(state, rule, hour)?;
@@ -214,7 +218,7 @@ fn amount(
         rule,
         tariff: &tariff,
         cdr,
-        forecast: &forecast,
+        forecast,
         actual_kw: &actual_kw,
         booked: record.amount,
         left,

@@ -16,6 +16,8 @@
 //! - `PublishKey`: the sender is a home utility (`WrongRole`); the key is usable, its validity ends after it begins and
 //!   lasts at most [`KEY_VALIDITY_MAX`] (`BadVoucherKey`); the sender has not published it before (`KeyReused`); there
 //!   are fewer than [`KEYS_MAX`] (`LimitReached`).
+//! - `RevokeKey`: the sender is a home utility (`WrongRole`); it has published the key (`UnknownVoucherKey`) and not
+//!   revoked it (`VoucherKeyRevoked`).
 //! - `Reserve`: `BatchSize`, `WrongRole`; then per item:
 //!   1. as for `ReserveCredit` ([`crate::settlement`]) with the acceptance's session, limit and time, up to the expiry
 //!      within the longest session;
@@ -23,7 +25,9 @@
 //!   3. the voucher: of this network (`ForeignVoucher`), of the agreement's home utility (`WrongVoucherIssuer`), in the
 //!      agreement's currency (`WrongCurrency`), a cap above zero (`NotPositive`), a validity that ends after it begins
 //!      and lasts at most [`VALIDITY_MAX`] (`BadVoucherValidity`);
-//!   4. its key: published (`UnknownVoucherKey`), valid as long as the voucher (`VoucherKeyNotValid`);
+//!   4. its key: published (`UnknownVoucherKey`); not revoked (`VoucherKeyRevoked`), unless the voucher was reserved before
+//!      that by the very same acceptance under the same agreement (`DuplicateReservation`); valid as long as the voucher
+//!      (`VoucherKeyNotValid`);
 //!   5. what was agreed to: with the sender (`WrongOperator`), within the voucher's validity (`VoucherNotValid`), a limit
 //!      within the cap (`VoucherLimit`);
 //!   6. signatures: the home utility's (`ForgedVoucher`), the one-time key's (`ForgedAcceptance`);
@@ -73,8 +77,23 @@ pub struct VoucherKey {
     pub public: PublicKey,
     /// Vouchers that it signed are valid from here on at the earliest.
     pub valid_from: UnixMillis,
-    /// The last instant at which one of them can be valid.
+    /// The last instant at which one of them can be valid. Nothing but a revoked key has it before the end of its first
+    /// instant: [`VoucherKey::is_revoked`].
     pub valid_until: UnixMillis,
+}
+
+impl VoucherKey {
+    /// Whether its home utility has revoked it: no voucher that it signed can be reserved any more, whenever it was signed,
+    /// since nobody can tell when that was.
+    #[must_use]
+    pub fn is_revoked(&self) -> bool {
+        self.valid_until <= self.valid_from
+    }
+
+    /// The same, revoked: a validity that [`VoucherTx::PublishKey`] gives to no key.
+    const fn revoked(self) -> Self {
+        Self { valid_until: self.valid_from, ..self }
+    }
 }
 
 /// A voucher that somebody spends, and credit for the session.
@@ -108,6 +127,11 @@ pub enum VoucherTx {
     /// A home utility blocks vouchers, each with an outcome of its own: after loss or theft, or because its own station
     /// took them.
     Block(Vec<Nullifier>),
+    /// A home utility revokes a key that it signs vouchers with. What was reserved before stays reserved, and is paid.
+    RevokeKey {
+        /// Its number: how many the home utility had published before it.
+        key: u32,
+    },
 }
 
 /// What became of a voucher.
@@ -163,9 +187,9 @@ impl VoucherReservation {
     }
 }
 
-/// The key with which a voucher says it is signed.
-fn key_of<'k>(voucher: &Voucher, keys: &'k [VoucherKey]) -> Result<&'k VoucherKey, RejectCode> {
-    let index = usize::try_from(voucher.key).map_err(|_| RejectCode::UnknownVoucherKey)?;
+/// The key of a number.
+fn key_of(number: u32, keys: &[VoucherKey]) -> Result<&VoucherKey, RejectCode> {
+    let index = usize::try_from(number).map_err(|_| RejectCode::UnknownVoucherKey)?;
     keys.get(index).ok_or(RejectCode::UnknownVoucherKey)
 }
 
@@ -203,7 +227,10 @@ pub fn check_spent(
     if !is_validity(voucher.valid_from, voucher.valid_until, VALIDITY_MAX) {
         return Err(RejectCode::BadVoucherValidity);
     }
-    let key = key_of(voucher, keys)?;
+    let key = key_of(voucher.key, keys)?;
+    if key.is_revoked() {
+        return Err(RejectCode::VoucherKeyRevoked);
+    }
     if voucher.valid_from < key.valid_from || voucher.valid_until > key.valid_until {
         return Err(RejectCode::VoucherKeyNotValid);
     }
@@ -233,7 +260,9 @@ fn is_validity(from: UnixMillis, until: UnixMillis, longest: DurationMs) -> bool
 /// What the transaction reads and writes, as far as it says: for a reservation not the accounts of what is unpaid.
 pub(crate) fn reads(keys: &mut Vec<StateKey>, sender: PartyId, tx: &VoucherTx) {
     match tx {
-        VoucherTx::PublishKey { .. } => keys.push(StateKey::VoucherKeys(sender)),
+        VoucherTx::PublishKey { .. } | VoucherTx::RevokeKey { .. } => {
+            keys.push(StateKey::VoucherKeys(sender));
+        }
         // Refused before an item is looked at.
         VoucherTx::Reserve(items) if items.len() > BATCH_MAX => {}
         VoucherTx::Refund(items) if items.len() > BATCH_MAX => {}
@@ -277,6 +306,20 @@ pub(crate) fn publish_key(state: &mut Overlay<'_>, sender: PartyId, key: Voucher
         return Err(RejectCode::LimitReached.into());
     }
     keys.push(key);
+    state.write(&StateKey::VoucherKeys(sender), &keys);
+    Ok(())
+}
+
+/// `RevokeKey`.
+pub(crate) fn revoke_key(state: &mut Overlay<'_>, sender: PartyId, key: u32) -> Result<(), Refusal> {
+    require(state, sender, Roles::EMSP, RejectCode::WrongRole)?;
+    let mut keys = voucher_keys(state, sender)?;
+    let known = usize::try_from(key).ok().and_then(|index| keys.get_mut(index));
+    let known = known.ok_or(RejectCode::UnknownVoucherKey)?;
+    if known.is_revoked() {
+        return Err(RejectCode::VoucherKeyRevoked.into());
+    }
+    *known = known.revoked();
     state.write(&StateKey::VoucherKeys(sender), &keys);
     Ok(())
 }
@@ -325,22 +368,30 @@ fn reserve(
         Entry::Occupied(entry) => entry.into_mut(),
         Entry::Vacant(entry) => entry.insert(voucher_keys(state, voucher.emsp)?),
     };
-    check_spent(&item.spent, network, sender, &terms, keys)?;
+    let checked = check_spent(&item.spent, network, sender, &terms, keys);
     let final_after = [ACCEPTANCE_AGE_MAX, terms.limits.duration_max, terms.record_window]
         .into_iter()
-        .try_fold(acceptance.accepted_at, UnixMillis::checked_add)
-        .ok_or(RejectCode::Overflow)?;
-    let reserved = VoucherState::Reserved {
+        .try_fold(acceptance.accepted_at, UnixMillis::checked_add);
+    let reserved = final_after.map(|final_after| VoucherState::Reserved {
         agreement: item.agreement.id,
         session: acceptance.session,
         acceptance: acceptance_digest(acceptance, signature),
         limit: acceptance.limit,
         final_after,
-    };
+    });
     let key = StateKey::Voucher(voucher.emsp, voucher.nullifier());
-    if let Some(known) = state.read::<VoucherState>(&key)? {
-        let code =
-            if known == reserved { RejectCode::DuplicateReservation } else { RejectCode::VoucherSpent };
+    let known: Option<VoucherState> = state.read(&key)?;
+    let is_known = known.is_some() && known == reserved;
+    match checked {
+        // From before its key was revoked: it stands.
+        Err(RejectCode::VoucherKeyRevoked) if is_known => {
+            return Err(RejectCode::DuplicateReservation.into());
+        }
+        checked => checked?,
+    }
+    let reserved = reserved.ok_or(RejectCode::Overflow)?;
+    if known.is_some() {
+        let code = if is_known { RejectCode::DuplicateReservation } else { RejectCode::VoucherSpent };
         return Err(code.into());
     }
     settlement::set_aside(state, books, &credit, &terms, RejectCode::SessionReserved)?;
@@ -407,7 +458,7 @@ pub(crate) fn refund_batch(
         if voucher.emsp != sender {
             return Err(RejectCode::WrongVoucherIssuer.into());
         }
-        check_signature(signed, key_of(voucher, &keys)?)?;
+        check_signature(signed, key_of(voucher.key, &keys)?)?;
         let key = StateKey::Voucher(sender, voucher.nullifier());
         let last = match state.read::<VoucherState>(&key)? {
             None => voucher.valid_until.checked_add(RESERVABLE_AFTER),

@@ -39,12 +39,21 @@ const GRAFTING_HEIGHT: u32 = (CHUNK_BYTES * 8).trailing_zeros();
 /// A chunk's bits, so a chunk's operations.
 const CHUNK_BITS: u64 = 1 << GRAFTING_HEIGHT;
 
-/// Under which bytes a state key is stored. The first bytes of its SHA-256 come first, so that keys are spread evenly
-/// over the index of the engine's database, which looks at eight bytes.
+/// So many bytes at the end of a key are kept as they are in front of it.
+const ORDERED_BYTES: usize = 2;
+
+/// Under which bytes a state key is stored. The engine's database looks at the first eight bytes, so that these should
+/// differ: six of the SHA-256 of the key without its last two bytes, and those two.
+///
+/// Keys that differ in their last bytes alone are neighbours thereby: records that an operator numbers, the days of an
+/// EVSE. A new key costs its neighbour another operation, since that names the next one; of many new keys side by side
+/// only the first has an old neighbour, which would otherwise be anywhere in the log.
 #[must_use]
 pub fn stored_key(state_key: &[u8]) -> Vec<u8> {
-    let Digest(hash) = Digest::of(state_key);
-    hash.iter().take(PREFIX_BYTES).chain(state_key).copied().collect()
+    let (group, last) = state_key.split_at(state_key.len().saturating_sub(ORDERED_BYTES));
+    let Digest(hash) = Digest::of(group);
+    let spread = hash.iter().take(PREFIX_BYTES.saturating_sub(last.len()));
+    spread.chain(last).chain(state_key).copied().collect()
 }
 
 /// Why a proof of the state proves nothing.

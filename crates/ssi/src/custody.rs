@@ -29,6 +29,8 @@ pub mod file;
 mod issuer_secrets;
 mod passphrase;
 mod records_key;
+#[cfg(not(target_arch = "wasm32"))]
+mod rekey;
 mod shelf;
 mod vault;
 mod wallet;
@@ -38,6 +40,8 @@ pub use error::{ContentError, VaultError};
 pub use issuer_secrets::IssuerSecrets;
 pub use passphrase::Passphrase;
 pub use records_key::{RECORD_OVERHEAD, RecordsKey};
+#[cfg(not(target_arch = "wasm32"))]
+pub use rekey::{RekeyError, change_passphrase};
 pub use shelf::{ENTRIES_MAX, LABEL_BYTES_MAX};
 pub use vault::{
     HEADER_BYTES, HolderVault, IssuerVault, Role, Secrets, VAULT_BYTES_MAX, VERSION, VERSION_OLDEST, Vault,

@@ -33,6 +33,7 @@ pub mod present_proof;
 pub mod problem_report;
 pub mod questions;
 mod side;
+pub mod station_registration;
 
 pub use content::{FORMATS_MAX, Formatted, find_format};
 pub use problem_report::ProblemReport;

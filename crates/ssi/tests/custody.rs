@@ -439,6 +439,34 @@ fn a_save_that_fails_leaves_the_old_file() {
 }
 
 #[test]
+fn a_passphrase_changes_in_the_file_as_a_whole_or_not_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("wallet");
+    let mut file = VaultFile::lock(&path).unwrap();
+    file.replace(&sealed()).unwrap();
+    let (_, secrets) = HolderVault::open(&file.read().unwrap().unwrap(), &right()).unwrap();
+    let new = passphrase("battery staple");
+
+    // A directory, not empty, is where the new vault would be written.
+    let next = directory.path().join(".wallet.new");
+    std::fs::create_dir_all(next.join("in the way")).unwrap();
+    let failed = change_passphrase(&mut file, &secrets, &new, cheap(), &mut OsRng);
+    assert!(matches!(failed, Err(RekeyError::File(FileError::Io { .. }))));
+    HolderVault::open(&file.read().unwrap().unwrap(), &right()).unwrap();
+    std::fs::remove_dir_all(next).unwrap();
+
+    let vault = change_passphrase(&mut file, &secrets, &new, cheap(), &mut OsRng).unwrap();
+    let bytes = file.read().unwrap().unwrap();
+    assert!(matches!(HolderVault::open(&bytes, &right()), Err(VaultError::Sealed)));
+    let (_, after) = HolderVault::open(&bytes, &new).unwrap();
+    let labels = |secrets: &Wallet| secrets.notes().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(labels(&after), labels(&secrets));
+    // What is saved from now on has the new one, too.
+    file.replace(&vault.seal(&after, &mut OsRng).unwrap()).unwrap();
+    HolderVault::open(&file.read().unwrap().unwrap(), &new).unwrap();
+}
+
+#[test]
 fn a_file_that_is_too_large_is_not_read() {
     let directory = tempfile::tempdir().unwrap();
     let mut file = VaultFile::lock(directory.path().join("wallet")).unwrap();

@@ -265,7 +265,12 @@ impl<J: Journal> ChargePoint<J> {
             }
             _ => None,
         };
-        Some(Event::Metered { register, current, cost })
+        let ahead = match &self.state {
+            State::Charging(charge) => one_more(charge, register, now)
+                .and_then(|(register, at)| prices.price(&so_far(charge, register, at))),
+            _ => None,
+        };
+        Some(Event::Metered { register, current, cost, ahead })
     }
 
     /// Takes an event. If the journal or the meter's key fails, the relay is opened: nobody would know what flowed.
@@ -323,6 +328,12 @@ impl<J: Journal> ChargePoint<J> {
         self.lines.push(line);
         Ok(())
     }
+}
+
+/// Register and time of the next reading, if as much flows until then as since the last one, in the same time.
+fn one_more(charge: &Charge, register: WattHours, now: UnixMillis) -> Option<(WattHours, UnixMillis)> {
+    let flowed = register.checked_sub(charge.last.register)?;
+    Some((register.checked_add(flowed)?, now.checked_add(now.since(charge.last.at)?)?))
 }
 
 /// What a price is made of, as if the session ended with `register` now.

@@ -9,5 +9,6 @@
 //!
 //! Source: Texas Instruments SBAS444 (ADS1115); YHDC SCT-013.
 
+pub mod contact;
 pub mod current;
 pub mod relay;

@@ -3,6 +3,7 @@
 
 pub mod corrected;
 pub mod integrating;
+pub mod metered;
 pub mod simulated;
 
 use eroam_domain::quantity::{MilliAmperes, WattHours};

@@ -182,6 +182,11 @@ pub enum Event {
         /// What the session costs up to this reading, in millionths of the quote's currency; `None` if that cannot be
         /// computed, which ends a charge.
         cost: Option<i64>,
+        /// What it would cost up to the next reading if the time until then and the energy were those since the last one.
+        /// Priced as a whole, so that a fee for each charge counts once, and blocks, minimum prices and rates that change
+        /// count as they will. `None` if that cannot be computed, or was not: then the cost is taken to grow as it did.
+        #[serde(default)]
+        ahead: Option<i64>,
     },
     /// Somebody wants it to stop.
     Stop(StoppedBy),
@@ -502,8 +507,8 @@ pub fn handle(
         (State::Enabled(enabled), Event::Stop(by)) => Ok(never_begun(enabled, reason_of(*by), now)),
         (State::Enabled(enabled), Event::Fault(fault)) => Ok(faulted_before(enabled, *fault, now)),
 
-        (State::Charging(charge), Event::Metered { register, current, cost }) => {
-            Ok(metered(settings, charge.clone(), *register, *current, *cost, now))
+        (State::Charging(charge), Event::Metered { register, current, cost, ahead }) => {
+            Ok(metered(settings, charge.clone(), (*register, *current), (*cost, *ahead), now))
         }
         (State::Charging(charge), Event::Tick) => {
             if now.since(charge.last.at).is_some_and(|silent| silent > settings.silence_max) {
@@ -527,7 +532,10 @@ pub fn handle(
             Ok(stopping(charge.clone(), EndReason::Fault, Some(*fault), vec![], now))
         }
 
-        (State::Stopping { charge, reason, fault, since }, Event::Metered { register, current, cost }) => {
+        (
+            State::Stopping { charge, reason, fault, since },
+            Event::Metered { register, current, cost, .. },
+        ) => {
             let last = Sample {
                 at: now.max(charge.last.at),
                 register: *register,
@@ -709,9 +717,8 @@ fn offered(settings: &Settings, enabled: &Enabled) -> MilliAmperes {
 fn metered(
     settings: &Settings,
     mut charge: Charge,
-    register: WattHours,
-    current: MilliAmperes,
-    cost: Option<i64>,
+    (register, current): (WattHours, MilliAmperes),
+    (cost, ahead): (Option<i64>, Option<i64>),
     now: UnixMillis,
 ) -> Step {
     if let Some(fault) = fault_of_register(settings, charge.last, register, now) {
@@ -752,19 +759,21 @@ fn metered(
     if lasted(charge.over_since, settings.overcurrent_after) {
         return stopping(charge, EndReason::Fault, Some(Fault::Overcurrent), effects, at);
     }
-    match reason_to_stop(settings, &charge, flowed, before.cost, cost) {
+    match reason_to_stop(settings, &charge, flowed, before.cost, (cost, ahead)) {
         Some(reason) => stopping(charge, reason, None, effects, at),
         None => (State::Charging(charge), effects),
     }
 }
 
-/// Whether the charge has to stop after its last reading, before which `flowed` was delivered since the one before it.
+/// Whether the charge has to stop after its last reading, before which `flowed` was delivered since the one before it. `ahead`
+/// is what the next one would cost. As long as no interval adds more than the one before it, a limit is never passed, and
+/// missed by less than an interval adds.
 fn reason_to_stop(
     settings: &Settings,
     charge: &Charge,
     flowed: WattHours,
     cost_before: i64,
-    cost: Option<i64>,
+    (cost, ahead): (Option<i64>, Option<i64>),
 ) -> Option<EndReason> {
     let limits = &charge.enabled.limits;
     // One more interval like the last one must fit; what cannot be computed does not.
@@ -773,7 +782,8 @@ fn reason_to_stop(
         return Some(EndReason::EnergyReached);
     }
     let Some(cost) = cost else { return Some(EndReason::StoppedByStation) };
-    let next = cost.checked_sub(cost_before).and_then(|step| cost.checked_add(step.max(0)));
+    let grown = || cost.checked_sub(cost_before).and_then(|step| cost.checked_add(step.max(0)));
+    let next = ahead.or_else(grown);
     if next.is_none_or(|next| next > limits.amount_max) || cost >= limits.amount_max {
         return Some(EndReason::AmountReached);
     }

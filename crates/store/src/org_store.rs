@@ -39,7 +39,7 @@ use eroam_domain::voucher::Nullifier;
 use eroam_gateway::anomalies::{AnomalyCase, RecordName, Sighting};
 use eroam_gateway::billing::{BillLine, Charge};
 use eroam_gateway::invoice::WholesaleLine;
-use eroam_gateway::ports::{Store, StoreError};
+use eroam_gateway::ports::{EvidenceName, Store, StoreError};
 use eroam_gateway::profiles::{HomeProfile, VisitorProfile};
 use eroam_gateway::sessions::Session;
 use eroam_gateway::true_ups::AwaitedTrueUp;
@@ -335,17 +335,17 @@ impl Store for OrgStore {
 
     fn put_evidence(
         &mut self,
-        session: &SessionId,
+        name: &EvidenceName,
         kept_at: UnixMillis,
         bytes: &[u8],
     ) -> Result<(), StoreError> {
         self.database.check()?;
-        self.evidence.put(session, kept_at, bytes)
+        self.evidence.put(name, kept_at, bytes)
     }
 
-    fn evidence(&mut self, session: &SessionId) -> Result<Option<Vec<u8>>, StoreError> {
+    fn evidence(&mut self, name: &EvidenceName) -> Result<Option<Vec<u8>>, StoreError> {
         self.database.check()?;
-        self.evidence.get(&mut self.database, session)
+        self.evidence.get(&mut self.database, name)
     }
 
     fn remove_evidence_before(&mut self, instant: UnixMillis) -> Result<u64, StoreError> {
@@ -358,6 +358,11 @@ impl Store for OrgStore {
         self.database.check()?;
         self.anomalies.put_sighting(sighting);
         Ok(())
+    }
+
+    fn sighting(&mut self, name: &RecordName) -> Result<Option<Sighting>, StoreError> {
+        self.database.check()?;
+        self.anomalies.sighting(&mut self.database, name)
     }
 
     fn sightings_since(&mut self, instant: UnixMillis) -> Result<Vec<Sighting>, StoreError> {

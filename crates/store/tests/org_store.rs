@@ -544,6 +544,10 @@ on_both! {
         let mut store = place.open();
         let known = Sighting { customer: Some(Digest::of(b"who")), ..records::sighting(2) };
         store.put_sighting(&known).unwrap();
+        // What was just kept, what was written before, and what nobody kept.
+        assert_eq!(store.sighting(&known.name).unwrap(), Some(known.clone()));
+        assert_eq!(store.sighting(&records::sighting(3).name).unwrap(), Some(records::sighting(3)));
+        assert_eq!(store.sighting(&records::sighting(4).name).unwrap(), None);
         assert_eq!(store.remove_sightings_before(known.end).unwrap(), 1);
         store.commit().unwrap();
         assert_eq!(store.sightings_since(at(0)).unwrap(), [known, records::sighting(3)]);

@@ -2,10 +2,14 @@
 
 mod support;
 
-use eroam_gateway::ports::{EVIDENCE_BYTES_MAX, Store};
+use eroam_gateway::ports::{EVIDENCE_BYTES_MAX, EvidenceName, Store};
 use eroam_gateway::vouchers::{IssuedVoucher, VoucherStatus};
 use support::Place;
 use support::records::{at, contract, session_id, voucher};
+
+fn of_session(n: u32) -> EvidenceName {
+    EvidenceName::of_session(&session_id(n))
+}
 
 /// In the order of nullifiers.
 fn sorted(mut vouchers: Vec<IssuedVoucher>) -> Vec<IssuedVoucher> {
@@ -128,42 +132,42 @@ on_both! {
 
     fn evidence_is_kept_replaced_and_deleted_when_it_is_old(place) {
         let mut store = place.open();
-        assert_eq!(store.evidence(&session_id(1)).unwrap(), None);
+        assert_eq!(store.evidence(&of_session(1)).unwrap(), None);
         let odd: Vec<u8> = (0..=255).collect();
-        store.put_evidence(&session_id(1), at(10), b"first").unwrap();
-        store.put_evidence(&session_id(1), at(20), &odd).unwrap();
-        store.put_evidence(&session_id(2), at(30), b"").unwrap();
+        store.put_evidence(&of_session(1), at(10), b"first").unwrap();
+        store.put_evidence(&of_session(1), at(20), &odd).unwrap();
+        store.put_evidence(&of_session(2), at(30), b"").unwrap();
         store.commit().unwrap();
         drop(store);
         let mut store = place.open();
-        assert_eq!(store.evidence(&session_id(1)).unwrap(), Some(odd.clone()));
-        assert_eq!(store.evidence(&session_id(2)).unwrap(), Some(Vec::new()));
-        store.put_evidence(&session_id(3), at(5), b"never committed before").unwrap();
+        assert_eq!(store.evidence(&of_session(1)).unwrap(), Some(odd.clone()));
+        assert_eq!(store.evidence(&of_session(2)).unwrap(), Some(Vec::new()));
+        store.put_evidence(&of_session(3), at(5), b"never committed before").unwrap();
         assert_eq!(store.remove_evidence_before(at(20)).unwrap(), 1, "not what was kept then");
-        assert_eq!(store.evidence(&session_id(3)).unwrap(), None);
+        assert_eq!(store.evidence(&of_session(3)).unwrap(), None);
         assert_eq!(store.remove_evidence_before(at(30)).unwrap(), 1);
-        assert_eq!(store.evidence(&session_id(1)).unwrap(), None);
+        assert_eq!(store.evidence(&of_session(1)).unwrap(), None);
         drop(store);
         let mut store = place.open();
-        assert_eq!(store.evidence(&session_id(1)).unwrap(), Some(odd), "the deletion was not committed");
+        assert_eq!(store.evidence(&of_session(1)).unwrap(), Some(odd), "the deletion was not committed");
         store.remove_evidence_before(at(30)).unwrap();
         store.commit().unwrap();
         drop(store);
         let mut store = place.open();
-        assert_eq!(store.evidence(&session_id(1)).unwrap(), None);
-        assert_eq!(store.evidence(&session_id(2)).unwrap(), Some(Vec::new()));
+        assert_eq!(store.evidence(&of_session(1)).unwrap(), None);
+        assert_eq!(store.evidence(&of_session(2)).unwrap(), Some(Vec::new()));
     }
 
     fn evidence_of_the_greatest_size_is_kept_and_more_is_refused(place) {
         let mut store = place.open();
         let largest = vec![0xa5; EVIDENCE_BYTES_MAX];
-        store.put_evidence(&session_id(1), at(0), &largest).unwrap();
-        let refused = store.put_evidence(&session_id(2), at(0), &vec![0; EVIDENCE_BYTES_MAX + 1]).unwrap_err();
+        store.put_evidence(&of_session(1), at(0), &largest).unwrap();
+        let refused = store.put_evidence(&of_session(2), at(0), &vec![0; EVIDENCE_BYTES_MAX + 1]).unwrap_err();
         assert!(refused.what.contains("1048577 bytes"), "{}", refused.what);
         store.commit().unwrap();
         drop(store);
         let mut store = place.open();
-        assert_eq!(store.evidence(&session_id(1)).unwrap(), Some(largest));
-        assert_eq!(store.evidence(&session_id(2)).unwrap(), None);
+        assert_eq!(store.evidence(&of_session(1)).unwrap(), Some(largest));
+        assert_eq!(store.evidence(&of_session(2)).unwrap(), None);
     }
 }

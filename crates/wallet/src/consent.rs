@@ -1,47 +1,83 @@
-//! What a driver is told before anything is shown: to whom, what, and what stays hidden.
+//! What a driver is told before anything is shown: what it costs, who learns what, and what stays hidden.
+//!
+//! The lists are made from the very messages that are sent, taken to pieces member by member: whatever is added to a
+//! message has to be added here before it compiles.
 
+use crate::cost::ChargeCost;
 use crate::visit::Offer;
 use eroam_domain::ids::PartyId;
-use eroam_domain::money::Money;
+use eroam_domain::money::{Money, decimal};
+use eroam_domain::visit::{ChargeLimits, VisitRequest};
+use eroam_domain::voucher::{SignedVoucher, Voucher};
 use eroam_ssi::anoncreds::{HeldCredential, ProofRequest};
+use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;
 
-/// What is about to be disclosed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What is about to be disclosed, and what it is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Consent {
-    /// To whom.
+    /// To whom: the operator, and the station that speaks for it.
     pub operator: PartyId,
     /// Where.
     pub place: String,
     /// Whether the station's meter is certified.
     pub meter_certified: bool,
-    /// Names and values that are shown.
+    /// Names and values of the contract that are shown.
     pub shown: Vec<(String, String)>,
     /// What is proved without being shown.
     pub proved: Vec<String>,
-    /// Names of what stays hidden.
+    /// What the operator learns besides: names and values of what comes with the request and the voucher.
+    pub said: Vec<(String, String)>,
+    /// Names of what is in the contract and stays hidden from the operator.
     pub hidden: Vec<String>,
-    /// What it is expected to cost wholesale.
-    pub estimate: Money,
-    /// What it costs at most.
-    pub limit: Money,
+    /// What others learn.
+    pub others: Vec<(Learner, String)>,
+    /// What it costs.
+    pub cost: ChargeCost,
 }
 
+/// Who learns of a charge besides the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Learner {
+    /// The station, which is in touch with the device.
+    Station,
+    /// The driver's own provider.
+    Provider,
+    /// Every member of the ledger.
+    Ledger,
+}
+
+impl fmt::Display for Learner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Station => "station",
+            Self::Provider => "provider",
+            Self::Ledger => "ledger",
+        })
+    }
+}
+
+/// The name of the contract's provider among the attributes of its credential.
+const PROVIDER: &str = "provider";
+
 impl Consent {
-    /// What answering `request` with `credential` at the station of `offer` discloses.
+    /// What answering `request` with `credential` and the voucher of `offer`, at its station, discloses.
     #[must_use]
-    pub fn of(offer: &Offer, request: &ProofRequest, credential: &HeldCredential) -> Self {
+    pub fn of(offer: &Offer, request: &ProofRequest, credential: &HeldCredential, cost: ChargeCost) -> Self {
         let wanted: BTreeSet<String> = request
             .attributes()
             .values()
             .flat_map(|attribute| attribute.names.iter().map(str::to_owned))
             .collect();
+        let emsp = offer.request().emsp.to_string();
         let (mut shown, mut hidden) = (Vec::new(), Vec::new());
         for (name, value) in credential.values() {
             if wanted.contains(name) {
                 shown.push((name.to_owned(), value.to_owned()));
-            } else {
+            } else if name != PROVIDER || value != emsp {
+                // The provider is not shown by the proof; request and voucher name it all the same.
                 hidden.push(name.to_owned());
             }
         }
@@ -59,11 +95,68 @@ impl Consent {
             meter_certified: station.meter_certified,
             shown,
             proved,
+            said: said(offer.request(), offer.voucher(), offer.limit()),
             hidden,
-            estimate: offer.estimate(),
-            limit: offer.limit(),
+            others: others(offer),
+            cost,
         }
     }
+}
+
+/// What request and voucher say.
+fn said(request: &VisitRequest, voucher: &SignedVoucher, limit: Money) -> Vec<(String, String)> {
+    let mut said = Vec::new();
+    let mut say = |name: &str, value: String| said.push((name.to_owned(), value));
+    // `commitment` is of the voucher, which is told itself.
+    let VisitRequest { emsp, definition, registry, limits, voucher: _commitment } = request;
+    say("your provider", emsp.to_string());
+    say("the kind of your contract", definition.to_string());
+    say("the list with which it would be revoked", registry.to_string());
+    // The request's amount is the limit of the agreement.
+    let ChargeLimits { energy_max, leaves_at, amount_max: _, current_max } = limits;
+    say("stop at", limit.to_string());
+    if let Some(energy) = energy_max {
+        say("stop at", format!("{} kWh", decimal(i128::from(energy.milli_wh()), 6, 0)));
+    }
+    if let Some(leaves_at) = leaves_at {
+        say("stop at", leaves_at.to_string());
+    }
+    if let Some(current) = current_max {
+        say("take at most", format!("{} A", decimal(i128::from(current.get()), 3, 0)));
+    }
+    let SignedVoucher { voucher, signature: _ } = voucher;
+    // The network is the station's, too, the provider is named above, and its key is that of many vouchers.
+    let Voucher { network: _, emsp: _, key: _, holder, cap, valid_from, valid_until } = voucher;
+    say("a voucher that was never shown", format!("{} pays up to {cap}", holder.nullifier()));
+    say("the voucher is valid", format!("{valid_from} to {valid_until}"));
+    said
+}
+
+/// What others than the operator learn.
+fn others(offer: &Offer) -> Vec<(Learner, String)> {
+    let station = offer.station();
+    let (emsp, operator, zone) = (offer.request().emsp, station.operator, &station.zone);
+    let by_voucher = if emsp == operator {
+        format!("{emsp} runs this station and knows by the voucher that it is you")
+    } else {
+        format!(
+            "{emsp} finds out by the voucher that it was you: it learns the station, the times, the energy and the price from \
+             {operator}"
+        )
+    };
+    let on_ledger = if emsp == operator {
+        format!("its members see that a voucher of {emsp} was used up, and when; nothing else")
+    } else {
+        format!(
+            "its members see {operator}, {emsp}, the voucher with your limit, the zone {zone}, a code of {operator} for the \
+             station, the times, the energy and what {operator} is paid; not you, your contract or the station's number"
+        )
+    };
+    vec![
+        (Learner::Station, "it sees the network address of your device, and your car".to_owned()),
+        (Learner::Provider, by_voucher),
+        (Learner::Ledger, on_ledger),
+    ]
 }
 
 impl fmt::Display for Consent {
@@ -75,8 +168,14 @@ impl fmt::Display for Consent {
         for what in &self.proved {
             writeln!(f, "proved     {what}")?;
         }
+        for (name, value) in &self.said {
+            writeln!(f, "said       {name}: {value}")?;
+        }
         writeln!(f, "hidden     {}", self.hidden.join(", "))?;
-        writeln!(f, "costs      about {}, at most {}", self.estimate, self.limit)?;
+        for (who, what) in &self.others {
+            writeln!(f, "{who:<10} {what}")?;
+        }
+        self.cost.fmt(f)?;
         if !self.meter_certified {
             writeln!(f, "note       the station's meter is not certified")?;
         }

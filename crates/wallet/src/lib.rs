@@ -3,7 +3,8 @@
 //! ```text
 //! purse     vouchers and their one-time keys: withdrawn ahead, each spent once
 //! visit     from a station that proved itself to an agreement with it
-//! consent   what a driver is told before anything is shown
+//! consent   what a driver is told before anything is shown: who learns what
+//! cost      what a charge is going to cost, and what it would later
 //! price     a tariff in words, before there is a quote
 //! ```
 //! No sockets, no files and no clock: a phone's browser can carry it (without the feature `native`). Keys and
@@ -30,6 +31,7 @@
 )]
 
 pub mod consent;
+pub mod cost;
 pub mod price;
 pub mod purse;
 pub mod visit;

@@ -10,14 +10,13 @@
 
 use crate::purse::{Purse, PurseError};
 use eroam_domain::cdr::session_digest;
+use eroam_domain::charge::Quote;
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::{CredentialDefinitionId, PartyId, RevocationRegistryId};
 use eroam_domain::money::{Currency, Money};
-use eroam_domain::time::UnixMillis;
+use eroam_domain::time::{LocalClock, UnixMillis};
 use eroam_domain::visit::{ChargeLimits, StationClaims, VisitQuote, VisitRequest};
-use eroam_domain::voucher::{
-    Nullifier, PROOF_NONCE_BYTES, SignedVoucher, SpentVoucher, VoucherAcceptance, proof_nonce,
-};
+use eroam_domain::voucher::{PROOF_NONCE_BYTES, SignedVoucher, SpentVoucher, VoucherAcceptance, proof_nonce};
 
 /// Why there is no charge, in words for the driver.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,16 +51,6 @@ pub enum VisitError {
         expected: Currency,
         /// The quote's.
         found: Currency,
-    },
-    /// It costs more than the driver allows.
-    #[error(
-        "it would cost {estimate}, more than the {limit} that you allow: ask for less energy, or allow more"
-    )]
-    TooDear {
-        /// The estimate.
-        estimate: Money,
-        /// The limit.
-        limit: Money,
     },
     /// The voucher cannot be spent.
     #[error("the voucher cannot be used")]
@@ -132,7 +121,7 @@ impl Planned {
     /// # Errors
     /// [`VisitError`].
     pub fn check(self, offered: VisitQuote, station_key: &str, now: UnixMillis) -> Result<Offer, VisitError> {
-        let VisitQuote { quote, random } = offered;
+        let VisitQuote { quote, clock, random } = offered;
         if quote.operator != self.station.operator {
             let (expected, found) = (self.station.operator, quote.operator);
             return Err(VisitError::OtherOperator { expected, found });
@@ -147,14 +136,10 @@ impl Planned {
         if quote.currency != self.limit.currency {
             return Err(VisitError::Currency { expected: self.limit.currency, found: quote.currency });
         }
-        let estimate = Money { micros: quote.wholesale.incl_vat, currency: quote.currency };
-        if estimate.micros > self.limit.micros {
-            return Err(VisitError::TooDear { estimate, limit: self.limit });
-        }
+        // An estimate above the limit is no reason to refuse: the station stops at the limit.
         let session = session_digest(quote.operator, &quote.session);
-        let digest = quote.digest();
-        let nonce = proof_nonce(&random.0, session, station_key, digest, self.request.voucher);
-        Ok(Offer { planned: self, session, quote: digest, estimate, nonce })
+        let nonce = proof_nonce(&random.0, session, station_key, quote.digest(), self.request.voucher);
+        Ok(Offer { planned: self, session, quote, clock, nonce })
     }
 }
 
@@ -163,8 +148,8 @@ impl Planned {
 pub struct Offer {
     planned: Planned,
     session: Digest,
-    quote: Digest,
-    estimate: Money,
+    quote: Quote,
+    clock: LocalClock,
     nonce: [u8; PROOF_NONCE_BYTES],
 }
 
@@ -175,13 +160,25 @@ impl Offer {
         self.nonce
     }
 
-    /// What the operator expects to be paid.
+    /// What was offered.
     #[must_use]
-    pub const fn estimate(&self) -> Money {
-        self.estimate
+    pub const fn quote(&self) -> &Quote {
+        &self.quote
     }
 
-    /// The most that it can be paid.
+    /// The station's clock, as it says.
+    #[must_use]
+    pub const fn clock(&self) -> &LocalClock {
+        &self.clock
+    }
+
+    /// What was asked for, which the station has read.
+    #[must_use]
+    pub const fn request(&self) -> &VisitRequest {
+        &self.planned.request
+    }
+
+    /// The most that the operator can be paid: there the station stops.
     #[must_use]
     pub const fn limit(&self) -> Money {
         self.planned.limit
@@ -193,10 +190,10 @@ impl Offer {
         &self.planned.station
     }
 
-    /// The voucher that will be spent.
+    /// The voucher that will be spent, which the station reads when the driver agrees.
     #[must_use]
-    pub fn voucher(&self) -> Nullifier {
-        self.planned.voucher.voucher.nullifier()
+    pub const fn voucher(&self) -> &SignedVoucher {
+        &self.planned.voucher
     }
 
     /// The driver agrees: the voucher is spent on it.
@@ -207,11 +204,11 @@ impl Offer {
         let acceptance = VoucherAcceptance {
             session: self.session,
             operator: self.planned.station.operator,
-            quote: self.quote,
+            quote: self.quote.digest(),
             limit: self.planned.limit.micros,
             accepted_at: now,
         };
-        purse.spend(self.voucher(), acceptance)
+        purse.spend(self.voucher().voucher.nullifier(), acceptance)
     }
 }
 
@@ -219,7 +216,6 @@ impl Offer {
 mod tests {
     use super::*;
     use eroam_domain::cdr::TariffRef;
-    use eroam_domain::charge::Quote;
     use eroam_domain::codec::SignatureBytes;
     use eroam_domain::money::Price;
     use eroam_domain::quantity::{WattHours, Watts};
@@ -286,6 +282,10 @@ mod tests {
         }
     }
 
+    fn offered(quote: Quote) -> VisitQuote {
+        VisitQuote { quote, clock: LocalClock::UTC, random: Digest::of(b"random") }
+    }
+
     fn contract() -> ContractKind {
         let did = format!("did:eroam:{:016x}:{:032x}/anoncreds/v1", 1, 2);
         let definition = format!("{did}/credential-definition/{:016x}/1", 3);
@@ -305,12 +305,11 @@ mod tests {
         let voucher = *purse.vouchers().next().unwrap();
         assert_eq!(planned.request().voucher, voucher.commitment());
         assert_eq!(planned.request().limits.amount_max, Some(12_000_000));
-        let offered = VisitQuote { quote: quote(), random: Digest::of(b"random") };
-        let offer = planned.check(offered, "z6Mk", at(1_000_500)).unwrap();
+        let offer = planned.check(offered(quote()), "z6Mk", at(1_000_500)).unwrap();
         let session = session_digest(station().operator, &quote().session);
         let expected =
             proof_nonce(&Digest::of(b"random").0, session, "z6Mk", quote().digest(), voucher.commitment());
-        assert_eq!((offer.nonce(), offer.estimate()), (expected, euros(9_000_000)));
+        assert_eq!((offer.nonce(), offer.quote(), offer.limit()), (expected, &quote(), euros(12_000_000)));
         let spent = offer.agree(&mut purse, at(1_000_600)).unwrap();
         let acceptance = spent.acceptance;
         assert_eq!((acceptance.session, acceptance.quote), (session, quote().digest()));
@@ -323,7 +322,6 @@ mod tests {
         let purse = purse();
         let other: PartyId = "NO-FJL".parse().unwrap();
         let nok = Currency::new("NOK").unwrap();
-        let dear = Price { excl_vat: 1, incl_vat: 12_000_001 };
         let table = [
             (
                 Quote { operator: other, ..quote() },
@@ -336,16 +334,21 @@ mod tests {
                 Quote { currency: nok, ..quote() },
                 VisitError::Currency { expected: quote().currency, found: nok },
             ),
-            (
-                Quote { wholesale: dear, ..quote() },
-                VisitError::TooDear { estimate: euros(12_000_001), limit: euros(12_000_000) },
-            ),
         ];
         for (quote, expected) in table {
-            let offered = VisitQuote { quote, random: Digest::ZERO };
-            let refused = planned(&purse, 12_000_000).unwrap().check(offered, "z", at(1_000_500));
+            let refused = planned(&purse, 12_000_000).unwrap().check(offered(quote), "z", at(1_000_500));
             assert_eq!(refused.err(), Some(expected));
         }
+    }
+
+    #[test]
+    fn less_than_the_estimate_may_be_allowed_and_is_what_the_voucher_signs() {
+        let mut purse = purse();
+        let dear = Price { excl_vat: 1, incl_vat: 12_000_001 };
+        let offer = planned(&purse, 2_000_000).unwrap();
+        let offer = offer.check(offered(Quote { wholesale: dear, ..quote() }), "z", at(1_000_500)).unwrap();
+        assert_eq!(offer.limit(), euros(2_000_000));
+        assert_eq!(offer.agree(&mut purse, at(1_000_600)).unwrap().acceptance.limit, 2_000_000);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! What consoles ask. Pages are newest first; the cursor of the next page is what the last row is known by.
 
 use super::tables::{
-    BLOCKS, BY_MEMBER, BY_PAIR, BlockRow, ITEMS, ItemRow, META, META_UNKNOWN_TERMS, Place, REJECTIONS,
-    RecordRow, StoredItems, TOTALS, TRANSACTIONS, Total, TotalRow, TransactionRow, by_member, by_pair,
-    first_totals_key, place_in, totals_key, totals_pair, totals_period,
+    BLOCKS, BY_MEMBER, BY_PAIR, BlockRow, ITEMS, ItemRow, META, META_BEGINS, META_UNKNOWN_TERMS, Place,
+    REJECTIONS, RecordRow, StoredItems, TOTALS, TRANSACTIONS, Total, TotalRow, TransactionRow, by_member,
+    by_pair, first_totals_key, place_in, totals_key, totals_pair, totals_period,
 };
 use super::{PAGE_MAX, ReadModel, ReadModelError, places, put_aside};
 use crate::panics::caught;
@@ -401,6 +401,20 @@ impl ReadModel {
             let key = totals_key(period, currency, debtor, creditor);
             let total = txn.open_table(TOTALS).stored()?.get(&key).stored()?;
             Ok(total_row((debtor, creditor), total.map_or((0, 0), |total| total.value())).total)
+        })
+    }
+
+    /// The height of the first block that it knows or will know: 1, or later where the state was copied from other
+    /// validators. Of what was before nothing is found and nothing is in the totals.
+    ///
+    /// # Errors
+    /// [`ReadModelError`].
+    pub fn begins_at(&self) -> Result<u64> {
+        self.read(|txn| {
+            let meta = txn.open_table(META).stored()?;
+            let Some(height) = meta.get(META_BEGINS).stored()? else { return Ok(1) };
+            let height = height.value().try_into().map_err(|_| ReadModelError::Damaged("first height"))?;
+            Ok(u64::from_be_bytes(height))
         })
     }
 

@@ -13,17 +13,21 @@ const BYTES_MAX: usize = 32 * 1024 * 1024;
 /// So many bytes of bodies are handed to the writer together, or a single block of any size.
 const TOGETHER_BYTES: usize = 16 * 1024 * 1024;
 
+/// Terms by agreement and version.
+pub(super) type Terms = Vec<((AgreementId, u32), RoamingAgreement)>;
+
 pub(super) enum Job {
     Block(Arc<Block>),
-    /// Terms by agreement and version.
-    Terms(Vec<((AgreementId, u32), RoamingAgreement)>),
+    Terms(Terms),
+    /// The blocks before this height will never come; the terms are those of then.
+    Begins(u64, Terms),
 }
 
 impl Job {
     fn bytes(&self) -> usize {
         match self {
             Self::Block(block) => block.body().len(),
-            Self::Terms(_) => 0,
+            Self::Terms(_) | Self::Begins(..) => 0,
         }
     }
 }

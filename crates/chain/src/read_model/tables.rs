@@ -35,6 +35,8 @@ pub(super) const META_FORMAT: &str = "format";
 pub(super) const META_NETWORK: &str = "network";
 /// The height of the latest block: 8 bytes.
 pub(super) const META_INDEXED: &str = "indexed";
+/// The height of the first block that there is: 8 bytes; there from the beginning if it is not said.
+pub(super) const META_BEGINS: &str = "begins";
 /// The first [`AgreementRef`] of a record whose terms were not known, if there was one.
 pub(super) const META_UNKNOWN_TERMS: &str = "unknown terms";
 
@@ -203,6 +205,7 @@ pub enum TxKind {
     AttestForecast,
     AttestLoad,
     TrueUp,
+    RevokeVoucherKey,
 }
 
 impl TxKind {
@@ -235,6 +238,7 @@ impl TxKind {
             Tx::Voucher(VoucherTx::Reserve(_)) => Self::ReserveVouchers,
             Tx::Voucher(VoucherTx::Refund(_)) => Self::RefundVouchers,
             Tx::Voucher(VoucherTx::Block(_)) => Self::BlockVouchers,
+            Tx::Voucher(VoucherTx::RevokeKey { .. }) => Self::RevokeVoucherKey,
             Tx::Forecast(ForecastTx::AttestForecast(_)) => Self::AttestForecast,
             Tx::Forecast(ForecastTx::AttestLoad(_)) => Self::AttestLoad,
             Tx::Cdr(CdrTx::TrueUp(_)) => Self::TrueUp,
@@ -270,6 +274,7 @@ impl TxKind {
             Self::ReserveVouchers => "voucher.reserve",
             Self::RefundVouchers => "voucher.refund",
             Self::BlockVouchers => "voucher.block",
+            Self::RevokeVoucherKey => "voucher.revoke_key",
             Self::AttestForecast => "forecast.attest_forecast",
             Self::AttestLoad => "forecast.attest_load",
             Self::TrueUp => "cdr.true_up",

@@ -4,7 +4,7 @@ mod network;
 
 use super::tables::{BY_MEMBER, BY_PAIR, CHUNKS, ITEMS, REJECTIONS, RUNS, TERMS, TOTALS, TRANSACTIONS};
 use super::*;
-use eroam_domain::agreement::VatTreatment;
+use eroam_domain::agreement::{RoamingAgreement, VatTreatment};
 use eroam_domain::cdr::{Cdr, CdrId};
 use eroam_domain::money::Currency;
 use eroam_domain::quantity::DurationMs;
@@ -751,6 +751,31 @@ fn agreements_of_an_imported_state_are_known_once_they_are_given() {
             assert_eq!(row.total.micros, world.network.owed(period, row.debtor, row.creditor));
         }
     }
+}
+
+#[test]
+fn a_history_that_begins_in_the_middle_is_known_from_there_on_and_says_so() {
+    let (world, _) = imported();
+    let opened = empty();
+    assert_eq!(opened.model.begins_at().unwrap(), 1);
+    let (earlier, later) = world.network.blocks.split_at(1);
+    let begins = later[0].header().height;
+    // Both versions are in the state that was copied; the block that accepted the second is not there.
+    opened.feed().begins(begins, &world.network.entries());
+    opened.give(later);
+    assert_eq!(opened.model.begins_at().unwrap(), begins);
+    assert!(earlier.iter().all(|b| opened.model.block(b.header().height).unwrap().is_none()));
+    let rows = all(7, |before, limit| opened.model.records_of(vis(), before, limit));
+    assert_eq!(rows.len(), world.booked.len());
+    for (row, (roaming, cdr)) in rows.iter().rev().zip(&world.booked) {
+        assert_is(row, roaming, cdr);
+    }
+    // Once it knows blocks, no other beginning moves it back or forth within them.
+    let before = contents(&opened.model);
+    opened.feed().begins(begins, &Writes::new());
+    let opened = opened.reopen();
+    assert!(contents(&opened.model) == before);
+    assert_eq!(opened.model.begins_at().unwrap(), begins);
 }
 
 #[test]

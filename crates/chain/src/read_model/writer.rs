@@ -2,9 +2,9 @@
 
 use super::queue::{Job, Taken};
 use super::tables::{
-    BLOCKS, BY_MEMBER, BY_PAIR, BlockRow, HEIGHT_MAX, ITEMS, META, META_INDEXED, META_UNKNOWN_TERMS, Place,
-    REJECTIONS, StoredItem, StoredItems, StoredRecord, TERMS, TOTALS, TRANSACTIONS, TransactionRow, TxKind,
-    by_member, by_pair, terms_key, totals_key,
+    BLOCKS, BY_MEMBER, BY_PAIR, BlockRow, HEIGHT_MAX, ITEMS, META, META_BEGINS, META_INDEXED,
+    META_UNKNOWN_TERMS, Place, REJECTIONS, StoredItem, StoredItems, StoredRecord, TERMS, TOTALS,
+    TRANSACTIONS, TransactionRow, TxKind, by_member, by_pair, terms_key, totals_key,
 };
 use super::{End, Failure, Shared, is_of_damage, places, put_aside};
 use crate::block::{Block, own_digest};
@@ -104,6 +104,8 @@ struct Batch {
     rejections: BTreeMap<u8, (RejectCode, u64)>,
     places: Vec<u128>,
     unknown_terms: Option<AgreementRef>,
+    /// The height of the first block that there is, where it is not the first of all.
+    begins: Option<u64>,
 }
 
 impl Writer<'_> {
@@ -146,9 +148,20 @@ impl Writer<'_> {
                     }
                 }
                 Job::Terms(_) => {}
+                Job::Begins(height, terms) => {
+                    let before = height.saturating_sub(1);
+                    if self.indexed < before {
+                        self.indexed = before;
+                        batch.begins = Some(*height);
+                        for ((id, version), terms) in terms {
+                            self.learn(&mut batch, *id, *version, terms);
+                        }
+                    }
+                }
             }
         }
-        if batch.blocks.is_empty() && batch.terms.is_empty() { Ok(()) } else { self.write(batch) }
+        let nothing = batch.blocks.is_empty() && batch.terms.is_empty() && batch.begins.is_none();
+        if nothing { Ok(()) } else { self.write(batch) }
     }
 
     /// The digest of the block at `height`, if it is known and written.
@@ -179,8 +192,10 @@ impl Writer<'_> {
             };
         }
         let parent = match batch.blocks.last() {
-            Some((_, row)) => from_bytes::<BlockRow>(row).ok().map(|row| row.digest),
-            None => self.digest_at(self.indexed)?,
+            Some((last, row)) if *last == self.indexed => {
+                from_bytes::<BlockRow>(row).ok().map(|row| row.digest)
+            }
+            _ => self.digest_at(self.indexed)?,
         };
         if parent.is_some_and(|parent| parent != header.parent) {
             return Err(other());
@@ -443,6 +458,9 @@ impl Batch {
                 let old = table.get(name.as_str())?.map_or(0, |count| count.value());
                 table.insert(name.as_str(), old.saturating_add(*count))?;
             }
+        }
+        if let Some(height) = self.begins {
+            txn.open_table(META)?.insert(META_BEGINS, height.to_be_bytes().as_slice())?;
         }
         if let Some(agreement) = self.unknown_terms {
             txn.open_table(META)?.insert(META_UNKNOWN_TERMS, to_bytes(&agreement).as_slice())?;

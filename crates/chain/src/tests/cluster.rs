@@ -15,6 +15,7 @@ use crate::assembly::{self, Network, Parts, message_bytes_max};
 use crate::beginning::Beginning;
 use crate::block::{Block, EngineDigest};
 use crate::epochs::Timing;
+use crate::history::History;
 use crate::machine::{Rules, StateMachine};
 use crate::mempool::{Lane, Mempool, NotTaken, PoolLimits, Ticket};
 use crate::requests::{Questions, Request};
@@ -37,8 +38,8 @@ use eroam_ledger::port::Receipt;
 use eroam_ledger::reads::Attempt;
 use eroam_ledger::reject::{Item, ItemOutcome, RejectCode, outcome_root};
 use eroam_ledger::snapshot::Entry;
-use eroam_ledger::state::{MemoryState, state_digest};
-use eroam_ledger::tx::{CheckedEnvelope, SignedEnvelope};
+use eroam_ledger::state::{MemoryState, StateError, StateKey, StateView, Writes, state_digest};
+use eroam_ledger::tx::{CheckedEnvelope, Envelope, PublicKey, SignedEnvelope, VerifiedEnvelope};
 use rand::RngExt as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -158,6 +159,14 @@ struct Chain {
     at: BTreeMap<u64, SystemTime>,
     /// The last height that the running validator delivered.
     delivered: u64,
+    /// The height of the first block that it holds, since its directory was emptied.
+    begins: u64,
+    /// So many directories it has lost.
+    directories: usize,
+    /// Whether it is to copy the state of the others.
+    joins: bool,
+    /// The heights of the blocks whose envelopes it executed, since its directory was emptied.
+    executed: BTreeSet<u64>,
 }
 
 impl Chain {
@@ -181,6 +190,55 @@ impl Chain {
             });
             found.map(|e| (e.digest(), *height))
         })
+    }
+}
+
+/// Passes a validator's blocks on to its [`Chain`].
+struct Delivery {
+    world: Arc<World>,
+    index: usize,
+    clock: Context,
+}
+
+impl History for Delivery {
+    fn begins(&self, height: u64, _: &Writes) {
+        let mut chain = lock(&self.world.chains[self.index]);
+        (chain.begins, chain.delivered) = (height, height - 1);
+    }
+
+    fn block(&self, block: Arc<Block>) {
+        lock(&self.world.chains[self.index]).note(block, self.clock.current());
+    }
+}
+
+/// The rules, and note of the blocks that they were applied to at one validator.
+struct Noting {
+    world: Arc<World>,
+    index: usize,
+}
+
+impl StateMachine for Noting {
+    fn reads(&self, envelope: &Envelope) -> Vec<StateKey> {
+        self.world.settings.machine.reads(envelope)
+    }
+
+    fn claimed_key(
+        &self,
+        view: &dyn StateView,
+        envelope: &Envelope,
+    ) -> Result<Option<PublicKey>, StateError> {
+        self.world.settings.machine.claimed_key(view, envelope)
+    }
+
+    fn attempt(
+        &self,
+        view: &dyn StateView,
+        signed: &SignedEnvelope,
+        verified: Option<&VerifiedEnvelope<'_>>,
+        header: &Header,
+    ) -> Result<Attempt, StateError> {
+        lock(&self.world.chains[self.index]).executed.insert(header.height);
+        self.world.settings.machine.attempt(view, signed, verified, header)
     }
 }
 
@@ -421,7 +479,11 @@ impl Cluster {
     /// Starts a validator on what its disk holds.
     pub(super) async fn start_one(&mut self, index: usize) {
         assert!(self.running[index].is_none(), "validator {index} runs");
-        lock(&self.world.chains[index]).delivered = 0;
+        let (joins, directories) = {
+            let mut chain = lock(&self.world.chains[index]);
+            chain.delivered = 0;
+            (chain.joins, chain.directories)
+        };
         let settings = self.settings();
         let ahead = millis(settings.clocks_ahead.get(index).copied().unwrap_or(0));
         let clock = self.context.child("clock");
@@ -441,19 +503,20 @@ impl Cluster {
             key: self.world.keys[index].clone(),
             votes: true,
             validators: self.validators.clone(),
-            machine: Arc::clone(&settings.machine),
+            joins,
+            machine: Arc::new(Noting { world: Arc::clone(&self.world), index }),
             mempool: mempool.clone(),
             tip: Arc::clone(&tip),
             timing: settings.timing,
             items_max: *settings.items_max.get(index).unwrap_or(settings.items_max.last().unwrap()),
             cache_bytes: 1 << 20,
-            prefix: format!("validator-{index}"),
+            prefix: format!("validator-{index}-{directories}"),
             questions: questions.clone(),
             requests,
             outgoing,
             // After each restart the whole archive is compared with what was delivered before.
             indexed: 0,
-            pass_on: Box::new(move |block| lock(&world.chains[index]).note(block, clock.current())),
+            history: Box::new(Delivery { world, index, clock }),
             dishonest: dishonest.map(|(_, how)| Arc::clone(how)),
         };
         let network = Network {
@@ -463,6 +526,8 @@ impl Cluster {
             backfill: self.channel(&key, 3).await,
             blocks: self.channel(&key, 4).await,
             envelopes: self.channel(&key, 5).await,
+            state: self.channel(&key, 6).await,
+            probe: self.channel(&key, 7).await,
             oracle: Peers { control: self.oracle.control(key), manager: self.oracle.manager() },
         };
         let context = self.context.child("validator").with_attribute("index", index);
@@ -485,6 +550,29 @@ impl Cluster {
         let running = self.running[index].take().expect("it runs");
         running.task.abort();
         lock(&self.doors).remove(&index);
+    }
+
+    /// Takes a validator's directory away, which does not run: when it starts again, it copies the state of the others.
+    pub(super) fn empty(&mut self, index: usize) {
+        assert!(!self.is_running(index));
+        let mut chain = lock(&self.world.chains[index]);
+        let directories = chain.directories + 1;
+        *chain = Chain { directories, joins: true, ..Chain::default() };
+    }
+
+    /// The heights of the blocks whose envelopes a validator executed since its directory was emptied.
+    pub(super) fn executed(&self, index: usize) -> BTreeSet<u64> {
+        lock(&self.world.chains[index]).executed.clone()
+    }
+
+    /// Whether a running validator is copying the state of the others.
+    pub(super) fn is_copying(&self, index: usize) -> bool {
+        self.running[index].as_ref().is_some_and(|running| running.door.tip.copying().is_some())
+    }
+
+    /// The height of the first block that a validator holds, once it has told so; 0 if it holds all.
+    pub(super) fn begins(&self, index: usize) -> u64 {
+        lock(&self.world.chains[index]).begins
     }
 
     pub(super) fn is_running(&self, index: usize) -> bool {
@@ -598,6 +686,11 @@ impl Cluster {
         crate::block::own_key(&self.world.keys[index].public_key())
     }
 
+    /// The epoch of the block at `height`, which the first validator has.
+    pub(super) fn block_epoch(&self, height: u64) -> u64 {
+        lock(&self.world.chains[0]).blocks[&height].header().epoch
+    }
+
     /// The digests of a validator's blocks.
     pub(super) fn digests(&self, index: usize) -> Vec<EngineDigest> {
         lock(&self.world.chains[index]).blocks.values().map(|b| b.digest()).collect()
@@ -637,6 +730,9 @@ impl Cluster {
     }
 
     async fn entries(&self, index: usize) -> (u64, Digest) {
+        // While it copies a state it does not answer.
+        let has_state = |c: &Self| !lock(&c.world.chains[index]).joins || c.height(index) > 0;
+        self.until(&format!("{index} has a state"), has_state).await;
         let (parts, mut received) = mpsc::unbounded_channel();
         let (answer, header) = oneshot::channel();
         let questions = &self.running[index].as_ref().expect("it runs").door.questions;
@@ -658,13 +754,16 @@ impl Cluster {
             // The state may be ahead of what was passed on.
             self.until_height(index, height).await;
         }
-        let longest = self.all().into_iter().max_by_key(|index| self.height(*index)).unwrap();
+        // Who has all blocks.
+        let whole = self.all().into_iter().filter(|index| self.begins(*index) <= 1);
+        let longest = whole.max_by_key(|index| self.height(*index)).unwrap();
         let blocks = self.blocks(longest);
         // One chain.
         let digests = self.digests(longest);
         for index in self.all() {
             let own = self.digests(index);
-            assert_eq!(own, digests[..own.len()], "validator {index} has another chain");
+            let from = usize::try_from(self.begins(index).saturating_sub(1)).unwrap();
+            assert_eq!(own, digests[from..from + own.len()], "validator {index} has another chain");
         }
         for (parent, child) in blocks.iter().zip(blocks.iter().skip(1)) {
             assert_eq!(child.header().parent, crate::block::own_digest(parent.digest()));

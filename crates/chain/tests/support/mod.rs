@@ -7,7 +7,7 @@ use ed25519_dalek::SigningKey;
 use eroam_chain::client::Client;
 use eroam_chain::machine::Rules;
 use eroam_chain::mempool::PoolLimits;
-use eroam_chain::node::{Node, NodeConfig, StartError};
+use eroam_chain::node::{CatchUp, Node, NodeConfig, StartError};
 use eroam_chain::{StatedTime, Timing};
 use eroam_domain::codec::{Digest, ShortText};
 use eroam_domain::ids::PartyId;
@@ -129,6 +129,7 @@ impl Cluster {
             key: key_of(&format!("validator {index}")),
             listen: if alone { "127.0.0.1:0".parse().unwrap() } else { self.addresses[index] },
             peers: keys.zip(self.addresses.iter().copied()).collect(),
+            catch_up: CatchUp::Blocks,
             stated: self.stated.clone(),
             machine: Arc::new(Rules),
             pool: self.pool,

@@ -8,14 +8,20 @@ use crate::pricing::tests::true_up::{record_of, terms};
 use proptest::prelude::*;
 
 /// 2021-05-05T12:00Z.
-const NOON: i64 = 450_060;
+pub(super) const NOON: i64 = 450_060;
 
-fn instant(hour: i64, minute: i64) -> UnixMillis {
+pub(super) fn instant(hour: i64, minute: i64) -> UnixMillis {
     UnixMillis::new(hour * 3_600_000 + minute * 60_000).unwrap()
 }
 
 /// What a party of the panel said: its place there, since when, and loads from `first` on.
-fn said(place: usize, number: u8, since: UnixMillis, first_hour: i64, load_kw: &[u32]) -> AttestedForecast {
+pub(super) fn said(
+    place: usize,
+    number: u8,
+    since: UnixMillis,
+    first_hour: i64,
+    load_kw: &[u32],
+) -> AttestedForecast {
     AttestedForecast {
         attester: panel(5, 1).parties[place],
         id: Digest([number; 32]),
@@ -26,7 +32,7 @@ fn said(place: usize, number: u8, since: UnixMillis, first_hour: i64, load_kw: &
     }
 }
 
-fn by(parties: usize, quorum: u8) -> DynamicRule {
+pub(super) fn by(parties: usize, quorum: u8) -> DynamicRule {
     DynamicRule { forecasters: panel(parties, quorum), ..rule() }
 }
 
@@ -120,7 +126,7 @@ fn the_hours_of_a_session_end_with_it_or_with_the_horizon() {
 }
 
 /// A record of the three hours from noon on, accepted at noon.
-fn accepted_at_noon(attestation: Option<Digest>) -> (RoamingAgreement, Cdr) {
+pub(super) fn accepted_at_noon(attestation: Option<Digest>) -> (RoamingAgreement, Cdr) {
     let terms = terms(by(1, 1));
     let cdr = Cdr { attestation, ..record_of(&terms) };
     assert_eq!(cdr.accepted_at, instant(NOON, 0));

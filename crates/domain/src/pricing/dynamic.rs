@@ -10,7 +10,9 @@
 //!
 //! Source: DESIGN.md, "Price and shares" (paper A's AI contract).
 
-use super::{Charge, ForecastInput, HourForecast, LineRule, PriceError, PriceLine, PricingInputs, Quantity};
+use super::{
+    Charge, ForecastInput, HourForecast, KnownRates, LineRule, PriceError, PriceLine, PricingInputs, Quantity,
+};
 use crate::agreement::DynamicRule;
 use crate::quantity::{BasisPoints, DurationMs, WattHours};
 use crate::tariff::{Dimension, VatRate};
@@ -140,11 +142,12 @@ pub(super) fn take_hours(
     inputs: &PricingInputs<'_>,
     rule: &DynamicRule,
     forecast: &ForecastInput,
+    mut rates: Option<&mut KnownRates>,
 ) -> Result<Vec<PriceLine>, PriceError> {
     if forecast.hours.len() > FORECAST_HOURS_MAX {
         return Err(PriceError::ForecastTooLong);
     }
-    let mut lines = Vec::new();
+    let mut lines = Vec::with_capacity(forecast.hours.len());
     for charge in charges.iter_mut().filter(|c| c.component.dimension == Dimension::Energy) {
         let index = usize::from(charge.period);
         let start = inputs.periods.get(index).ok_or(PriceError::PeriodOrder(index))?.start;
@@ -152,13 +155,26 @@ pub(super) fn take_hours(
         let end = next.map_or(inputs.end, |p| p.start);
         let span = end.since(start).ok_or(PriceError::PeriodOrder(index))?;
         let flow = Flow { start, span, energy: WattHours::from_milli_wh(charge.volume) };
+        // What has flowed at the end of the hour before, which is the start of this one.
+        let mut flowed = None;
         for (hour, of_hour) in hours_between(start.utc_hour(), flow.last_hour(), forecast) {
-            let energy = flow.in_hour(hour).ok_or(PriceError::Overflow)?;
+            let before = match flowed {
+                Some((at, energy)) if at == hour => energy,
+                _ => flow.until(hour).ok_or(PriceError::Overflow)?,
+            };
+            let next = hour.checked_add(1).ok_or(PriceError::Overflow)?;
+            let after = flow.until(next).ok_or(PriceError::Overflow)?;
+            flowed = Some((next, after));
+            // Both rounded down, so that the hours of a period add up to its energy exactly.
+            let energy = after.checked_sub(before).ok_or(PriceError::Overflow)?;
             if energy.is_zero() {
                 continue;
             }
             charge.volume = charge.volume.checked_sub(energy.milli_wh()).ok_or(PriceError::Overflow)?;
-            let rate = rule.rate(hour, &inputs.clock, of_hour)?;
+            let rate = match &mut rates {
+                Some(rates) => rates.rate(rule, hour, &inputs.clock, of_hour)?,
+                None => rule.rate(hour, &inputs.clock, of_hour)?,
+            };
             lines.push(line(charge.period, hour, rate, energy, rule.vat)?);
         }
         charge.billed = charge.volume;
@@ -193,16 +209,9 @@ impl Flow {
         self.start.checked_add(DurationMs::from_millis(last)).unwrap_or(self.start).utc_hour()
     }
 
-    /// The energy of a UTC hour: what has flowed at its end less what has flowed at its start, each rounded down, so
-    /// that the hours of a period add up to its energy exactly.
-    fn in_hour(&self, hour: i64) -> Option<WattHours> {
-        let from = hour.checked_mul(HOUR_MS)?;
-        self.until(from.checked_add(HOUR_MS)?)?.checked_sub(self.until(from)?)
-    }
-
-    /// The energy that has flowed at an instant, in milliseconds since 1970.
-    fn until(&self, instant: i64) -> Option<WattHours> {
-        let Ok(elapsed) = u64::try_from(instant.checked_sub(self.start.get())?) else {
+    /// The energy that has flowed when a UTC hour begins, rounded down.
+    fn until(&self, hour: i64) -> Option<WattHours> {
+        let Ok(elapsed) = u64::try_from(hour.checked_mul(HOUR_MS)?.checked_sub(self.start.get())?) else {
             return Some(WattHours::ZERO);
         };
         if elapsed >= self.span.millis() {

@@ -34,7 +34,9 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
     /// Nobody answers.
-    #[error("the resolver at {url} cannot be asked for {item}: {reason}")]
+    #[error(
+        "the resolver at {url} cannot be asked for {item}: try again later, or use another one ({reason})"
+    )]
     Unreachable {
         /// Who.
         url: String,
@@ -111,10 +113,20 @@ impl Catalogue {
     /// The ledger of the network that is trusted, through the resolver at `url`.
     #[must_use]
     pub fn new(url: &str, trust: Trust) -> Self {
-        let http = ureq::Agent::new_with_config(
-            ureq::Agent::config_builder().timeout_global(Some(ANSWERS_WITHIN)).max_redirects(0).build(),
-        );
+        let http = answering_within(ANSWERS_WITHIN);
         Self { url: url.trim_end_matches('/').to_owned(), trust, http, kept: Mutex::default() }
+    }
+
+    /// Waits for the resolver no longer than so.
+    #[must_use]
+    pub fn patient_for(self, within: Duration) -> Self {
+        Self { http: answering_within(within.min(ANSWERS_WITHIN)), ..self }
+    }
+
+    /// Where the resolver is.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
     }
 
     /// The network.
@@ -349,6 +361,11 @@ impl Catalogue {
         }
         Ok(known)
     }
+}
+
+fn answering_within(within: Duration) -> ureq::Agent {
+    let config = ureq::Agent::config_builder().timeout_global(Some(within)).max_redirects(0);
+    ureq::Agent::new_with_config(config.build())
 }
 
 /// So that the ledger's own queries can be asked of it: each value is looked up with its proof.

@@ -19,9 +19,31 @@ pub struct ListedTariff {
     pub last_updated: UnixMillis,
 }
 
+/// The version of an operator's tariff under which a charge may start at `at`, as a ledger has it; the newest one may be for
+/// later, and is then passed over as the operator's gateway does.
+///
+/// # Errors
+/// [`StateError`].
+pub fn tariff_in_force(
+    ledger: &(impl StateView + ?Sized),
+    operator: PartyId,
+    id: &TariffId,
+    at: UnixMillis,
+) -> Result<Option<(u32, Tariff)>, StateError> {
+    let Some((latest, tariff)) = query::latest_tariff(ledger, operator, id)? else { return Ok(None) };
+    let mut found = Some((latest, tariff)).filter(|(_, tariff)| tariff.valid_at(at));
+    for version in (1..latest).rev().take(TARIFFS_AHEAD_MAX) {
+        if found.is_some() {
+            break;
+        }
+        let earlier: Option<Tariff> = read(ledger, &StateKey::Tariff(operator, id.clone(), version))?;
+        found = earlier.filter(|tariff| tariff.valid_at(at)).map(|tariff| (version, tariff));
+    }
+    Ok(found)
+}
+
 impl ListedTariff {
-    /// The version under which a charge may start at `at`, as a ledger has it; the newest one may be for later, and is then
-    /// passed over as the operator's gateway does.
+    /// [`tariff_in_force`], with when it was published.
     ///
     /// # Errors
     /// [`StateError`].
@@ -31,16 +53,7 @@ impl ListedTariff {
         id: &TariffId,
         at: UnixMillis,
     ) -> Result<Option<Self>, StateError> {
-        let Some((latest, tariff)) = query::latest_tariff(ledger, operator, id)? else { return Ok(None) };
-        let mut found = Some((latest, tariff)).filter(|(_, tariff)| tariff.valid_at(at));
-        for version in (1..latest).rev().take(TARIFFS_AHEAD_MAX) {
-            if found.is_some() {
-                break;
-            }
-            let earlier: Option<Tariff> = read(ledger, &StateKey::Tariff(operator, id.clone(), version))?;
-            found = earlier.filter(|tariff| tariff.valid_at(at)).map(|tariff| (version, tariff));
-        }
-        let Some((version, tariff)) = found else { return Ok(None) };
+        let Some((version, tariff)) = tariff_in_force(ledger, operator, id, at)? else { return Ok(None) };
         let published = StateKey::TariffPublished(operator, id.clone(), version);
         let last_updated = read(ledger, &published)?.unwrap_or(UnixMillis::EPOCH);
         Ok(Some(Self { tariff, last_updated }))

@@ -132,21 +132,20 @@ impl Location {
     }
 }
 
-/// So long an operator may take.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 /// The longest listing that is read, in bytes.
 const LISTING_BYTES_MAX: u64 = 32 << 20;
 
-/// The stations that the operator at `url` lists.
+/// The stations that the operator at `url` lists, who may take so long to say it.
 ///
 /// # Errors
-/// [`ChargingError::Unexpected`].
-pub fn look_up(url: &str) -> Result<Vec<Location>, ChargingError> {
-    let wrong = |why: &dyn ToString| ChargingError::unexpected("the operator's listing", why.to_string());
-    let config = ureq::Agent::config_builder().timeout_global(Some(ANSWERS_WITHIN)).max_redirects(0).build();
+/// [`ChargingError::OperatorAway`], [`ChargingError::Unexpected`] for something else than a listing.
+pub fn look_up(url: &str, within: Duration) -> Result<Vec<Location>, ChargingError> {
+    let away = |source: ureq::Error| ChargingError::OperatorAway { url: url.to_owned(), source };
+    let config = ureq::Agent::config_builder().timeout_global(Some(within)).max_redirects(0).build();
     let asked = ureq::Agent::new_with_config(config);
     let asked = asked.get(format!("{}/stations/locations", url.trim_end_matches('/'))).call();
-    let mut answer = asked.map_err(|error| wrong(&error))?;
-    let text = answer.body_mut().with_config().limit(LISTING_BYTES_MAX).read_to_vec();
-    serde_json::from_slice(&text.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))
+    let mut answer = asked.map_err(away)?;
+    let text = answer.body_mut().with_config().limit(LISTING_BYTES_MAX).read_to_vec().map_err(away)?;
+    serde_json::from_slice(&text)
+        .map_err(|error| ChargingError::unexpected("the operator's listing of stations", error))
 }

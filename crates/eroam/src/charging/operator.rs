@@ -4,7 +4,7 @@
 //! ```text
 //! station                                      operator
 //!   connects with the operator's invitation
-//!   register {claims, key} ------------------>  known, and not registered with another key
+//!   register {claims, key, signature} ------->  known, signed with the key, not registered with another one
 //!      <------------------ credential (SD-JWT, figure 21)
 //!   quote, reserve, account ----------------->  gateway -> ledger -> report to the home utility
 //! ```
@@ -51,13 +51,13 @@ use eroam_ssi::didcomm::{Channel, OsRng};
 use eroam_ssi::protocol::Incoming;
 use eroam_ssi::protocol::did_exchange::{Connection, Responder};
 use eroam_ssi::protocol::out_of_band::Invitation;
-use eroam_ssi::protocol::questions::{
-    self, Question, Received, STATION, StationCredential, StationRegistration,
-};
+use eroam_ssi::protocol::questions::{self, Question, Received, STATION};
+use eroam_ssi::protocol::station_registration::{StationCredential, StationRegistration};
 use eroam_ssi::sd_jwt::{IssueSdJwt, NewStatusList, SigningKey, StatusList, StatusReference, VerifyingKey};
 use eroam_station::metering;
 use eroam_wire::ocmf::{MeterPublicKey, MeteredSession};
 use serde_json::Value;
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -329,13 +329,13 @@ impl Operator {
             } else if questions::is_question::<Accounting>(&asked) {
                 self.answer(&asked, |question| self.account(&asked, question))
             } else {
-                let claims = Mutex::new(None);
-                let registered = self.answer(&asked, |question: StationRegistration| {
-                    *lock(&claims) = Some(question.claims.clone());
-                    self.register(&asked, question)
+                let registered = Cell::new(false);
+                let answered = self.answer(&asked, |question: StationRegistration| {
+                    let given = self.register(&asked, question);
+                    registered.set(matches!(given, Ok(Ok(_))));
+                    given
                 });
-                let claims = claims.into_inner().unwrap_or_else(PoisonError::into_inner);
-                registered.and_then(|()| self.issue_paper(&asked, claims))
+                answered.and_then(|()| if registered.get() { self.issue_paper(&asked) } else { Ok(()) })
             };
             if let Err(error) = answered {
                 tracing::warn!(%error, cause = ?std::error::Error::source(&error).map(ToString::to_string), "operator.answer");
@@ -369,13 +369,23 @@ impl Operator {
         asked: &Incoming,
         registration: StationRegistration,
     ) -> Result<Result<StationCredential, Denied>, ChargingError> {
-        let StationRegistration { claims, key, invitation } = registration;
+        let channel = asked.channel();
+        // Before anything that is kept is looked at: everybody can connect, and a station's key is in its credential.
+        let key = match registration.signer(&channel.theirs, &channel.ours) {
+            Ok(key) => key,
+            Err(error) => {
+                let evse = &registration.claims.evse;
+                let reason =
+                    format!("{error}: start station {evse} with the directory that it registered with");
+                return Ok(Err(Denied { denial: Denial::UnknownStation, reason }));
+            }
+        };
+        let StationRegistration { claims, invitation, .. } = registration;
         let party = self.0.office.party();
         let known = self.0.office.with(|gateway, _| gateway.station(&claims.evse).cloned());
         let Some(known) = known.filter(|_| claims.operator == party) else {
             return Ok(Err(Denial::UnknownStation.into()));
         };
-        let key = VerifyingKey::from_jwk(&key)?;
         // What its operator knows of it counts, not what it says of itself.
         let claims = StationClaims {
             zone: known.zone.clone(),
@@ -431,22 +441,32 @@ impl Operator {
             decoys: 0,
         };
         let sd_jwt = issued.sign(&self.0.issuing, &mut OsRng)?;
-        lock(&self.0.stations_by_channel).insert(asked.channel(), evse);
+        self.stands_at(channel, evse);
         Ok(Ok(StationCredential { sd_jwt }))
     }
 
-    /// Issues paper B's credential to a station that has just registered.
-    fn issue_paper(&self, asked: &Incoming, claims: Option<StationClaims>) -> Result<(), ChargingError> {
-        let (Some((issuer, _)), Some(claims)) = (&self.0.paper, claims) else { return Ok(()) };
-        if self.asking(asked).is_err() {
-            return Ok(());
+    /// A station is at this end of this connection from now on, and at none that it had before.
+    fn stands_at(&self, channel: Channel, evse: EvseId) {
+        let mut stations = lock(&self.0.stations_by_channel);
+        let before: Vec<Channel> =
+            stations.extract_if(|at, known| *at != channel && *known == evse).map(|(at, _)| at).collect();
+        stations.insert(channel, evse);
+        drop(stations);
+        let mut connections = lock(&self.0.connections);
+        for ended in before.iter().filter_map(|at| connections.remove(at)) {
+            self.0.agent.forget(&ended);
         }
+    }
+
+    /// Issues paper B's credential to a station that has just registered.
+    fn issue_paper(&self, asked: &Incoming) -> Result<(), ChargingError> {
+        let (Some((issuer, _)), Ok(evse)) = (&self.0.paper, self.asking(asked)) else { return Ok(()) };
         let connection = self.connection(asked)?;
         let at = now();
         let until = LocalClock::UTC.at(at.checked_add(CREDENTIAL_FOR).unwrap_or(at)).date;
         // As it was registered, not as it described itself.
-        let known = self.0.stations.get(&claims.evse).map(|station| station.claims);
-        paper::issue_station(&self.0.agent, &connection, issuer, &known.unwrap_or(claims), until)
+        let station = self.0.stations.get(&evse).ok_or(Denial::UnknownStation)?;
+        paper::issue_station(&self.0.agent, &connection, issuer, &station.claims, until)
     }
 
     fn connection(&self, asked: &Incoming) -> Result<Connection, ChargingError> {
@@ -464,6 +484,12 @@ impl Operator {
         }
     }
 
+    /// Whether a session is of that station; `None` if nobody has named it yet.
+    fn is_of(&self, session: &SessionId, evse: &EvseId) -> Result<Option<bool>, OfficeError> {
+        let known = self.0.office.with(|gateway, _| gateway.session(session))?;
+        Ok(known.map(|known| known.evse == *evse))
+    }
+
     fn quote(
         &self,
         asked: &Incoming,
@@ -473,6 +499,10 @@ impl Operator {
             Ok(evse) if evse == request.evse => {}
             Ok(_) => return Ok(Err(Denial::UnknownStation.into())),
             Err(denied) => return Ok(Err(denied)),
+        }
+        // A station names its sessions: one that another has named before is not shown to it.
+        if !self.is_of(&request.session, &request.evse)?.unwrap_or(true) {
+            return Ok(Err(Denial::UnknownStation.into()));
         }
         let QuoteRequest { session, evse, emsp, voucher, limits, at, clock } = request;
         let unknown = UnknownDriverRequest {
@@ -499,10 +529,15 @@ impl Operator {
         asked: &Incoming,
         request: ReserveRequest,
     ) -> Result<Result<Enabled, Denied>, ChargingError> {
-        if let Err(denied) = self.asking(asked) {
-            return Ok(Err(denied));
-        }
+        let evse = match self.asking(asked) {
+            Ok(evse) => evse,
+            Err(denied) => return Ok(Err(denied)),
+        };
         let ReserveRequest { session, shown, spent } = request;
+        // Power comes on where the driver agreed to it.
+        if self.is_of(&session, &evse)? != Some(true) {
+            return Ok(Err(Denial::UnknownStation.into()));
+        }
         let ShownContract { emsp, tier, zones } = shown;
         // The station checked the proof; its evidence is checked again by sample, and in every dispute.
         let proven = ProvenContract::after_verification(emsp, tier, zones);

@@ -288,6 +288,16 @@ impl SimulatedPost {
         Ok(None)
     }
 
+    /// Takes the fault out of the journal. One that has a charge to settle stays.
+    fn clear(&mut self) -> Result<(), PostError> {
+        let (bench, at) = (self.bench(self.street.register), now());
+        bench.advance(at);
+        let (mut point, _) = self.open(&bench, at)?;
+        point.repair(at)?;
+        self.fault = None;
+        Ok(())
+    }
+
     fn run(
         &mut self,
         session: Session,
@@ -398,6 +408,10 @@ impl Post for SimulatedPost {
 
     fn fault(&self) -> Option<String> {
         self.fault.map(|fault| fault.to_string())
+    }
+
+    fn repair(&mut self) -> Result<(), String> {
+        self.clear().map_err(|error| chain(&error))
     }
 
     fn outbox(&self) -> Box<dyn Journal + Send> {

@@ -40,11 +40,11 @@ use eroam_domain::codec::{Digest, SignatureBytes};
 use eroam_domain::ids::{ContractId, PartyId};
 use eroam_domain::quantity::DurationMs;
 use eroam_domain::quantity::WattHours;
-use eroam_domain::retail::{PaymentOption, Tier};
+use eroam_domain::retail::{PaymentOption, RetailTerms, Tier};
 use eroam_domain::time::{CivilMonth, LocalClock, UnixMillis};
 use eroam_domain::visit::Denied;
 use eroam_domain::voucher::OneTimeKey;
-use eroam_gateway::ports::Store as _;
+use eroam_gateway::ports::{Store as _, StoreError};
 use eroam_gateway::profiles::{ContractState, HomeProfile, ServicePortfolio};
 use eroam_gateway::vouchers::VoucherRefusal;
 use eroam_ssi::did::VerificationKey;
@@ -54,7 +54,8 @@ use eroam_ssi::protocol::charging::{attributes, day_number};
 use eroam_ssi::protocol::did_exchange::{Connection, Responder};
 use eroam_ssi::protocol::out_of_band::Invitation;
 use eroam_ssi::protocol::questions::{
-    self, BillSoFar, BilledCharge, CUSTOMER, Question, Rejoin, Rejoined, Rejoining, Withdrawal, rejoin_digest,
+    self, BillSoFar, BilledCharge, CUSTOMER, PricesAsked, Question, Rejoin, Rejoined, Rejoining, Withdrawal,
+    rejoin_digest,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -758,6 +759,7 @@ impl Provider {
             let asked = self.0.agent.receive("question", Duration::from_millis(200), |incoming| {
                 questions::is_question::<Withdrawal>(incoming)
                     || questions::is_question::<BillSoFar>(incoming)
+                    || questions::is_question::<PricesAsked>(incoming)
                     || (questions::is_question::<Rejoin>(incoming) && self.is_stranger(incoming))
             });
             let Ok(asked) = asked else { continue };
@@ -767,6 +769,8 @@ impl Provider {
                 self.answer::<BillSoFar>(&asked, |contract, BillSoFar { month }| {
                     self.bill(contract, month).map(Ok)
                 })
+            } else if questions::is_question::<PricesAsked>(&asked) {
+                self.answer::<PricesAsked>(&asked, |contract, PricesAsked {}| self.prices(contract))
             } else {
                 self.answer::<Withdrawal>(&asked, |contract, Withdrawal { day, keys }| {
                     self.vouchers(contract, &keys, day)
@@ -866,6 +870,17 @@ impl Provider {
         });
         read.map_err(|error| ChargingError::unexpected("the customer's bill", error))?;
         Ok(billed)
+    }
+
+    /// What a customer's prices follow from: from the rules in force on.
+    fn prices(&self, contract: &ContractId) -> Result<Result<RetailTerms, Denied>, ChargingError> {
+        let known = self.0.office.with(|gateway, _| {
+            let profile = gateway.store_mut().home_profile(contract)?;
+            let versions = gateway.rules().home.since(now()).to_vec();
+            Ok::<_, StoreError>(profile.map(|profile| RetailTerms { payment: profile.payment, versions }))
+        });
+        let known = known.map_err(|error| ChargingError::unexpected("the customer's contract", error))?;
+        Ok(known.ok_or_else(|| Denial::UnknownContract.into()))
     }
 
     fn vouchers(

@@ -1,7 +1,7 @@
 //! Credentials and proofs over a connection: the protocols' machines, driven.
 
 use super::ChargingError;
-use crate::agent::{Agent, count_presentation, new_id};
+use crate::agent::{Agent, PATIENCE, count_presentation, new_id};
 use crate::clock::{in_time, now};
 use eroam_ssi::anoncreds::{
     AttributeValues, Credential, CredentialOffer, CredentialRequest, RevocationIndex,
@@ -14,8 +14,8 @@ use eroam_ssi::protocol::questions::{self, Question};
 use eroam_ssi::protocol::{Formatted, Incoming, find_format};
 use std::time::{Duration, Instant};
 
-/// So long the other side may take for a step.
-pub const STEP_WITHIN: Duration = Duration::from_secs(30);
+/// So long a step is good for the other side, and usually waited for.
+pub const STEP_WITHIN: Duration = PATIENCE;
 
 /// So long a person may take to agree to what is shown.
 pub const AGREES_WITHIN: Duration = Duration::from_secs(300);
@@ -159,7 +159,7 @@ pub struct Asked {
 /// # Errors
 /// [`ChargingError`].
 pub fn asked_proof(agent: &Agent, connection: &Connection, format: &str) -> Result<Asked, ChargingError> {
-    let came = agent.receive("request for a proof", STEP_WITHIN, |incoming| {
+    let came = agent.receive("request for a proof", agent.patience(), |incoming| {
         incoming.channel() == connection.channel()
             && incoming.message().kind().name() == "request-presentation"
     })?;
@@ -176,7 +176,7 @@ pub fn asked_proof_or_told(
     format: &str,
     tells: &MessageId,
 ) -> Result<Result<Asked, Incoming>, ChargingError> {
-    let came = agent.receive("request for a proof", STEP_WITHIN, |incoming| {
+    let came = agent.receive("request for a proof", agent.patience(), |incoming| {
         let message = incoming.message();
         incoming.channel() == connection.channel()
             && (message.kind().name() == "request-presentation" || message.thread() == tells)
@@ -331,7 +331,7 @@ pub struct Offered {
 /// # Errors
 /// [`ChargingError`].
 pub fn offered(agent: &Agent, connection: &Connection) -> Result<Offered, ChargingError> {
-    let came = agent.receive("offer of a credential", STEP_WITHIN, |incoming| {
+    let came = agent.receive("offer of a credential", agent.patience(), |incoming| {
         incoming.channel() == connection.channel() && incoming.message().kind().name() == "offer-credential"
     })?;
     let handled = issue_credential::Holder::offered(&came, now(), in_time(STEP_WITHIN));

@@ -9,7 +9,10 @@
 //! somebody writes first. What it deliberately does not do: notice that the whole directory was put back to an older one.
 
 use eroam_ssi::custody::file::{FileError, VaultFile};
-use eroam_ssi::custody::{ContentError, Cost, HolderVault, Passphrase, RecordsKey, VaultError, Wallet};
+use eroam_ssi::custody::{
+    ContentError, Cost, HolderVault, Passphrase, RecordsKey, RekeyError, VaultError, Wallet,
+    change_passphrase,
+};
 use eroam_ssi::didcomm::OsRng;
 use eroam_store::{AgentStore, AgentStoreError, RecordChange};
 use serde::Serialize;
@@ -40,6 +43,9 @@ pub enum StateError {
     /// There are records, but not the key that they were sealed with.
     #[error("{} is missing, without which the records beside it cannot be read: restore it from a backup", .0.display())]
     KeyMissing(PathBuf),
+    /// It has another passphrase from now on, or not.
+    #[error("the passphrase of the agent's keys")]
+    Rekey(#[from] RekeyError),
     /// What is in the vault is not what should be.
     #[error("the vault of the agent's keys")]
     Content(#[from] ContentError),
@@ -110,10 +116,7 @@ impl OnDisk {
     fn open(directory: &Path, passphrase: &Passphrase) -> Result<Self, StateError> {
         make_private(directory).map_err(|source| StateError::Directory(directory.to_owned(), source))?;
         let (vault_path, records) = (directory.join(VAULT), directory.join(RECORDS));
-        let unsealed = |error| match error {
-            VaultError::Sealed => StateError::Passphrase(vault_path.clone()),
-            other => StateError::Vault(vault_path.clone(), other),
-        };
+        let unsealed = |error| unsealed(&vault_path, error);
         let mut file = VaultFile::lock(&vault_path)?;
         let key = match file.read()? {
             Some(sealed) => {
@@ -163,6 +166,13 @@ impl Records for OnDisk {
             *body = sealed.map_err(|error| StateError::Unwritable { name, why: error.to_string() })?;
         }
         Ok(self.store.write(changes)?)
+    }
+}
+
+fn unsealed(vault: &Path, error: VaultError) -> StateError {
+    match error {
+        VaultError::Sealed => StateError::Passphrase(vault.to_owned()),
+        other => StateError::Vault(vault.to_owned(), other),
     }
 }
 
@@ -226,6 +236,24 @@ impl AgentState {
     /// [`StateError`].
     pub fn open(directory: &Path, passphrase: &Passphrase) -> Result<Self, StateError> {
         Ok(Self(Arc::new(Mutex::new(Box::new(OnDisk::open(directory, passphrase)?)))))
+    }
+
+    /// Changes the passphrase of the state in a directory that no program uses. Records stay as they are: they are sealed
+    /// with a key that lies in the vault.
+    ///
+    /// # Errors
+    /// [`StateError`]; the old passphrase stays.
+    pub fn change_passphrase(directory: &Path, old: &Passphrase, new: &Passphrase) -> Result<(), StateError> {
+        let vault_path = directory.join(VAULT);
+        // Where there is no state, no lock should be left lying.
+        if !vault_path.exists() {
+            return Err(StateError::KeyMissing(vault_path));
+        }
+        let mut file = VaultFile::lock(&vault_path)?;
+        let sealed = file.read()?.ok_or_else(|| StateError::KeyMissing(vault_path.clone()))?;
+        let (_, secrets) = HolderVault::open(&sealed, old).map_err(|error| unsealed(&vault_path, error))?;
+        change_passphrase(&mut file, &secrets, new, Cost::USUAL, &mut OsRng)?;
+        Ok(())
     }
 
     fn records(&self) -> MutexGuard<'_, Box<dyn Records>> {
@@ -300,6 +328,25 @@ mod tests {
         drop(state);
         std::fs::remove_file(directory.join(VAULT)).unwrap();
         assert!(matches!(AgentState::open(&directory, &right), Err(StateError::KeyMissing(_))));
+    }
+
+    #[test]
+    fn a_state_has_one_passphrase_and_keeps_its_records_when_that_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let (old, new) = (passphrase("old"), passphrase("new"));
+        let nothing = AgentState::change_passphrase(&directory.path().join("none"), &old, &new);
+        assert!(matches!(nothing, Err(StateError::KeyMissing(_))));
+        let state = AgentState::open(directory.path(), &old).unwrap();
+        state.write(Changes::new().put("customer", "1", &"Ana")).unwrap();
+        let in_use = AgentState::change_passphrase(directory.path(), &old, &new);
+        assert!(matches!(in_use, Err(StateError::File(FileError::Locked { .. }))));
+        drop(state);
+        let wrong = AgentState::change_passphrase(directory.path(), &new, &new);
+        assert!(matches!(wrong, Err(StateError::Passphrase(_))));
+        AgentState::change_passphrase(directory.path(), &old, &new).unwrap();
+        assert!(matches!(AgentState::open(directory.path(), &old), Err(StateError::Passphrase(_))));
+        let state = AgentState::open(directory.path(), &new).unwrap();
+        assert_eq!(state.get::<String>("customer", "1").unwrap().as_deref(), Some("Ana"));
     }
 
     #[test]

@@ -18,11 +18,13 @@ use super::paper::{KeptHolder, StationHolder};
 use super::prices::Prices;
 use super::provider::{tier_of, zones_of};
 use super::proving::{self, STEP_WITHIN};
+use super::repair::{self, Repair, RepairError};
 use super::state::{AgentState, Changes};
-use super::under_way::UnderWay;
+use super::under_way::{Begun, KeptDriver, UnderWay};
 use super::{ChargingError, address};
 use crate::agent::kept::{KeptConnection, KeptInvitation};
 use crate::agent::{Agent, AgentError, new_id};
+use crate::causes::chain;
 use crate::clock::{in_time, now};
 use crate::tails_cache::TailsCache;
 use eroam_domain::cdr::{SessionId, session_digest};
@@ -48,7 +50,8 @@ use eroam_ssi::protocol::charging::{
 use eroam_ssi::protocol::did_exchange::{Connection, Responder};
 use eroam_ssi::protocol::out_of_band::Invitation;
 use eroam_ssi::protocol::present_proof::{ANONCREDS_PROOF, ANONCREDS_REQUEST};
-use eroam_ssi::protocol::questions::{self, STATION, StationRegistration};
+use eroam_ssi::protocol::questions::{self, STATION};
+use eroam_ssi::protocol::station_registration::StationRegistration;
 use eroam_ssi::sd_jwt::{HeldSdJwt, SigningKey, TrustedIssuer};
 use eroam_station::journal::{Journal, JournalError};
 use eroam_station::metering::PriceSoFar;
@@ -135,6 +138,12 @@ pub trait Post: Send {
     /// What is wrong with it: until somebody has looked, nobody charges.
     fn fault(&self) -> Option<String>;
 
+    /// Somebody has looked: what was wrong is over.
+    ///
+    /// # Errors
+    /// A sentence, also where a charge is not settled yet; it stays as it is.
+    fn repair(&mut self) -> Result<(), String>;
+
     /// Where messages for the operator wait.
     fn outbox(&self) -> Box<dyn Journal + Send>;
 }
@@ -178,6 +187,8 @@ const IDENTITY: &str = "identity";
 const REGISTERED: &str = "registered";
 /// Paper B's credential.
 const PAPER: &str = "paper";
+/// Records of repairs, by their times.
+const REPAIR: &str = "repair";
 /// What the charge under way is accounted for with.
 const VISIT: &str = "visit";
 
@@ -199,12 +210,16 @@ struct KeptRegistration {
 }
 
 /// What a charge goes on with, and is accounted for with, after a power cut.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct KeptVisit {
     prices: Prices,
     /// Without readings.
     accounting: Accounting,
+    /// Whose it is.
+    driver: KeptDriver,
+    /// How it ended, for a driver who was away.
+    finished: Option<Finished>,
 }
 
 impl KeptVisit {
@@ -226,6 +241,8 @@ pub struct StationStatus {
     pub fault: Option<String>,
     /// So many accounts wait for the operator.
     pub accounts_waiting: u64,
+    /// What was done at the last fault.
+    pub last_repair: Option<Repair>,
 }
 
 /// A station.
@@ -252,8 +269,13 @@ pub struct Station {
     issuers: Mutex<HashMap<ObjectId, PartyId>>,
     /// For drivers whose wallet was away.
     under_way: UnderWay,
+    /// The last charge of before the station was switched off, until it is gone on with.
+    left_over: Mutex<Option<(KeptVisit, Begun)>>,
     stopped: AtomicBool,
 }
+
+/// The post, for one driver.
+type PostGuard<'a> = MutexGuard<'a, Box<dyn Post>>;
 
 /// What is under way.
 #[derive(Default)]
@@ -323,11 +345,9 @@ impl Station {
             }
             None => {
                 let operator = agent.connect(operator, STEP_WITHIN)?;
-                let registration = StationRegistration {
-                    claims: claims.clone(),
-                    key: key.verifying_key().to_jwk(),
-                    invitation: invitation.to_url(agent.endpoint()),
-                };
+                let (url, channel) = (invitation.to_url(agent.endpoint()), operator.channel());
+                let registration =
+                    StationRegistration::sign(claims.clone(), url, &key, &channel.ours, &channel.theirs);
                 let given = proving::question(&agent, &operator, &registration)?;
                 let credential = HeldSdJwt::receive(&given.sd_jwt, operator_key, key, now());
                 (credential.map_err(ChargingError::SdJwt)?, operator, true)
@@ -353,6 +373,15 @@ impl Station {
             }
             state.write(changes)?;
         }
+        // Before anybody is served: who comes back asks for it at once.
+        let under_way = UnderWay::default();
+        let left_over = match state.get::<KeptVisit>(STATION_RECORD, VISIT)? {
+            None => None,
+            Some(visit) => {
+                let begun = under_way.take_up(&visit.driver)?;
+                Some((visit, begun))
+            }
+        };
         Ok(Self {
             agent,
             state,
@@ -376,7 +405,8 @@ impl Station {
             }),
             work_changed: Condvar::new(),
             issuers: Mutex::default(),
-            under_way: UnderWay::default(),
+            under_way,
+            left_over: Mutex::new(left_over),
             stopped: AtomicBool::new(false),
         })
     }
@@ -401,12 +431,48 @@ impl Station {
         let broken = |error: JournalError| ChargingError::unexpected("the station's outbox", error);
         let waiting = self.watched.lock().unwrap_or_else(PoisonError::into_inner).waiting(u32::MAX);
         let waiting = u64::try_from(waiting.map_err(broken)?.len()).unwrap_or(u64::MAX);
-        let (is_charging, fault) = match self.free_post() {
-            Ok(_) => (false, None),
-            Err(Denial::StationFault) => (false, Some(Denial::StationFault.to_string())),
+        let (is_charging, fault) = match self.faulty_post() {
+            Ok((_, fault)) => (false, fault),
+            Err(RepairError::Unaccounted) => (false, Some(RepairError::Unaccounted.to_string())),
             Err(_) => (true, None),
         };
-        Ok(StationStatus { claims: self.claims.clone(), is_charging, fault, accounts_waiting: waiting })
+        let last_repair = self.state.each::<Repair>(REPAIR)?.pop().map(|(_, repair)| repair);
+        let claims = self.claims.clone();
+        Ok(StationStatus { claims, is_charging, fault, accounts_waiting: waiting, last_repair })
+    }
+
+    /// The post, if nobody is charging and no charge is left over, and what is wrong with it.
+    fn faulty_post(&self) -> Result<(PostGuard<'_>, Option<String>), RepairError> {
+        match &*self.work() {
+            Work { resumes: true, .. } => return Err(RepairError::Resuming),
+            Work { is_stuck: true, .. } => return Err(RepairError::Unaccounted),
+            _ => {}
+        }
+        let post = match self.post.try_lock() {
+            Ok(post) => post,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(RepairError::Charging),
+        };
+        let fault = post.fault();
+        Ok((post, fault))
+    }
+
+    /// Takes the station into service again after a fault that somebody has looked at. `reason` says what was done; it is
+    /// remembered with the fault before anybody can charge.
+    ///
+    /// # Errors
+    /// [`RepairError`]; the station stays out of service.
+    pub fn repair(&self, reason: &str) -> Result<Repair, RepairError> {
+        repair::check_reason(reason)?;
+        let (mut post, fault) = self.faulty_post()?;
+        let repair =
+            Repair { at: now(), fault: fault.ok_or(RepairError::NoFault)?, reason: reason.to_owned() };
+        // In the order of times.
+        let key = format!("{:020}", repair.at.get());
+        self.state.write(Changes::new().put(REPAIR, &key, &repair))?;
+        post.repair().map_err(RepairError::Post)?;
+        tracing::warn!(evse = %self.claims.evse, fault = repair.fault, reason, "station.repaired");
+        Ok(repair)
     }
 
     /// What its credential says.
@@ -471,25 +537,51 @@ impl Station {
 
     /// Goes on with the charge of before the station was switched off, if there is one.
     fn resume(&self) -> Result<Option<Outcome>, ChargingError> {
-        let visit = self.state.get::<KeptVisit>(STATION_RECORD, VISIT)?;
-        let account = |readings: &str| match &visit {
-            Some(visit) => visit.message(readings),
+        let left_over = self.left_over.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let account = |readings: &str| match &left_over {
+            Some((visit, _)) => visit.message(readings),
             None => Err(serde::ser::Error::custom("nothing is known of the charge but its readings")),
         };
-        let mut watch = |_: Option<Progress>| self.is_stopped().then_some(StoppedBy::Station);
-        let prices = visit.as_ref().map(|visit| &visit.prices as &dyn PriceSoFar);
+        let mut watch = |progress: Option<Progress>| {
+            let under_way = left_over.as_ref().map(|(_, begun)| begun);
+            if let Some((begun, progress)) = under_way.zip(progress) {
+                begun.progress(progress);
+            }
+            let by_station = self.is_stopped().then_some(StoppedBy::Station);
+            by_station.or_else(|| under_way.is_some_and(Begun::is_stopped).then_some(StoppedBy::Driver))
+        };
+        let prices = left_over.as_ref().map(|(visit, _)| &visit.prices as &dyn PriceSoFar);
         let resumed =
             self.post.lock().unwrap_or_else(PoisonError::into_inner).resume(prices, &mut watch, &account);
         let charged = resumed.map_err(|error| ChargingError::unexpected("the charge", error))?;
-        if visit.is_some() {
-            self.state.write(Changes::new().remove(STATION_RECORD, VISIT))?;
-        }
-        let Some(charged) = charged else { return Ok(None) };
-        let session = visit.map(|visit| visit.accounting.session);
-        let session = session.ok_or_else(|| ChargingError::unexpected("the charge", "it has no session"))?;
-        tracing::info!(%session, reason = ?charged.reason, "station.resumed");
+        let Some((visit, begun)) = left_over else {
+            return match charged {
+                None => Ok(None),
+                Some(_) => Err(ChargingError::unexpected("the charge", "it has no session")),
+            };
+        };
+        let Some(Charged { reason, start, end, energy, readings }) = charged else {
+            match visit.finished {
+                Some(finished) => begun.finish(finished),
+                // It had not begun, or its end was not noted any more: what is owed for it is in the outbox.
+                None => self.state.write(Changes::new().remove(STATION_RECORD, VISIT))?,
+            }
+            return Ok(None);
+        };
+        let session = visit.accounting.session.clone();
+        self.note_end(&visit, &begun, &Finished { reason, start, end, energy, readings });
+        tracing::info!(%session, ?reason, "station.resumed");
         self.account_or_later();
-        Ok(Some(Outcome::Charged { session, energy: charged.energy }))
+        Ok(Some(Outcome::Charged { session, energy }))
+    }
+
+    /// Remembers how a charge ended for a driver who was away. It is accounted for anyhow.
+    fn note_end(&self, visit: &KeptVisit, begun: &Begun, finished: &Finished) {
+        begun.finish(finished.clone());
+        let kept = KeptVisit { finished: Some(finished.clone()), ..visit.clone() };
+        if let Err(error) = self.state.write(Changes::new().put(STATION_RECORD, VISIT, &kept)) {
+            tracing::warn!(session = %visit.accounting.session, error = %chain(&error), "station.end");
+        }
     }
 
     /// Sends the operator what it did not take, again and again.
@@ -550,18 +642,12 @@ impl Station {
     }
 
     /// The post, if nobody is charging and nothing is wrong with it.
-    fn free_post(&self) -> Result<MutexGuard<'_, Box<dyn Post>>, Denial> {
-        match &*self.work() {
-            Work { resumes: true, .. } => return Err(Denial::StationBusy),
-            Work { is_stuck: true, .. } => return Err(Denial::StationFault),
-            _ => {}
+    fn free_post(&self) -> Result<PostGuard<'_>, Denial> {
+        match self.faulty_post() {
+            Ok((post, None)) => Ok(post),
+            Ok((_, Some(_))) | Err(RepairError::Unaccounted) => Err(Denial::StationFault),
+            Err(_) => Err(Denial::StationBusy),
         }
-        let post = match self.post.try_lock() {
-            Ok(post) => post,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Err(Denial::StationBusy),
-        };
-        if post.fault().is_some() { Err(Denial::StationFault) } else { Ok(post) }
     }
 
     /// One driver.
@@ -682,7 +768,8 @@ impl Station {
         let ours = connection.channel().ours.to_multikey();
         let digest = session_digest(self.claims.operator, &session);
         let nonce = proof_nonce(&random.0, digest, &ours, quote.digest(), request.voucher);
-        self.say(connection, visit, &Said::Quote(VisitQuote { quote: quote.clone(), random }))?;
+        let offered = VisitQuote { quote: quote.clone(), clock: LocalClock::UTC, random };
+        self.say(connection, visit, &Said::Quote(offered))?;
         let contract = (&definition, &registry);
         let leaves = visit.conversation().thread().clone();
         let proof = match self.proof(connection, contract, nonce, LIST_AGE, &leaves)? {
@@ -708,12 +795,12 @@ impl Station {
             proof_request: text(proof.request.to_json()),
             presentation: text(proof.shown.to_json()),
         };
-        let kept = KeptVisit { prices, accounting };
-        // Before power: what flows from here on is accounted for, whatever happens.
-        self.state.write(Changes::new().put(STATION_RECORD, VISIT, &kept))?;
         let started = Started { at: now(), energy_max: enabled.energy_max, amount_max: enabled.amount_max };
         // First, so that a wallet that ends right here finds it.
         let under_way = self.under_way.begin(visit, started);
+        let kept = KeptVisit { prices, accounting, driver: under_way.kept(), finished: None };
+        // Before power: what flows from here on is accounted for, whatever happens.
+        self.state.write(Changes::new().put(STATION_RECORD, VISIT, &kept))?;
         self.say(connection, visit, &Said::Started(started))?;
         let account = |readings: &str| kept.message(readings);
         let charged = {
@@ -743,7 +830,7 @@ impl Station {
                 (Finished { reason: EndReason::Fault, start, end, energy, readings }, Err(why))
             }
         };
-        under_way.finish(finished.clone());
+        self.note_end(&kept, &under_way, &finished);
         // Whether the driver still listens or not: what was delivered is accounted for.
         if let Err(error) = self.say(connection, visit, &Said::Finished(finished)) {
             tracing::info!(%session, %error, "station.driver_gone");

@@ -7,20 +7,24 @@
 //!      └── is_stopped ◄── stop ───┼────────────┤  charging: what is written here is passed on, stop is noted here
 //!                                 └───────────►└─ finished: how it ended
 //! ```
-//! The charge itself does not notice: it writes what it says to the first connection here, too. Kept in memory: a station
-//! that begins again knows no charge of before, and what it owes its operator is in the journal.
+//! The charge itself does not notice: it writes what it says to the first connection here, too. The newest charges are
+//! remembered; of the last one the station keeps on its disk whose it is ([`KeptDriver`]), so that a station that was switched
+//! off knows its driver again.
 
 use super::ChargingError;
 use super::station::VISIT_WITHIN;
 use crate::agent::{Agent, new_id};
 use crate::clock::{in_time, now};
 use eroam_domain::visit::{Finished, Progress, Started};
+use eroam_ssi::did::VerificationKey;
 use eroam_ssi::didcomm::{Channel, MessageId};
 use eroam_ssi::protocol::Incoming;
 use eroam_ssi::protocol::charging::{Resume, Resumed, Said, Side, Visit, resume_digest};
 use eroam_ssi::protocol::did_exchange::Connection;
 use eroam_ssi::protocol::questions;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -68,6 +72,19 @@ impl Charge {
     }
 }
 
+/// How a charge is known to the driver who began it, also after the station was switched off.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct KeptDriver {
+    /// The visit's thread.
+    visit: String,
+    /// The station's key of the connection that it began on, as multikey.
+    ours: String,
+    /// The driver's.
+    theirs: String,
+    started: Started,
+}
+
 /// The charges of a station.
 #[derive(Default)]
 pub(super) struct UnderWay(Mutex<VecDeque<Arc<Charge>>>);
@@ -76,6 +93,17 @@ pub(super) struct UnderWay(Mutex<VecDeque<Arc<Charge>>>);
 pub(super) struct Begun(Arc<Charge>);
 
 impl Begun {
+    /// Whose it is, to be kept.
+    pub(super) fn kept(&self) -> KeptDriver {
+        let Charge { visit, channel, started, .. } = &*self.0;
+        KeptDriver {
+            visit: visit.as_str().to_owned(),
+            ours: channel.ours.to_multikey(),
+            theirs: channel.theirs.to_multikey(),
+            started: *started,
+        }
+    }
+
     /// So far it is.
     pub(super) fn progress(&self, progress: Progress) {
         self.0.change(|state| state.progress = Some(progress));
@@ -107,13 +135,21 @@ impl UnderWay {
     /// Power is on.
     pub(super) fn begin(&self, visit: &Visit, started: Started) -> Begun {
         let conversation = visit.conversation();
-        let charge = Arc::new(Charge {
-            visit: conversation.thread().clone(),
-            channel: conversation.channel(),
-            started,
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        });
+        self.remember(conversation.thread().clone(), conversation.channel(), started)
+    }
+
+    /// It goes on, or had ended, after the station was switched off.
+    pub(super) fn take_up(&self, kept: &KeptDriver) -> Result<Begun, ChargingError> {
+        let unusable = |why: &dyn fmt::Display| ChargingError::unexpected("whose charge was under way", why);
+        let key = |text: &str| VerificationKey::from_multikey(text).map_err(|error| unusable(&error));
+        let visit = MessageId::parse(&kept.visit).ok_or_else(|| unusable(&"its visit is none"))?;
+        let channel = Channel { ours: key(&kept.ours)?, theirs: key(&kept.theirs)? };
+        Ok(self.remember(visit, channel, kept.started))
+    }
+
+    fn remember(&self, visit: MessageId, channel: Channel, started: Started) -> Begun {
+        let (state, changed) = (Mutex::default(), Condvar::new());
+        let charge = Arc::new(Charge { visit, channel, started, state, changed });
         let mut charges = self.charges();
         if charges.len() >= REMEMBERED_MAX {
             // One vehicle at a time: the oldest has ended long ago.
@@ -344,6 +380,21 @@ mod tests {
         assert_eq!(heard, (Said::Progress(progress), Said::Finished(finished())));
         served.unwrap();
         drop(begun);
+        assert_eq!(scene.answer(), Resumed::Finished { started: started(), finished: finished() });
+    }
+
+    #[test]
+    fn a_station_that_was_switched_off_knows_its_driver_and_nobody_else() {
+        let (mut scene, begun) = Scene::new();
+        let kept = serde_json::to_vec(&begun.kept()).unwrap();
+        drop(begun);
+        scene.under_way = UnderWay::default();
+        assert_eq!(scene.answer(), Resumed::Unknown {});
+        let again = scene.under_way.take_up(&serde_json::from_slice(&kept).unwrap()).unwrap();
+        let forged = |scene: &Scene, on: &Connection| scene.signed_for(&scene.visit, on, on);
+        let (resumed, _) = scene.come_back(&scene.visit, forged, |_, resumed, _| resumed);
+        assert_eq!(resumed, Resumed::Unknown {});
+        again.finish(finished());
         assert_eq!(scene.answer(), Resumed::Finished { started: started(), finished: finished() });
     }
 

@@ -14,6 +14,7 @@
 //! provider over a new connection that both sides sign ([`eroam_ssi::protocol::questions::Rejoin`]), and to a station over
 //! one that it signs with the key of the old one ([`eroam_ssi::protocol::charging::Resume`]).
 
+use super::driver_price::KnownPrices;
 use crate::agent::kept::KeptConnection;
 use eroam_domain::ids::{ContractId, CredentialDefinitionId, PartyId, RevocationRegistryId};
 use eroam_domain::visit::{Finished, Started, StationClaims};
@@ -22,8 +23,11 @@ use eroam_ledger::genesis::{Genesis, GenesisError};
 use eroam_light::trust::{Trust, TrustError};
 use eroam_ssi::anoncreds::{HeldCredential, LinkSecret, WitnessState};
 use eroam_ssi::custody::file::{FileError, VaultFile};
-use eroam_ssi::custody::{self, ContentError, Cost, HolderVault, Passphrase, VaultError};
+use eroam_ssi::custody::{
+    self, ContentError, Cost, HolderVault, Passphrase, RekeyError, VaultError, change_passphrase,
+};
 use eroam_ssi::didcomm::{OsRng, SigningKey};
+use eroam_wallet::cost::ChargeCost;
 use eroam_wallet::purse::{Purse, PurseError};
 use eroam_wallet::visit::ContractKind;
 use serde::de::DeserializeOwned;
@@ -83,6 +87,9 @@ pub enum WalletFileError {
     /// The machine does not let us.
     #[error(transparent)]
     File(FileError),
+    /// It keeps its passphrase.
+    #[error("the wallet's passphrase")]
+    Rekey(#[from] RekeyError),
     /// It cannot be sealed.
     #[error("the wallet cannot be saved")]
     Seal(#[source] VaultError),
@@ -134,6 +141,9 @@ pub struct KeptContract {
     pub provider_url: String,
     /// The key with which the provider signed the contract, as `did:key`.
     pub provider_key: String,
+    /// The provider's rules for what the driver pays, as it last told them.
+    #[serde(default)]
+    pub prices: Option<KnownPrices>,
 }
 
 impl KeptContract {
@@ -184,6 +194,9 @@ pub struct KeptCharge {
     pub station: StationClaims,
     /// What was agreed to.
     pub spent: SpentVoucher,
+    /// What it was going to cost, as the driver was told before that.
+    #[serde(default)]
+    pub cost: Option<ChargeCost>,
     /// How far it came.
     pub progress: ChargeStage,
 }
@@ -297,6 +310,15 @@ impl WalletFile {
         file.replace(&sealed).map_err(WalletFileError::File)
     }
 
+    /// Changes its passphrase. Backups open with the one that they were made with.
+    ///
+    /// # Errors
+    /// [`WalletFileError::Rekey`]: the old one stays.
+    pub fn change_passphrase(&mut self, new: &Passphrase) -> Result<(), WalletFileError> {
+        self.vault = change_passphrase(&mut self.file, &self.secrets, new, Cost::USUAL, &mut OsRng)?;
+        Ok(())
+    }
+
     /// Makes what was put into it durable. What was there before stays if it fails.
     ///
     /// # Errors
@@ -332,6 +354,15 @@ impl WalletFile {
     /// [`WalletFileError::Damaged`].
     pub fn network(&self) -> Result<Network, WalletFileError> {
         self.note(NETWORK)
+    }
+
+    /// Asks another resolver from now on, to be saved. The genesis stays: it is what anybody has to prove by.
+    ///
+    /// # Errors
+    /// [`WalletFileError::Content`].
+    pub fn put_resolver(&mut self, url: &str) -> Result<(), WalletFileError> {
+        let network = Network { resolver: url.to_owned(), ..self.network()? };
+        self.put(NETWORK, &network)
     }
 
     /// The link secret and the key that signs contracts.

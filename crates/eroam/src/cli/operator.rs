@@ -1,6 +1,7 @@
 //! `eroam operator`: an operator for its stations, and what its staff does.
 
 use super::program::{self, ConfigArgs};
+use super::staff;
 use anyhow::anyhow;
 use clap::Subcommand;
 use eroam::charging::stations::RegisteredStation;
@@ -60,7 +61,7 @@ pub(super) fn run(args: &OperatorArgs) -> anyhow::Result<ExitCode> {
 fn ask(config: &ConfigArgs, command: &OperatorCommand) -> anyhow::Result<Value> {
     let located = Located::<OperatorConfig>::read(&config.config)?;
     let directory = located.path(&located.config.organisation.directory);
-    program::command(&directory, command, |command| {
+    staff::command(&directory, command, |command| {
         OperatorProgram::start(&located)?.handle(command).map_err(|reason| anyhow!(reason))
     })
 }

@@ -1,12 +1,11 @@
 //! What the commands that run an agent, or command a running one, have in common.
 
 use super::print_line;
-use super::registry::Told;
+use super::told::Told;
 use anyhow::Context as _;
-use eroam::program::control::{self, ControlError};
 use serde::Serialize;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Where a program's configuration is.
@@ -66,18 +65,6 @@ async fn stdin_ended() {
         drop(end);
     });
     let _ = ended.await;
-}
-
-/// Does what a command says: in the program that runs with the directory, or, if none does, in one that is started for it.
-pub(super) fn command<C: Serialize + Clone>(
-    directory: &Path,
-    command: &C,
-    in_a_program_of_its_own: impl FnOnce(C) -> anyhow::Result<Value>,
-) -> anyhow::Result<Value> {
-    match control::ask::<Value>(directory, command) {
-        Err(ControlError::NotRunning(_)) => in_a_program_of_its_own(command.clone()),
-        answer => Ok(answer?),
-    }
 }
 
 /// Prints an answer: JSON, or a line for each item as `line` writes it.

@@ -1,16 +1,22 @@
 //! `eroam provider`: a home utility for drivers with wallets, and what its staff does.
 
 use super::program::{self, ConfigArgs};
-use anyhow::anyhow;
+use super::{print_line, staff};
+use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
 use eroam::charging::customers::{Decision, ListedCustomer};
 use eroam::program::config::Located;
 use eroam::program::provider::{ProviderCommand, ProviderConfig, ProviderProgram};
+use eroam::second_meter::{self, MeterReadings};
 use eroam_domain::ids::ContractId;
 use eroam_domain::money::Money;
 use eroam_domain::time::CivilMonth;
+use eroam_gateway::anomalies::{CaseState, RecordName};
+use eroam_gateway::gateway::SecondMeterResult;
 use eroam_ssi::protocol::questions::BilledCharge;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::fs::File;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 #[derive(Debug, Subcommand)]
@@ -29,8 +35,30 @@ pub(super) enum ProviderArgs {
     Revoke(WithReason),
     /// Block the vouchers of a wallet that was lost; the contract goes on
     Block(OfContract),
+    /// Revoke the key that vouchers are signed with, when somebody else may have it: no voucher of it can be spent any more,
+    /// what was reserved before is paid. From now on another key signs, and wallets get others for theirs
+    RevokeVoucherKey(KeyWithReason),
     /// What is on a customer's bill of a month so far
     Bill(BillArgs),
+    /// Compare records with what second meters counted: those above are contested
+    #[command(subcommand)]
+    SecondMeter(SecondMeterArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SecondMeterArgs {
+    /// Read a CSV with the columns operator, record, kind (attested or vehicle) and energy_wh; rows that cannot be used are
+    /// listed, the others count
+    Import(ImportArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ImportArgs {
+    /// The CSV
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -63,6 +91,15 @@ pub(super) struct WithReason {
     config: ConfigArgs,
 }
 
+#[derive(Debug, clap::Args)]
+pub(super) struct KeyWithReason {
+    /// Why; it is in the log
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
 pub(super) fn run(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
     match args {
         ProviderArgs::Run(args) => program::run(
@@ -83,6 +120,9 @@ pub(super) fn run(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
         ProviderArgs::Block(OfContract { contract, config }) => {
             change(config, ProviderCommand::Block { contract: *contract })
         }
+        ProviderArgs::RevokeVoucherKey(KeyWithReason { reason, config }) => {
+            change(config, ProviderCommand::RevokeVoucherKey { reason: reason.clone() })
+        }
         ProviderArgs::Bill(BillArgs { contract, month, config }) => {
             let command = ProviderCommand::Bill { contract: *contract, month: *month };
             program::print(config.json, &ask(config, &command)?, |charge| {
@@ -92,6 +132,7 @@ pub(super) fn run(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
                 Ok(format!("{start}  {operator}  {evse}  {energy}  {price}"))
             })
         }
+        ProviderArgs::SecondMeter(SecondMeterArgs::Import(args)) => import(args),
         ProviderArgs::Reject(WithReason { contract, reason, config }) => {
             change(config, ProviderCommand::Reject { contract: *contract, reason: reason.clone() })
         }
@@ -101,10 +142,51 @@ pub(super) fn run(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Rows that cannot be used, or whose record nobody has seen, make the answer that of a file used in part.
+fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
+    let file = args.file.display();
+    let input = File::open(&args.file).with_context(|| format!("{file} cannot be opened"))?;
+    let MeterReadings { readings, bad } =
+        second_meter::read(input).with_context(|| format!("{file} cannot be used"))?;
+    let compared = match readings.is_empty() {
+        true => Value::Array(Vec::new()),
+        false => ask(&args.config, &ProviderCommand::SecondMeter { readings })?,
+    };
+    let unknown = compared.as_array().into_iter().flatten();
+    let unknown = unknown.filter(|of| of["result"]["result"] == "unknown_record").count();
+    let code = if bad.is_empty() && unknown == 0 { ExitCode::SUCCESS } else { ExitCode::from(3) };
+    if args.config.json {
+        print_line(&serde_json::to_string(&json!({ "compared": compared, "bad_rows": bad }))?)?;
+        return Ok(code);
+    }
+    for row in &bad {
+        print_line(&format!("line {}: not used: {}", row.line, row.reason))?;
+    }
+    program::print(false, &compared, |of| {
+        let name: RecordName = serde_json::from_value(of["record"].clone())?;
+        let says = match serde_json::from_value(of["result"].clone())? {
+            SecondMeterResult::UnknownRecord => "not seen, or more than 60 days ago".to_owned(),
+            SecondMeterResult::Agrees => "not above its second meter".to_owned(),
+            SecondMeterResult::Above { case } => format!("above its second meter: {}", case_words(&case)),
+        };
+        Ok(format!("line {}: {name}: {says}", of["line"]))
+    })?;
+    Ok(code)
+}
+
+fn case_words(case: &CaseState) -> String {
+    match case {
+        CaseState::Notice => "noticed".to_owned(),
+        CaseState::Waiting => "it is being contested".to_owned(),
+        CaseState::Contested => "contested".to_owned(),
+        CaseState::Refused { why } => format!("the ledger refuses the contest: {why}"),
+    }
+}
+
 fn ask(config: &ConfigArgs, command: &ProviderCommand) -> anyhow::Result<Value> {
     let located = Located::<ProviderConfig>::read(&config.config)?;
     let directory = located.path(&located.config.organisation.directory);
-    program::command(&directory, command, |command| {
+    staff::command(&directory, command, |command| {
         ProviderProgram::start(&located)?.handle(command).map_err(|reason| anyhow!(reason))
     })
 }

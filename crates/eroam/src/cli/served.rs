@@ -1,7 +1,7 @@
 //! `eroam simulate --serve`: a network for drivers of other processes, so that anybody can try a wallet.
 
 use super::print_line;
-use super::registry::Told;
+use super::told::Told;
 use super::wallet::kw;
 use anyhow::Context as _;
 use eroam::charging::code::InvitationCode;

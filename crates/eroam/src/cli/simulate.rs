@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use eroam::charging::station::Mode;
 use eroam::consortium::Seed;
-use eroam::simulate::{self, Setup};
+use eroam::simulate::{self, Programs, Setup};
 use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -63,6 +63,9 @@ pub(super) struct SimulateArgs {
     /// Every agent and the ledger in a process of its own
     #[arg(long, conflicts_with = "serve")]
     processes: bool,
+    /// What the stations' processes run instead of this program: `eroam-station`
+    #[arg(long, value_name = "FILE", requires = "processes")]
+    station_program: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -85,6 +88,13 @@ pub(super) fn setup_of(events: u32, seed: Seed, mode: Mode) -> Setup {
     }
 }
 
+fn programs(args: &SimulateArgs) -> anyhow::Result<Option<Programs>> {
+    if !args.processes {
+        return Ok(None);
+    }
+    Ok(Some(Programs { eroam: std::env::current_exe()?, station: args.station_program.clone() }))
+}
+
 pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
     let many = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
     let setup = Setup {
@@ -98,7 +108,7 @@ pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
         issuer_keys: args.issuer_keys.clone(),
         data: args.data.clone(),
         served: false,
-        processes: args.processes.then(std::env::current_exe).transpose()?,
+        processes: programs(args)?,
     };
     let talks = std::io::stderr().is_terminal();
     let mut say = |text: &str| {

@@ -13,6 +13,9 @@ pub(super) enum StationCommand {
     /// How a running station stands
     #[cfg(unix)]
     Status(super::program::ConfigArgs),
+    /// Take a station into service again after a fault that somebody has looked at
+    #[cfg(unix)]
+    Repair(super::station_program::RepairArgs),
     /// Compare a current sensor with a reference, and write the correction that the station uses
     Calibrate(CalibrateArgs),
     /// A station's invitation as a QR code: on the terminal, or as SVG to print
@@ -25,6 +28,8 @@ pub(super) fn run(command: &StationCommand) -> anyhow::Result<ExitCode> {
         StationCommand::Run(args) => super::station_program::run(args),
         #[cfg(unix)]
         StationCommand::Status(args) => super::station_program::status(args),
+        #[cfg(unix)]
+        StationCommand::Repair(args) => super::station_program::repair(args),
         StationCommand::Calibrate(args) => calibrate::run(args),
         StationCommand::Code(args) => code::run(args),
     }

@@ -3,54 +3,48 @@
 //! Its file is locked by whoever has it open. To stop a charge from another terminal, `eroam wallet stop` leaves a file
 //! beside it, which the program that charges looks for and takes away.
 
+mod asking;
+mod changes;
+mod charge;
+mod find;
+mod receipts;
+
 use super::print_line;
 use super::simulate::ModeArg;
 use anyhow::{Context as _, bail};
+use asking::{ask_for_missing, ask_whether, chosen, read_passphrase};
+use changes::{PassphraseArgs, ProviderArgs, ResolverArgs};
+use charge::{ChargeArgs, QuoteArgs};
 use clap::{Args, Subcommand};
-use console::Term;
-use eroam::causes::chain;
-use eroam::charging::catalogue::Catalogue;
-use eroam::charging::locations::{self, Location};
-use eroam::charging::provider::{FieldKind, RegistrationForm};
-use eroam::charging::wallet::{Attendant, Timings, Wallet, read_code};
-use eroam::charging::wallet_file::{ChargeStage, KeptCharge, Network, WalletFile};
-use eroam::clock::{in_time, now};
+use eroam::charging::waiting::Patience;
+use eroam::charging::wallet::{Wallet, read_code};
+use eroam::charging::wallet_file::{Network, WalletFile};
+use eroam::clock::now;
 use eroam::ledger::export::read_genesis;
 use eroam::tails_cache::TailsCache;
 use eroam_domain::ids::ContractId;
-use eroam_domain::money::{Money, decimal, parse_decimal};
-use eroam_domain::quantity::{MilliAmperes, WattHours, Watts};
-use eroam_domain::time::{CivilMonth, LocalClock};
-use eroam_domain::visit::{ChargeLimits, Progress, Started, StationClaims};
-use eroam_ledger::state::StateKey;
-use eroam_ledger::voucher::VoucherState;
+use eroam_domain::money::{decimal, parse_decimal};
+use eroam_domain::quantity::{WattHours, Watts};
+use eroam_domain::visit::StationClaims;
 use eroam_ssi::custody::Passphrase;
-use eroam_ssi::custody::file::{FileError, VaultFile};
-use eroam_wallet::consent::Consent;
-use eroam_wallet::price::price_lines;
+use find::FindArgs;
+use receipts::{BillArgs, ReceiptsArgs};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use zeroize::Zeroizing;
 
 /// Where the passphrase can be, for programs.
 const PASSPHRASE: &str = "EROAM_WALLET_PASSPHRASE";
-/// So many vouchers are withdrawn when there are none.
-const WITHDRAWN_AT_ONCE: usize = 16;
-/// What a charge may cost if nothing is said, in millionths.
-const AMOUNT_USUAL: i64 = 20_000_000;
 /// Bytes of tails files that are kept.
 const TAILS_BYTES_MAX: u64 = 64 << 20;
 /// What a driver does whose wallet has not heard the end.
 const RESUME: &str = "`eroam wallet charge --resume` asks the station";
-/// So long the program that charges may take to see that it shall stop.
-const STOPS_WITHIN: Duration = Duration::from_secs(5);
+/// After so long a driver is told for what the program waits.
+const TELLS_AFTER: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub(super) struct WalletArgs {
@@ -63,6 +57,9 @@ pub(super) struct WalletArgs {
     /// What is proved at stations, and by them: as the network's stations have it
     #[arg(long, global = true, value_enum, default_value_t = ModeArg::Default)]
     mode: ModeArg,
+    /// Give up when a provider, a station or a resolver has said nothing for so many seconds
+    #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=600))]
+    wait: u16,
     /// Print one JSON object
     #[arg(long, global = true)]
     json: bool,
@@ -80,10 +77,12 @@ enum WalletCommand {
     Credentials,
     /// What is left to spend; withdraw more
     Vouchers(VouchersArgs),
-    /// The stations that operators list, with the prices that these charge their partners
+    /// The stations that operators list, with their tariffs and what you would pay there
     Find(FindArgs),
     /// Whose station a code leads to, and whether it is genuine
     Scan(ScanArgs),
+    /// What a charge would cost you at a station, now and later; no voucher is spent and nothing is proved
+    Quote(QuoteArgs),
     /// Charge at a station
     Charge(ChargeArgs),
     /// Stop the charge that another terminal waits for
@@ -96,6 +95,12 @@ enum WalletCommand {
     Backup(BackupArgs),
     /// Bring a copy back
     Restore(RestoreArgs),
+    /// Change the passphrase; backups keep theirs
+    Passphrase(PassphraseArgs),
+    /// Ask another resolver, which has to prove by the genesis of this wallet
+    Resolver(ResolverArgs),
+    /// Find a contract's provider at another address, if it is the one that signed the contract
+    Provider(ProviderArgs),
 }
 
 #[derive(Debug, Args)]
@@ -131,63 +136,9 @@ struct VouchersArgs {
 }
 
 #[derive(Debug, Args)]
-struct FindArgs {
-    /// The operators
-    #[arg(required = true, value_name = "URL")]
-    operators: Vec<String>,
-}
-
-#[derive(Debug, Args)]
 struct ScanArgs {
     /// What the station's code says: a URL
     invitation: String,
-}
-
-#[derive(Debug, Args)]
-struct ChargeArgs {
-    /// What the station's code says: a URL
-    #[arg(required_unless_present = "resume")]
-    invitation: Option<String>,
-    /// Take a charge up again that this wallet did not see end: the newest one, or that of this number
-    #[arg(long, value_name = "NUMBER", num_args = 0..=1, conflicts_with_all = ["invitation", "contract", "amount", "energy", "minutes", "current"])]
-    resume: Option<Option<u32>>,
-    /// With this contract
-    #[arg(long)]
-    contract: Option<ContractId>,
-    /// Stop at so much money, at the operator's price [default: 20, or what a voucher pays]
-    #[arg(long, value_name = "AMOUNT", value_parser = |text: &str| positive(text, 6))]
-    amount: Option<i64>,
-    /// Stop at so many kilowatt-hours
-    #[arg(long, value_name = "KWH", value_parser = |text: &str| positive(text, 6))]
-    energy: Option<i64>,
-    /// Stop after so many minutes
-    #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u32).range(1..=10_080))]
-    minutes: Option<u32>,
-    /// Take at most so many amperes of each phase
-    #[arg(long, value_name = "AMPERES", value_parser = clap::value_parser!(u32).range(6..=1_000))]
-    current: Option<u32>,
-    /// Agree to what is shown without being asked
-    #[arg(long)]
-    yes: bool,
-}
-
-#[derive(Debug, Args)]
-struct ReceiptsArgs {
-    /// This one alone
-    number: Option<u32>,
-    /// Write the ledger's proof of what became of a receipt's voucher; `eroam verify` checks it without any network
-    #[arg(long, num_args = 2, value_names = ["NUMBER", "FILE"])]
-    proof: Option<Vec<String>>,
-}
-
-#[derive(Debug, Args)]
-struct BillArgs {
-    /// Which month, as yyyy-mm; this one if nothing is said
-    #[arg(long)]
-    month: Option<CivilMonth>,
-    /// Of this contract
-    #[arg(long)]
-    contract: Option<ContractId>,
 }
 
 #[derive(Debug, Args)]
@@ -231,12 +182,16 @@ pub(super) fn run(args: &WalletArgs) -> anyhow::Result<ExitCode> {
         WalletCommand::Vouchers(vouchers) => session.vouchers(vouchers),
         WalletCommand::Find(find) => session.find(find),
         WalletCommand::Scan(scan) => session.scan(scan),
+        WalletCommand::Quote(quote) => session.quote(quote),
         WalletCommand::Charge(charge) => session.charge(charge),
         WalletCommand::Stop => session.stop(),
         WalletCommand::Receipts(receipts) => session.receipts(receipts),
         WalletCommand::Bill(bill) => session.bill(bill),
         WalletCommand::Backup(backup) => session.backup(backup),
         WalletCommand::Restore(restore) => session.restore(restore),
+        WalletCommand::Passphrase(args) => session.change_passphrase(args),
+        WalletCommand::Resolver(args) => session.move_resolver(args),
+        WalletCommand::Provider(args) => session.move_provider(args),
     }?;
     Ok(ExitCode::SUCCESS)
 }
@@ -265,29 +220,10 @@ impl Session<'_> {
         print_line(if self.args.json { serde_json::to_string(json)? } else { text.to_owned() }.trim_end())
     }
 
-    /// The passphrase; a new one is typed twice.
+    /// The passphrase; one for a wallet that is made is typed twice.
     fn passphrase(&self, is_new: bool) -> anyhow::Result<Passphrase> {
-        let text = match (&self.args.passphrase_file, std::env::var(PASSPHRASE)) {
-            (Some(file), _) => {
-                let read = std::fs::read_to_string(file).map(Zeroizing::new);
-                let read =
-                    read.with_context(|| format!("the passphrase cannot be read from {}", file.display()))?;
-                let line = read.strip_suffix('\n').unwrap_or(&read);
-                Zeroizing::new(line.strip_suffix('\r').unwrap_or(line).to_owned())
-            }
-            (None, Ok(text)) => Zeroizing::new(text),
-            (None, Err(_)) if std::io::stdin().is_terminal() => {
-                let asked = ask_secretly("passphrase of the wallet: ")?;
-                if is_new && ask_secretly("the same again: ")? != asked {
-                    bail!("these are two different passphrases");
-                }
-                asked
-            }
-            (None, Err(_)) => bail!(
-                "there is no terminal to ask for the passphrase: name a file with --passphrase-file, or set {PASSPHRASE}"
-            ),
-        };
-        Passphrase::new(text).context("this passphrase cannot be used")
+        let places = (self.args.passphrase_file.as_deref(), PASSPHRASE);
+        read_passphrase("passphrase of the wallet: ", places, "--passphrase-file", is_new)
     }
 
     fn file(&self) -> anyhow::Result<WalletFile> {
@@ -298,7 +234,15 @@ impl Session<'_> {
         let file = self.file()?;
         let tails = beside(&self.path, ".tails");
         let tails = TailsCache::open(tails, TAILS_BYTES_MAX)?;
-        Ok(Wallet::open(file, Arc::new(tails), self.args.mode.into())?)
+        Ok(Wallet::open(file, Arc::new(tails), self.args.mode.into(), self.patience())?)
+    }
+
+    /// How long it waits for others; the driver is told when that is not at once.
+    fn patience(&self) -> Patience {
+        let within = Duration::from_secs(u64::from(self.args.wait));
+        Patience::telling(within, TELLS_AFTER.min(within / 2), move |what| {
+            eprintln!("waiting for {what}, at most {} s", within.as_secs());
+        })
     }
 
     fn init(&self, args: &InitArgs) -> anyhow::Result<()> {
@@ -392,174 +336,10 @@ impl Session<'_> {
         self.print(&listed, &text)
     }
 
-    fn find(&self, args: &FindArgs) -> anyhow::Result<()> {
-        let mut found: Vec<Location> = Vec::new();
-        for operator in &args.operators {
-            found.extend(locations::look_up(operator)?);
-        }
-        // Whoever has no wallet yet may look around, too: then prices are what operators say.
-        if self.path.exists() {
-            let network = self.file()?.network()?;
-            let ledger = Catalogue::new(&network.resolver, network.trust()?);
-            found.iter_mut().for_each(|location| prove_prices(location, &ledger));
-        }
-        let text: String = found.iter().map(location_text).collect();
-        self.print(&found, if found.is_empty() { "no station is listed" } else { &text })
-    }
-
     fn scan(&self, args: &ScanArgs) -> anyhow::Result<()> {
         let invitation = read_code(&args.invitation)?;
         let station = self.wallet()?.scan(&invitation)?;
         self.print(&json!({ "genuine": true, "station": station }), &described(&station))
-    }
-
-    fn charge(&self, args: &ChargeArgs) -> anyhow::Result<()> {
-        let Some(invitation) = &args.invitation else { return self.resume(args.resume.flatten()) };
-        let invitation = read_code(invitation)?;
-        let mut wallet = self.wallet()?;
-        let id = chosen(wallet.contracts.keys().copied().collect(), args.contract)?;
-        let largest = |wallet: &Wallet| {
-            let vouchers = wallet.contracts.get(&id)?.purse.vouchers();
-            let valid = vouchers.map(|signed| signed.voucher).filter(|voucher| voucher.is_valid_at(now()));
-            valid.map(|voucher| voucher.cap).max_by_key(|cap| cap.micros)
-        };
-        if largest(&wallet).is_none() {
-            wallet.withdraw(&id, WITHDRAWN_AT_ONCE, now().utc_day())?;
-        }
-        let cap = largest(&wallet).context("your provider gave no voucher that is valid now")?;
-        let amount = args.amount.unwrap_or(AMOUNT_USUAL.min(cap.micros));
-        let allowed = Money::new(amount, cap.currency);
-        if allowed.micros > cap.micros {
-            bail!("your vouchers pay at most {cap} for a charge: allow less than {allowed}");
-        }
-        wallet.renew(&id, allowed, WITHDRAWN_AT_ONCE)?;
-        let limits = ChargeLimits {
-            // From millionths of a kilowatt-hour to thousandths of a watt-hour: the same.
-            energy_max: args
-                .energy
-                .and_then(|energy| u64::try_from(energy).ok())
-                .map(WattHours::from_milli_wh),
-            leaves_at: args.minutes.map(|minutes| in_time(Duration::from_secs(u64::from(minutes) * 60))),
-            amount_max: None,
-            current_max: args.current.map(|amperes| MilliAmperes::new(u64::from(amperes) * 1_000)),
-        };
-        // While the driver parks.
-        wallet.prepare(&id)?;
-        let mut driver = AtTheStation::new(args.yes, beside(&self.path, ".stop"));
-        let mut timings = Timings::default();
-        let charged = wallet.charge(&id, &invitation, limits, allowed, &mut driver, &mut timings);
-        driver.leave();
-        self.print_receipt(wallet, charged?.number)
-    }
-
-    fn resume(&self, number: Option<u32>) -> anyhow::Result<()> {
-        let mut wallet = self.wallet()?;
-        let mut driver = AtTheStation::new(true, beside(&self.path, ".stop"));
-        let charged = wallet.resume(number, &mut driver);
-        driver.leave();
-        self.print_receipt(wallet, charged?.number)
-    }
-
-    fn print_receipt(&self, wallet: Wallet, number: u32) -> anyhow::Result<()> {
-        let charges = wallet.into_file().map(|file| file.charges()).transpose()?.unwrap_or_default();
-        let charge = charges.into_iter().find(|charge| charge.number == number);
-        let charge = charge.context("the wallet did not keep the receipt")?;
-        self.print(&charge, &receipt_text(&charge))
-    }
-
-    fn stop(&self) -> anyhow::Result<()> {
-        let (none, marker) = ("no charge is running with this wallet", beside(&self.path, ".stop"));
-        if !self.path.exists() {
-            bail!("{none}");
-        }
-        match VaultFile::lock(&self.path) {
-            Ok(_) => bail!("{none}"),
-            Err(FileError::Locked { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-        std::fs::write(&marker, b"").with_context(|| format!("{} cannot be written", marker.display()))?;
-        let until = std::time::Instant::now() + STOPS_WITHIN;
-        while marker.exists() {
-            if std::time::Instant::now() > until {
-                let _ = std::fs::remove_file(&marker);
-                bail!("the program that uses the wallet is not charging");
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        self.print(
-            &json!({ "stopping": true }),
-            "the station is told to stop; the receipt is in the other terminal",
-        )
-    }
-
-    fn receipts(&self, args: &ReceiptsArgs) -> anyhow::Result<()> {
-        let file = self.file()?;
-        let charges = file.charges()?;
-        let numbered = |number: u32| {
-            let found = charges.iter().find(|charge| charge.number == number);
-            found.with_context(|| format!("there is no receipt {number}"))
-        };
-        if let Some([number, target]) =
-            args.proof.as_deref().and_then(|both| <&[String; 2]>::try_from(both).ok())
-        {
-            let number: u32 =
-                number.parse().with_context(|| format!("{number} is no number of a receipt"))?;
-            let charge = numbered(number)?;
-            let network = file.network()?;
-            let catalogue = Catalogue::new(&network.resolver, network.trust()?);
-            let nullifier = charge.spent.voucher.voucher.nullifier();
-            let (key, item) = (StateKey::Voucher(charge.emsp, nullifier), nullifier.to_string());
-            // It is written only if it proves something.
-            let _: VoucherState = catalogue.entry(&key, &item)?;
-            let proof = catalogue.proof(&key, &item)?;
-            std::fs::write(target, proof).with_context(|| format!("{target} cannot be written"))?;
-            return self.print(
-                &json!({ "receipt": number, "voucher": nullifier, "proof": target }),
-                &format!(
-                    "{target} proves what the ledger has of the voucher {nullifier} of receipt {number}"
-                ),
-            );
-        }
-        if let Some(number) = args.number {
-            let charge = numbered(number)?;
-            return self.print(charge, &receipt_text(charge));
-        }
-        let text: Vec<String> = charges.iter().map(receipt_text).collect();
-        self.print(
-            &charges,
-            if text.is_empty() { "no charge yet".to_owned() } else { text.join("\n") }.as_str(),
-        )
-    }
-
-    fn bill(&self, args: &BillArgs) -> anyhow::Result<()> {
-        let mut wallet = self.wallet()?;
-        let id = chosen(wallet.contracts.keys().copied().collect(), args.contract)?;
-        let month = args.month.unwrap_or_else(|| CivilMonth::of(LocalClock::UTC.at(now()).date));
-        let charges = wallet.bill(&id, month)?;
-        let mut totals: BTreeMap<_, i64> = BTreeMap::new();
-        let mut text = format!("{id}, {month}\n");
-        for charge in &charges {
-            let price = Money::new(charge.price.incl_vat, charge.currency);
-            let total = totals.entry(charge.currency).or_default();
-            *total = total.checked_add(price.micros).context("the bill is too large")?;
-            text.push_str(&format!(
-                "{}  {}  {} ({})  {} kWh  {price}\n",
-                charge.start,
-                charge.operator,
-                charge.place,
-                charge.evse,
-                kwh(charge.energy)
-            ));
-        }
-        let totals: Vec<Money> =
-            totals.into_iter().map(|(currency, micros)| Money::new(micros, currency)).collect();
-        let sum: Vec<String> = totals.iter().map(ToString::to_string).collect();
-        text.push_str(&if sum.is_empty() {
-            "nothing so far".to_owned()
-        } else {
-            format!("together {}", sum.join(", "))
-        });
-        self.print(&json!({ "contract": id, "month": month, "charges": charges, "totals": totals }), &text)
     }
 
     fn backup(&self, args: &BackupArgs) -> anyhow::Result<()> {
@@ -602,110 +382,6 @@ fn beside(path: &Path, after: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn ask_secretly(question: &str) -> anyhow::Result<Zeroizing<String>> {
-    let terminal = Term::stderr();
-    terminal.write_str(question)?;
-    Ok(Zeroizing::new(terminal.read_secure_line()?))
-}
-
-fn ask(question: &str) -> anyhow::Result<String> {
-    eprint!("{question}");
-    std::io::stderr().flush()?;
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line)?;
-    Ok(line.trim().to_owned())
-}
-
-fn ask_whether(question: &str) -> anyhow::Result<bool> {
-    let answer = ask(&format!("{question} [y/N] "))?;
-    Ok(["y", "yes"].contains(&answer.to_lowercase().as_str()))
-}
-
-fn ask_for_missing(form: &RegistrationForm, fields: &mut BTreeMap<String, String>) -> anyhow::Result<()> {
-    if !std::io::stdin().is_terminal() {
-        return Ok(());
-    }
-    for field in &form.fields {
-        if fields.contains_key(&field.name) {
-            continue;
-        }
-        let hint = match field.kind {
-            FieldKind::Tier => " (standard, gold, platinum or diamond)",
-            FieldKind::Zones => " (grid zones with commas, * for everywhere)",
-            FieldKind::Text | FieldKind::Email | FieldKind::Iban => "",
-        };
-        let may_be_empty = if field.required { "" } else { " [may be empty]" };
-        let answer = ask(&format!("{}{hint}{may_be_empty}: ", field.label))?;
-        if !answer.is_empty() {
-            fields.insert(field.name.clone(), answer);
-        }
-    }
-    Ok(())
-}
-
-/// The contract to use: the one that is named, or the only one, or the one that is chosen.
-fn chosen(contracts: Vec<ContractId>, named: Option<ContractId>) -> anyhow::Result<ContractId> {
-    let listed: Vec<String> = contracts.iter().map(ToString::to_string).collect();
-    match (named, contracts.as_slice()) {
-        (_, []) => bail!("your wallet has no contract: make one with `eroam wallet enrol`"),
-        (Some(named), _) if contracts.contains(&named) => Ok(named),
-        (Some(named), _) => bail!("your wallet has no contract {named}, but {}", listed.join(", ")),
-        (None, [only]) => Ok(*only),
-        (None, _) if std::io::stdin().is_terminal() => {
-            for (number, contract) in listed.iter().enumerate() {
-                eprintln!("{}  {contract}", number + 1);
-            }
-            let answer: usize =
-                ask("with which contract? ")?.parse().context("that is no number of the list")?;
-            let place = answer.checked_sub(1).context("that is no number of the list")?;
-            contracts.get(place).copied().context("that is no number of the list")
-        }
-        (None, _) => {
-            bail!("your wallet has several contracts ({}): name one with --contract", listed.join(", "))
-        }
-    }
-}
-
-/// Puts the ledger's prices in the place of an operator's, and says where these differ.
-fn prove_prices(location: &mut Location, ledger: &Catalogue) {
-    let Some(operator) = location.operator() else { return };
-    for evse in &mut location.evses {
-        for connector in &mut evse.connectors {
-            let id = &evse.evse_id;
-            match connector.prove_tariffs(operator, ledger, now()) {
-                Ok(true) => {}
-                Ok(false) => {
-                    eprintln!("{operator} lists another price for {id} than the ledger has, which counts")
-                }
-                Err(error) => eprintln!("the price of {id} is not proved: {}", chain(&error)),
-            }
-        }
-    }
-}
-
-fn location_text(location: &Location) -> String {
-    let Location { country_code, party_id, name, evses, .. } = location;
-    let mut text = String::new();
-    for evse in evses {
-        text.push_str(&format!("{}  {name}, {country_code}-{party_id}, zone {}\n", evse.evse_id, evse.zone));
-        for connector in &evse.connectors {
-            let tariffs: Vec<&str> = connector.tariff_ids.iter().map(|id| id.as_str()).collect();
-            let source =
-                if connector.tariffs_proved { "by the ledger" } else { "by the operator, not proved" };
-            let power = kw(connector.max_electric_power);
-            text.push_str(&format!("  {power}, tariff {} {source}\n", tariffs.join(", ")));
-            let lines = connector.tariffs.iter().flat_map(|listed| price_lines(&listed.tariff));
-            let lines: Vec<String> = lines.collect();
-            if lines.is_empty() {
-                text.push_str("    no price: nobody can charge here now\n");
-            }
-            lines.iter().for_each(|line| text.push_str(&format!("    {line}\n")));
-        }
-        text.push_str(&format!("  {}\n", evse.invitation));
-    }
-    text
-}
-
 fn described(station: &StationClaims) -> String {
     let meter = if station.meter_certified { "certified" } else { "not certified" };
     format!(
@@ -726,99 +402,4 @@ pub(super) fn kw(power: Watts) -> String {
 /// Kilowatt-hours with what a meter shows.
 fn kwh(energy: WattHours) -> String {
     decimal(i128::from(energy.milli_wh()), 6, 3)
-}
-
-fn receipt_text(charge: &KeptCharge) -> String {
-    let KeptCharge { number, contract, emsp, station, spent, progress } = charge;
-    let limit = Money::new(spent.acceptance.limit, spent.voucher.voucher.cap.currency);
-    let place = format!("{} at {} ({})", station.operator, station.place, station.evse);
-    let head =
-        format!("receipt {number}\n  where     {place}\n  contract  {contract}, {emsp} pays up to {limit}\n");
-    head + &match progress {
-        ChargeStage::Agreed => {
-            format!(
-                "  agreed    {}; whether power came, this wallet has not heard: {RESUME}",
-                spent.acceptance.accepted_at
-            )
-        }
-        ChargeStage::NotStarted { reason } => format!("  no power  {reason}"),
-        ChargeStage::Started { started } => {
-            format!("  power     from {}; how it ended, this wallet has not heard: {RESUME}", started.at)
-        }
-        ChargeStage::Finished { finished, .. } => {
-            format!(
-                "  power     from {} to {}\n  energy    {} kWh\n  ended     {}",
-                finished.start,
-                finished.end,
-                kwh(finished.energy),
-                finished.reason
-            )
-        }
-    }
-}
-
-/// The driver, in front of a terminal.
-struct AtTheStation {
-    yes: bool,
-    marker: PathBuf,
-    interrupted: Arc<AtomicBool>,
-    is_terminal: bool,
-}
-
-impl AtTheStation {
-    fn new(yes: bool, marker: PathBuf) -> Self {
-        // Of an earlier charge that nobody waited for.
-        let _ = std::fs::remove_file(&marker);
-        let is_terminal = std::io::stderr().is_terminal();
-        Self { yes, marker, interrupted: Arc::default(), is_terminal }
-    }
-
-    fn leave(&self) {
-        if self.is_terminal {
-            eprintln!();
-        }
-        let _ = std::fs::remove_file(&self.marker);
-    }
-}
-
-impl Attendant for AtTheStation {
-    fn agrees(&mut self, consent: &Consent) -> bool {
-        eprint!("{consent}");
-        self.yes || ask_whether("shall it be?").unwrap_or(false)
-    }
-
-    fn started(&mut self, started: &Started) {
-        let energy = kwh(started.energy_max);
-        eprintln!("power is on, up to {energy} kWh; Ctrl-C or `eroam wallet stop` ends it");
-        let interrupted = Arc::clone(&self.interrupted);
-        let listen = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            let Ok(runtime) = runtime else { return };
-            while runtime.block_on(tokio::signal::ctrl_c()).is_ok() {
-                if interrupted.swap(true, Ordering::AcqRel) {
-                    // The station goes on to the limits that were agreed to.
-                    std::process::exit(130);
-                }
-                eprintln!("\nstopping; once more to leave without a receipt");
-            }
-        };
-        // Without it, Ctrl-C ends the program, as anywhere.
-        let _ = std::thread::Builder::new().name("interrupts".to_owned()).spawn(listen);
-    }
-
-    fn progress(&mut self, progress: &Progress) {
-        let line = format!("{}  {} kWh  {}", progress.at, kwh(progress.energy), kw(progress.power));
-        if self.is_terminal {
-            eprint!("\r{line}   ");
-        } else {
-            eprintln!("{line}");
-        }
-    }
-
-    fn wants_stop(&mut self) -> bool {
-        if std::fs::remove_file(&self.marker).is_ok() {
-            self.interrupted.store(true, Ordering::Release);
-        }
-        self.interrupted.load(Ordering::Acquire)
-    }
 }

@@ -1,26 +1,21 @@
 //! Whoever makes a forecast or a load stand on the ledger.
 
+use super::member::{FeedMember, failed, unreadable};
 use ed25519_dalek::SigningKey;
 use eroam_domain::cdr::GridZone;
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;
-use eroam_domain::quantity::{DurationMs, Watts};
+use eroam_domain::quantity::Watts;
 use eroam_domain::time::UnixMillis;
 use eroam_forecast::forecaster::Forecast;
 use eroam_forecast::hour::UtcHour;
 use eroam_ledger::forecast::{
     ATTESTED_HOURS_MAX, ForecastAttestation, ForecastTx, LoadAttestation, ZoneRights,
 };
-use eroam_ledger::port::{LedgerError, LedgerPort};
+use eroam_ledger::port::LedgerPort;
 use eroam_ledger::query;
-use eroam_ledger::reject::{ItemOutcome, RejectCode};
-use eroam_ledger::state::StateError;
-use eroam_ledger::tx::{Envelope, PublicKey, Tx, VERSION};
-
-/// The lane of a member's envelopes that only this uses: two senders on one lane would take each other's sequences.
-pub const FEED_LANE: u16 = 3;
-/// So long after its signing an envelope is worthless: within it, its hour is over anyway.
-const VALID_FOR: DurationMs = DurationMs::from_millis(3_600_000);
+use eroam_ledger::reject::RejectCode;
+use eroam_ledger::tx::Tx;
 
 /// What became of an attestation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,16 +65,20 @@ pub trait Attestor: Send {
 }
 
 /// Attests on a ledger, as one of its members.
-pub struct LedgerAttestor<P> {
-    port: P,
-    member: PartyId,
-    key: SigningKey,
-}
+pub struct LedgerAttestor<P>(FeedMember<P>);
 
 impl<P: LedgerPort + Send> LedgerAttestor<P> {
     /// On a ledger, in the name of a member, with its key.
     pub const fn new(port: P, member: PartyId, key: SigningKey) -> Self {
-        Self { port, member, key }
+        Self(FeedMember::new(port, member, key))
+    }
+
+    /// Whether the ledger lists the key for the member, before anything is signed with it.
+    ///
+    /// # Errors
+    /// [`AttestError`] if it does not.
+    pub fn check_key(&self) -> Result<(), AttestError> {
+        self.0.key_number().map(drop)
     }
 
     /// What the member may attest about a zone.
@@ -87,57 +86,16 @@ impl<P: LedgerPort + Send> LedgerAttestor<P> {
     /// # Errors
     /// [`AttestError`].
     pub fn rights(&self, zone: &GridZone) -> Result<ZoneRights, AttestError> {
-        query::zone_rights(&self.port, zone, self.member).map_err(unreadable)
+        query::zone_rights(&self.0.port, zone, self.0.party).map_err(unreadable)
     }
 
     fn submit(&mut self, tx: ForecastTx, now: UnixMillis) -> Result<Attested, AttestError> {
-        let member = self.member;
-        let known = query::member(&self.port, member).map_err(unreadable)?;
-        let known = known.ok_or_else(|| failed(format!("{member} is no member of this network")))?;
-        let own = PublicKey::of(&self.key);
-        let number = known.keys.iter().position(|key| key.public == own && !key.replaced);
-        let number = number.and_then(|number| u32::try_from(number).ok());
-        let envelope = Envelope {
-            version: VERSION,
-            network: self.port.network(),
-            member,
-            key: number.ok_or_else(|| failed(format!("the key is not one that signs for {member}")))?,
-            lane: FEED_LANE,
-            sequence: query::next_sequence(&self.port, member, FEED_LANE).map_err(unreadable)?,
-            expires_at: now
-                .max(self.port.time())
-                .checked_add(VALID_FOR)
-                .ok_or_else(|| failed("the time is beyond the year 9999".to_owned()))?,
-            tx: Tx::Forecast(tx),
-        };
-        let receipts = self.port.submit(now, vec![envelope.sign(&self.key)]).map_err(undecided)?;
-        let refused =
-            receipts.iter().flat_map(|receipt| &receipt.items).find_map(|item| match item.outcome {
-                ItemOutcome::Rejected(code) => Some(code),
-                ItemOutcome::Accepted { .. } => None,
-            });
-        match refused {
-            None => Ok(Attested::Accepted),
-            Some(RejectCode::DuplicateAttestation) => Ok(Attested::Already),
-            // Nobody has looked at the attestation itself.
-            Some(code) if code.leaves_sequence() || code == RejectCode::Expired => {
-                Err(failed(code.to_string()))
-            }
-            Some(code) => Ok(Attested::Refused(code.to_string())),
-        }
+        Ok(match self.0.submit(Tx::Forecast(tx), now)? {
+            None => Attested::Accepted,
+            Some(RejectCode::DuplicateAttestation) => Attested::Already,
+            Some(code) => Attested::Refused(code.to_string()),
+        })
     }
-}
-
-const fn failed(what: String) -> AttestError {
-    AttestError { what, source: None }
-}
-
-fn unreadable(error: StateError) -> AttestError {
-    AttestError { what: "the ledger's state cannot be read".to_owned(), source: Some(Box::new(error)) }
-}
-
-fn undecided(error: LedgerError) -> AttestError {
-    AttestError { what: "the ledger did not take the attestation".to_owned(), source: Some(Box::new(error)) }
 }
 
 /// The attestation of the hours after the one of `now`; `None` where none is left or one has no band yet.

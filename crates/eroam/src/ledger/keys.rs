@@ -305,6 +305,7 @@ pub(crate) fn voucher_key(key: &VoucherKey) -> Value {
         "key": key.public,
         "valid_from": key.valid_from.to_string(),
         "valid_until": key.valid_until.to_string(),
+        "revoked": key.is_revoked(),
     })
 }
 

@@ -72,6 +72,17 @@ pub enum ReaderError {
         "block {0} is missing from the directory: take the directory of another validator with --validator"
     )]
     MissingBlock(u64),
+    /// A height from before the state that was copied.
+    #[error(
+        "block {wanted} is not kept here: this validator copied the state of others and keeps the blocks from {from} on; \
+         take the directory of another validator with --validator"
+    )]
+    NotKept {
+        /// What was asked for.
+        wanted: u64,
+        /// The first that is kept.
+        from: u64,
+    },
     /// No certificate.
     #[error(
         "nothing proves block {0} final yet: start the ledger, so that a block follows it, and ask again"
@@ -166,7 +177,12 @@ impl Reader {
         if height > latest {
             return Err(ReaderError::NoBlock { wanted: height, latest });
         }
-        self.client().block(height)?.ok_or(ReaderError::MissingBlock(height))
+        let from = self.client().holds_from();
+        self.client().block(height)?.ok_or(if height < from {
+            ReaderError::NotKept { wanted: height, from }
+        } else {
+            ReaderError::MissingBlock(height)
+        })
     }
 
     /// The blocks up to a height, from the genesis block on, one after the other.

@@ -50,6 +50,11 @@ pub enum ShowError {
          an envelope's items"
     )]
     Unknown(Digest),
+    #[error(
+        "{what} is not in the blocks from {from} on, and this validator, which copied the state of others, keeps no others: \
+         take the directory of another validator with --validator"
+    )]
+    NotFoundHere { what: String, from: u64 },
     #[error("{operator} has booked no record {id}; a charge at its driver's own utility is on no ledger")]
     UnknownRecord { operator: PartyId, id: CdrId },
 }
@@ -301,7 +306,10 @@ pub fn find(reader: &Reader, digest: &Digest) -> Result<Found, ShowError> {
     }
     let rows = read_model.item(digest, None, PAGE_MAX).map_err(ReaderError::from)?.rows;
     let accepted = rows.iter().find(|row| row.outcome.is_accepted());
-    let place = accepted.or(rows.first()).ok_or(ShowError::Unknown(*digest))?.place;
+    let Some(found) = accepted.or(rows.first()) else {
+        return Err(unknown(reader, digest.to_string(), ShowError::Unknown(*digest)));
+    };
+    let place = found.place;
     let elsewhere = rows.iter().map(|row| row.place).filter(|other| *other != place).collect();
     Ok(Found { place, is_item: true, elsewhere })
 }
@@ -313,8 +321,19 @@ pub fn find(reader: &Reader, digest: &Digest) -> Result<Found, ShowError> {
 pub fn find_record(reader: &Reader, operator: PartyId, id: &CdrId) -> Result<Found, ShowError> {
     reader.wait_for_read_model();
     let row = reader.client().read_model().record(operator, id).map_err(ReaderError::from)?;
-    let row = row.ok_or_else(|| ShowError::UnknownRecord { operator, id: id.clone() })?;
+    let Some(row) = row else {
+        let nothing = ShowError::UnknownRecord { operator, id: id.clone() };
+        return Err(unknown(reader, format!("{operator}'s record {id}"), nothing));
+    };
     Ok(Found { place: row.place, is_item: true, elsewhere: Vec::new() })
+}
+
+/// What is said of something that was not found: `nothing`, if all blocks are kept here.
+fn unknown(reader: &Reader, what: String, nothing: ShowError) -> ShowError {
+    match reader.client().holds_from() {
+        ..=1 => nothing,
+        from => ShowError::NotFoundHere { what, from },
+    }
 }
 
 /// The envelope at a place that was found.
@@ -374,7 +393,7 @@ fn item_view(
             None => (None, String::new()),
         },
         Tx::Voucher(tx) => match tx {
-            VoucherTx::PublishKey { .. } => (None, String::new()),
+            VoucherTx::PublishKey { .. } | VoucherTx::RevokeKey { .. } => (None, String::new()),
             VoucherTx::Reserve(all) => {
                 all.get(index).map(|item| reserved_voucher(reader, item)).transpose()?.unwrap_or_default()
             }
@@ -540,6 +559,7 @@ fn says(tx: &Tx) -> Value {
             let (public, valid_from, valid_until) = (*public, *valid_from, *valid_until);
             keys::voucher_key(&VoucherKey { public, valid_from, valid_until })
         }
+        Tx::Voucher(VoucherTx::RevokeKey { key }) => json!({ "key": key }),
         Tx::Voucher(VoucherTx::Reserve(_) | VoucherTx::Refund(_) | VoucherTx::Block(_)) => json!({}),
         Tx::Forecast(tx) => says_forecast(tx),
     }

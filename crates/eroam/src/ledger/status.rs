@@ -61,7 +61,9 @@ pub struct Status {
     pub epoch: u64,
     /// The height of the latest block.
     pub height: u64,
-    /// Its time.
+    /// The first block that is kept: 1, or later where the state was copied from other validators.
+    pub blocks_from: u64,
+    /// The time of the latest block.
     pub time: String,
     /// Its digest.
     pub block: Digest,
@@ -117,6 +119,7 @@ pub fn of(reader: &Reader) -> Result<Status, StatusError> {
         epoch_blocks: genesis.consensus.epoch_blocks,
         epoch: header.epoch,
         height: header.height,
+        blocks_from: reader.client().holds_from(),
         time: header.time.to_string(),
         block: header.digest(),
         state_root: header.state,
@@ -149,6 +152,13 @@ impl fmt::Display for Status {
             writeln!(f, "  {party}      {key}")?;
         }
         writeln!(f, "height        {} ({})", self.height, self.time)?;
+        if self.blocks_from > 1 {
+            writeln!(
+                f,
+                "blocks        from {} on; the state before was copied from other validators",
+                self.blocks_from
+            )?;
+        }
         writeln!(f, "epoch         {}, of {} blocks each", self.epoch, self.epoch_blocks)?;
         writeln!(f, "block         {}", self.block)?;
         writeln!(f, "state root    {}", self.state_root)?;

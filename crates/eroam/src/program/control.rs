@@ -1,5 +1,5 @@
-//! A running program's door for its staff: a socket in its directory. Whoever may open it may command, as with the files
-//! beside it.
+//! A running program's door for its staff: a socket in a directory of its own, which nobody else may enter. Whoever may open
+//! it may command, as with the files beside it.
 //!
 //! ```text
 //! one line of JSON: the command  ──►  one line of JSON: {"ok": ..} or {"error": "a sentence"}
@@ -9,7 +9,9 @@ use super::ProgramError;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::fs::{DirBuilder, Permissions};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,8 +19,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The socket's name.
-const SOCKET: &str = "control.sock";
+/// The socket's directory, below the program's. It is private before there is a socket in it: a socket cannot be made with a
+/// mode, and one that is narrowed afterwards was open to everybody for a moment.
+const DIRECTORY: &str = "control";
+/// The socket's name in it.
+const SOCKET: &str = "socket";
 /// The longest command, and the longest answer, in bytes.
 const LINE_BYTES_MAX: u64 = 64 << 20;
 /// So long a program may take to answer.
@@ -61,7 +66,7 @@ pub enum ControlError {
 pub fn ask<T: DeserializeOwned>(directory: &Path, command: &impl Serialize) -> Result<T, ControlError> {
     let failed = |source| ControlError::Io { directory: directory.to_owned(), source };
     let foreign = || ControlError::Foreign(directory.to_owned());
-    let mut stream = UnixStream::connect(directory.join(SOCKET)).map_err(|error| match error.kind() {
+    let mut stream = UnixStream::connect(place(directory)).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
             ControlError::NotRunning(directory.to_owned())
         }
@@ -75,6 +80,20 @@ pub fn ask<T: DeserializeOwned>(directory: &Path, command: &impl Serialize) -> R
     match serde_json::from_str(&answer).map_err(|_| foreign())? {
         Answer::Ok(value) => serde_json::from_value(value).map_err(|_| foreign()),
         Answer::Error(reason) => Err(ControlError::Refused(reason)),
+    }
+}
+
+fn place(directory: &Path) -> PathBuf {
+    directory.join(DIRECTORY).join(SOCKET)
+}
+
+/// A directory that this user alone can enter, also if it was there.
+fn make_private(directory: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            std::fs::set_permissions(directory, Permissions::from_mode(0o700))
+        }
+        made => made,
     }
 }
 
@@ -94,17 +113,12 @@ impl Control {
         directory: &Path,
         handle: impl Fn(C) -> Result<Value, String> + Send + 'static,
     ) -> Result<Self, ProgramError> {
-        let path = directory.join(SOCKET);
+        let path = place(directory);
         let what = format!("the socket {} cannot be made", path.display());
+        make_private(&directory.join(DIRECTORY)).map_err(ProgramError::io(&what))?;
         // The directory is locked by this program: what lies there is left over.
         let _ = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path).map_err(ProgramError::io(&what))?;
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            let private = std::fs::Permissions::from_mode(0o600);
-            std::fs::set_permissions(&path, private).map_err(ProgramError::io(&what))?;
-        }
         let stopped = Arc::new(AtomicBool::new(false));
         let ends = Arc::clone(&stopped);
         let thread = std::thread::Builder::new().name("control".to_owned()).spawn(move || {
@@ -181,10 +195,23 @@ mod tests {
     #[test]
     fn a_socket_that_a_killed_program_left_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
-        drop(UnixListener::bind(directory.path().join(SOCKET)).unwrap());
+        make_private(&directory.path().join(DIRECTORY)).unwrap();
+        drop(UnixListener::bind(place(directory.path())).unwrap());
         let left = ask::<u32>(directory.path(), &Command::Double(1));
         assert!(matches!(left, Err(ControlError::NotRunning(_))));
         let _door = Control::open(directory.path(), double).unwrap();
         assert_eq!(ask::<u32>(directory.path(), &Command::Double(2)).unwrap(), 4);
+    }
+
+    #[test]
+    fn nobody_else_may_come_to_the_socket() {
+        let directory = tempfile::tempdir().unwrap();
+        let own = directory.path().join(DIRECTORY);
+        let mode = || std::fs::metadata(&own).unwrap().permissions().mode() & 0o777;
+        drop(Control::open(directory.path(), double).unwrap());
+        assert_eq!(mode(), 0o700);
+        std::fs::set_permissions(&own, Permissions::from_mode(0o755)).unwrap();
+        let _door = Control::open(directory.path(), double).unwrap();
+        assert_eq!(mode(), 0o700, "one that was open to others is closed again");
     }
 }

@@ -13,10 +13,11 @@ use crate::node::server as node_server;
 use crate::registry;
 use crate::server::{STOP_WITHIN, Server};
 use crate::usage::Usage;
+use crate::whole_file;
 use eroam_chain::client::Client;
 use eroam_chain::machine::Rules;
 use eroam_chain::mempool::PoolLimits;
-use eroam_chain::node::{Node, NodeConfig};
+use eroam_chain::node::{CatchUp, Node, NodeConfig};
 use eroam_chain::{StatedTime, Timing};
 use eroam_domain::codec::Digest;
 use eroam_ledger::genesis::Genesis;
@@ -107,6 +108,7 @@ impl NodeProgram {
                 // Nobody else is there to talk to.
                 listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
                 peers: Vec::new(),
+                catch_up: CatchUp::Blocks,
                 stated: StatedTime::default(),
                 machine: Arc::new(Rules),
                 pool: PoolLimits::DEFAULT,
@@ -121,7 +123,7 @@ impl NodeProgram {
         let registry = registry.map_err(ProgramError::io("the directory of tails files cannot be made"))?;
         let router = registry.merge(node_server::router(client.clone()));
         let server = Server::start("node", address(&directory, config.listen), router, STOP_WITHIN)?;
-        let kept = std::fs::write(directory.join(ADDRESS), server.address().to_string());
+        let kept = whole_file::write(&directory, ADDRESS, server.address().to_string().as_bytes());
         kept.map_err(ProgramError::io("the node's address cannot be kept"))?;
         let ready = NodeReady { network: client.network(), url: format!("http://{}", server.address()) };
         let control = Control::open(&directory, move |command| Ok(handle(&client, command)))?;

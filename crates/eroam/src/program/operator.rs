@@ -3,8 +3,8 @@
 use super::ProgramError;
 use super::config::Located;
 use super::control::Control;
+use super::issuer_key_file::GivenKey;
 use super::organisation::{Organisation, OrganisationConfig, Settling, tails, url};
-use super::provider::GivenKey;
 use crate::causes::chain;
 use crate::charging::catalogue::Catalogue;
 use crate::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace};

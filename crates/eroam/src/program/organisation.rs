@@ -16,7 +16,6 @@ use eroam_domain::ids::{EroamDid, PartyId};
 use eroam_gateway::gateway::{Gateway, Secrets};
 use eroam_gateway::ports::SeededEntropy;
 use eroam_ledger::port::LedgerPort as _;
-use eroam_ledger::query;
 use eroam_ledger::registry::{DidDocument, DidService};
 use eroam_ledger::tx::PublicKey;
 use eroam_ssi::didcomm::{OsRng, RngCore as _};
@@ -71,7 +70,7 @@ pub struct OrganisationConfig {
 /// Keys that the organisation makes for itself.
 #[derive(Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]
 #[serde(deny_unknown_fields)]
-struct Keys {
+pub(super) struct Keys {
     /// Begins the DID.
     did: [u8; 32],
     /// Signs vouchers.
@@ -94,6 +93,27 @@ impl Keys {
         let stations = *eroam_ssi::sd_jwt::SigningKey::generate(&mut OsRng).to_scalar();
         Self { did: random(), voucher: random(), salt: random(), entropy: random(), stations }
     }
+
+    /// Those that are kept; made at the first time.
+    pub(super) fn of(state: &AgentState) -> Result<Self, ProgramError> {
+        if let Some(keys) = state.get::<Self>(KEYS, "")? {
+            return Ok(keys);
+        }
+        let keys = Self::generate();
+        state.write(Changes::new().put(KEYS, "", &keys))?;
+        Ok(keys)
+    }
+
+    /// Signs vouchers.
+    pub(super) fn voucher_key(&self) -> SigningKey {
+        SigningKey::from_bytes(&self.voucher)
+    }
+
+    /// Another key signs vouchers from now on; kept when this returns.
+    pub(super) fn renew_voucher_key(&mut self, state: &AgentState) -> Result<(), ProgramError> {
+        OsRng.fill_bytes(&mut self.voucher);
+        Ok(state.write(Changes::new().put(KEYS, "", &*self))?)
+    }
 }
 
 /// An organisation at work.
@@ -112,8 +132,6 @@ pub struct Organisation {
     pub station_issuer: eroam_ssi::sd_jwt::SigningKey,
     /// Where everything is kept.
     pub directory: PathBuf,
-    /// A voucher key is wanted on the ledger.
-    voucher_key: SigningKey,
 }
 
 /// Shares the clock of a simulation, if it is one.
@@ -139,26 +157,18 @@ impl Organisation {
         let member_key = secrets::signing_key(&located.path(&config.member_key_file))?;
         let directory = located.path(&config.directory);
         let state = AgentState::open(&directory, &passphrase)?;
-        let keys = match state.get::<Keys>(KEYS, "")? {
-            Some(keys) => keys,
-            None => {
-                let keys = Keys::generate();
-                state.write(Changes::new().put(KEYS, "", &keys))?;
-                keys
-            }
-        };
+        let keys = Keys::of(&state)?;
         let node = Node::from(RemoteNode::connect(&config.node_url, None)?);
         let (party, network) = (config.party, node.network());
         // A state of another network is refused by the records below; said here, it is said before they are made.
         known_network(&state, network)?;
         let publisher = Publisher::new(node.clone(), party, member_key.clone(), REGISTRY_LANE)?;
         let store = OrgStore::open(&StoreUrl::directory(&directory), party, &network)?;
-        let voucher_key = SigningKey::from_bytes(&keys.voucher);
         let gateway_secrets = Secrets {
             signing: member_key.clone(),
             key: 0,
             salt: Digest(keys.salt),
-            voucher: makes_vouchers.then(|| voucher_key.clone()),
+            voucher: makes_vouchers.then(|| keys.voucher_key()),
         };
         let entropy = Box::new(SeededEntropy(Digest(keys.entropy)));
         let gateway = Gateway::new(party, &config.name, gateway_secrets, founders::policy(), store, entropy);
@@ -174,7 +184,6 @@ impl Organisation {
             did_key,
             station_issuer,
             directory,
-            voucher_key,
         })
     }
 
@@ -183,26 +192,6 @@ impl Organisation {
         let document = DidDocument { keys: vec![PublicKey::of(&self.did_key)], services };
         self.publisher.publish_did(self.did, document, &self.did_key)?;
         Ok(())
-    }
-
-    /// Publishes the key that vouchers are signed with, unless the ledger has it.
-    pub(super) fn publish_voucher_key(&self) -> Result<(), ProgramError> {
-        const DAY_MS: i64 = 86_400_000;
-        let public = PublicKey::of(&self.voucher_key);
-        let node = self.office.client();
-        let known = query::voucher_keys(node, self.office.party());
-        let known = known.map_err(crate::charging::offices::OfficeError::from)?;
-        if known.iter().any(|key| key.public == public) {
-            return Ok(());
-        }
-        let today = clock::now().utc_day();
-        let at = |day: i64| day.checked_mul(DAY_MS).and_then(eroam_domain::time::UnixMillis::new);
-        // Vouchers are valid from the beginning of the stretch of days that they are withdrawn in.
-        let window = at(today - 40).zip(at(today + 350));
-        let (from, until) = window.ok_or_else(|| ProgramError::rule("the machine's clock", "set it"))?;
-        let tx = self.office.with(|gateway, _| gateway.publish_voucher_key(from, until));
-        let tx = tx.ok_or_else(|| ProgramError::rule("the vouchers", "there is no key to sign them with"))?;
-        Ok(self.office.submit(OFFICE_LANE, tx)?)
     }
 }
 

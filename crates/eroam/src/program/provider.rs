@@ -3,13 +3,17 @@
 use super::ProgramError;
 use super::config::Located;
 use super::control::Control;
+use super::issuer_key_file::GivenKey;
 use super::organisation::{Organisation, OrganisationConfig, Settling, tails, url};
+use super::partner_ratings::PartnerRatings;
+use super::voucher_key::VoucherSigner;
 use crate::causes::chain;
 use crate::charging::customers::Decision;
 use crate::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace};
 use crate::charging::provider::{Approval, CONTRACT_ATTRIBUTES, CONTRACT_SCHEMA, Provider, ProviderSettings};
 use crate::charging::{ChargingError, address};
 use crate::registry::tails as tails_pages;
+use crate::second_meter::MeterReading;
 use crate::server::{Bound, STOP_WITHIN, Server};
 use crate::usage::Usage;
 use eroam_domain::charge::Denial;
@@ -17,13 +21,15 @@ use eroam_domain::ids::{ContractId, PartyId};
 use eroam_domain::money::{Currency, Money};
 use eroam_domain::retail::RetailRules;
 use eroam_domain::time::{CivilMonth, UnixMillis};
+use eroam_gateway::anomalies::AnomalyConfig;
 use eroam_gateway::ports::Store as _;
 use eroam_gateway::rules::{HomeRules, Rules};
 use eroam_gateway::vouchers::VoucherRules;
 use eroam_ssi::didcomm;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A home utility's configuration.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -35,6 +41,10 @@ pub struct ProviderConfig {
     pub contracts: ContractsConfig,
     /// What it signs for its customers.
     pub vouchers: VouchersConfig,
+    /// What it takes for impossible in a record that it is charged for; what is left out is
+    /// [`eroam_gateway::anomalies::AnomalyRules::DEFAULT`].
+    #[serde(default)]
+    pub anomalies: AnomalyConfig,
 }
 
 /// Contracts.
@@ -101,6 +111,11 @@ pub enum ProviderCommand {
         /// Whose.
         contract: ContractId,
     },
+    /// Revoke the key that vouchers are signed with, and sign with another one.
+    RevokeVoucherKey {
+        /// Why.
+        reason: String,
+    },
     /// What is on a customer's bill of a month so far.
     Bill {
         /// Whose.
@@ -110,6 +125,11 @@ pub enum ProviderCommand {
     },
     /// How many charges are on bills.
     Bills,
+    /// Compare records with what second meters counted; those above are contested.
+    SecondMeter {
+        /// What was read.
+        readings: Vec<MeterReading>,
+    },
     /// What the program used.
     Usage,
 }
@@ -127,8 +147,10 @@ pub struct ProviderReady {
 pub struct ProviderProgram {
     ready: ProviderReady,
     provider: Provider,
+    signer: Arc<VoucherSigner>,
     control: Option<Control>,
     settling: Option<Settling>,
+    ratings: Option<PartnerRatings>,
     server: Option<Server>,
 }
 
@@ -138,13 +160,18 @@ impl ProviderProgram {
     /// # Errors
     /// [`ProgramError`].
     pub fn start(located: &Located<ProviderConfig>) -> Result<Self, ProgramError> {
-        let ProviderConfig { organisation: config, contracts, vouchers } = &located.config;
+        let ProviderConfig { organisation: config, contracts, vouchers, anomalies } = &located.config;
         let rules = rules(located, contracts, vouchers)?;
+        let watching = anomalies.rules().map_err(|fault| ProgramError::rule("[anomalies]", fault))?;
         let organisation = Organisation::open(located, config, true)?;
         let Organisation { state, office, publisher, did_key, did, directory, .. } = &organisation;
-        office.with(|gateway, _| *gateway.rules_mut() = rules);
+        office.with(|gateway, _| {
+            *gateway.rules_mut() = rules;
+            gateway.set_anomaly_rules(Some(watching));
+        });
         organisation.publish_did(Vec::new())?;
-        organisation.publish_voucher_key()?;
+        let signer = VoucherSigner::new(office.clone(), state.clone());
+        signer.publish()?;
 
         // The address is part of what is published, so it is taken before there is anything to serve there.
         let listen = address::known(state, "pages", config.listen)?;
@@ -173,11 +200,15 @@ impl ProviderProgram {
             Provider::start(office.clone(), issuer, form, signing, settings, state, config.agent_listen)?;
         let router = provider.router().merge(office.router()).merge(pages);
         let server = Server::serve("provider", bound, router, STOP_WITHIN)?;
+        let ratings = PartnerRatings::start(office.clone(), located.path(&config.partners_file))?;
         let settling = Settling::start(office)?;
         let answering = provider.clone();
-        let control = Control::open(directory, move |command| handle(&answering, command))?;
+        let signer = Arc::new(signer);
+        let signs = Arc::clone(&signer);
+        let control = Control::open(directory, move |command| handle(&answering, &signs, command))?;
         let ready = ProviderReady { party: config.party, url };
-        Ok(Self { ready, provider, control: Some(control), settling: Some(settling), server: Some(server) })
+        let (control, settling, server) = (Some(control), Some(settling), Some(server));
+        Ok(Self { ready, provider, signer, control, settling, ratings: Some(ratings), server })
     }
 
     /// What whoever started it wants to know.
@@ -191,7 +222,7 @@ impl ProviderProgram {
     /// # Errors
     /// A sentence for staff.
     pub fn handle(&self, command: ProviderCommand) -> Result<Value, String> {
-        handle(&self.provider, command)
+        handle(&self.provider, &self.signer, command)
     }
 }
 
@@ -200,6 +231,7 @@ impl Drop for ProviderProgram {
     fn drop(&mut self) {
         drop(self.control.take());
         drop(self.server.take());
+        drop(self.ratings.take());
         drop(self.settling.take());
         self.provider.stop();
     }
@@ -228,7 +260,7 @@ fn rules(
     Ok(rules)
 }
 
-fn handle(provider: &Provider, command: ProviderCommand) -> Result<Value, String> {
+fn handle(provider: &Provider, signer: &VoucherSigner, command: ProviderCommand) -> Result<Value, String> {
     let words = |error: ChargingError| match error {
         ChargingError::Denied(denied) if denied.denial == Denial::UnknownContract => {
             "there is no such contract or registration: `eroam provider registrations` lists them".to_owned()
@@ -259,6 +291,11 @@ fn handle(provider: &Provider, command: ProviderCommand) -> Result<Value, String
         ProviderCommand::Block { contract } => {
             provider.block_vouchers(&contract).map(|()| json!({ "blocked": contract })).map_err(words)
         }
+        ProviderCommand::RevokeVoucherKey { reason } => {
+            let (revoked, next) = signer.revoke().map_err(|error| chain(&error))?;
+            tracing::warn!(%revoked, %next, reason, "provider.voucher_key_revoked");
+            Ok(json!({ "revoked": revoked, "reason": reason }))
+        }
         ProviderCommand::Bill { contract, month } => {
             provider.bill(&contract, month).map(|billed| json!(billed)).map_err(words)
         }
@@ -272,32 +309,21 @@ fn handle(provider: &Provider, command: ProviderCommand) -> Result<Value, String
             });
             counted.map(|()| json!(bills)).map_err(|error| chain(&error))
         }
+        ProviderCommand::SecondMeter { readings } => second_meter(provider, &readings),
         ProviderCommand::Usage => Ok(json!(Usage::now())),
     }
 }
 
-/// An issuer's key that was made before.
-pub(super) struct GivenKey {
-    definition: Vec<u8>,
-    secret: Vec<u8>,
-    correctness: Vec<u8>,
-}
-
-impl GivenKey {
-    pub(super) fn read(directory: &Path) -> Result<Self, ProgramError> {
-        let file = |name: &str| {
-            let path = directory.join(name);
-            std::fs::read(&path).map_err(ProgramError::io(format!("{} cannot be read", path.display())))
-        };
-        Ok(Self {
-            definition: file("definition.json")?,
-            secret: file("secret.json")?,
-            correctness: file("key_correctness.json")?,
-        })
-    }
-
-    pub(super) fn key(&self) -> IssuerKey<'_> {
-        let Self { definition, secret, correctness } = self;
-        IssuerKey::Given { definition, secret, correctness }
-    }
+/// Compares, contests what is above its second meter, and says what came of each reading.
+fn second_meter(provider: &Provider, readings: &[MeterReading]) -> Result<Value, String> {
+    let mut compared = Vec::with_capacity(readings.len());
+    let acted = provider.office().act(|gateway, ledger| {
+        for reading in readings {
+            let result = gateway.second_meter_read(ledger, &reading.name, reading.second)?;
+            compared.push(json!({ "line": reading.line, "record": reading.name, "result": result }));
+        }
+        Ok(Vec::new())
+    });
+    acted.and_then(|()| provider.office().flush()).map_err(|error| chain(&error))?;
+    Ok(Value::Array(compared))
 }

@@ -2,7 +2,8 @@
 
 use ed25519_dalek::SigningKey;
 use eroam_ssi::custody::{Passphrase, VaultError};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -41,17 +42,20 @@ pub enum SecretFileError {
 }
 
 /// The text of a file that nobody else can read, without the white space around it.
-fn read(path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
+pub(super) fn read(path: &Path) -> Result<Zeroizing<String>, SecretFileError> {
     let failed = |source| SecretFileError::Read { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(failed)?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
+        // Of the file that is read, whatever is put in its place meanwhile.
+        let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o777;
         if mode & 0o077 != 0 {
             return Err(SecretFileError::Exposed { path: path.to_owned(), mode });
         }
     }
-    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(failed)?);
+    let mut text = Zeroizing::new(String::new());
+    file.read_to_string(&mut text).map_err(failed)?;
     Ok(Zeroizing::new(text.trim().to_owned()))
 }
 

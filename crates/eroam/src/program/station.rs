@@ -11,11 +11,12 @@ use super::config::{Located, SimulationConfig};
 use super::control::Control;
 use super::organisation::{known_network, share_clock};
 use super::secrets;
+use super::station_hardware::Behind;
+pub use super::station_hardware::HardwareConfig;
 use crate::causes::chain;
 use crate::charging::ChargingError;
 use crate::charging::catalogue::Catalogue;
 use crate::charging::operator::station_issuer_key;
-use crate::charging::post::{Pace, SimulatedPost};
 use crate::charging::state::{AgentState, Changes};
 use crate::charging::station::{Mode, Station};
 use crate::tails_cache::TailsCache;
@@ -88,25 +89,17 @@ pub struct StationConfig {
     pub simulation: Option<SimulationConfig>,
 }
 
-/// What is behind a station.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
-pub enum HardwareConfig {
-    /// A simulated charging point, with a vehicle that comes for each session.
-    Simulated {
-        /// How time passes there.
-        pace: Pace,
-        /// Vehicles and noise follow from it.
-        seed: u64,
-    },
-}
-
 /// What staff can ask a station.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StationProgramCommand {
     /// How it stands.
     Status,
+    /// Take it into service again after a fault that somebody has looked at.
+    Repair {
+        /// What was done.
+        reason: String,
+    },
     /// What the program used.
     Usage,
 }
@@ -147,12 +140,12 @@ impl StationProgram {
         known_network(&state, trust.network())?;
         let key = meter_key(&state)?;
         let journal = Box::new(SqliteJournal::open(&directory.join("journal.sqlite"))?);
-        let HardwareConfig::Simulated { pace, seed } = config.hardware;
         let evse = config.evse.clone();
         let calibration = config.calibration_file.as_deref().map(|file| calibration(&located.path(file)));
         let calibration = calibration.transpose()?.unwrap_or(Calibration::NONE);
-        let post = SimulatedPost::new(evse.clone(), key, seed, pace, journal, state.clone())?;
-        let post = post.calibrated(calibration);
+        let meter_key = key.public().to_string();
+        let behind = Behind { evse: evse.clone(), key, journal, state: state.clone(), calibration };
+        let post = behind.post(&config.hardware)?;
         let catalogue = Catalogue::new(&config.resolver_url, trust);
         let (operator_key, operator) = operator(&state, &catalogue, &config.operator_did)?;
         let claims = StationClaims {
@@ -161,7 +154,7 @@ impl StationProgram {
             zone: config.zone.clone(),
             place: config.place.clone(),
             power: Watts::new(config.power_w),
-            meter_key: post.meter_key().to_string(),
+            meter_key,
             meter_certified: false,
         };
         let invitation = Invitation::from_url(&config.operator_invitation);
@@ -175,7 +168,7 @@ impl StationProgram {
             catalogue,
             Arc::new(tails),
             config.mode,
-            Box::new(post),
+            post,
             state,
             config.agent_listen,
         )?);
@@ -274,6 +267,10 @@ fn operator(
 fn handle(station: &Station, command: StationProgramCommand) -> Result<Value, String> {
     match command {
         StationProgramCommand::Status => Ok(json!(station.status().map_err(|error| chain(&error))?)),
+        StationProgramCommand::Repair { reason } => {
+            let repair = station.repair(&reason).map_err(|error| chain(&error))?;
+            Ok(json!({ "repaired": repair.fault, "reason": repair.reason }))
+        }
         StationProgramCommand::Usage => Ok(json!(Usage::now())),
     }
 }

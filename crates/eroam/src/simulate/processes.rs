@@ -8,7 +8,8 @@
 
 use super::founding::{Parties, TARIFF, found, genesis};
 use super::world::{SimulateError, VOUCHER_MICROS, any_port, fields, setup_error};
-use super::{Setup, Town};
+use super::{Programs, Setup, Town};
+use crate::bench::resident_memory_mib;
 use crate::charging::post::Pace;
 use crate::charging::provider::Approval;
 use crate::charging::station::{Mode, StationStatus};
@@ -32,6 +33,7 @@ use eroam_domain::cdr::GridZone;
 use eroam_domain::ids::{EvseId, PartyId};
 use eroam_domain::quantity::{DurationMs, WattHours};
 use eroam_domain::tariff::TariffId;
+use eroam_gateway::anomalies::AnomalyConfig;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -195,6 +197,7 @@ pub struct Processes {
     pub node: Program<NodeReady>,
     mode: Mode,
     charged: u64,
+    station_rss_mib: Option<f64>,
     root: PathBuf,
     _temporary: Option<TempDir>,
 }
@@ -219,6 +222,15 @@ impl Files {
         let path = self.root.join(name);
         std::fs::write(&path, text)?;
         Ok(path)
+    }
+
+    /// Copies an issuer's key as programs take it: its secret is for this user alone, wherever it comes from.
+    fn issuer_key(&self, name: &str, from: &Path) -> Result<PathBuf, SimulateError> {
+        std::fs::create_dir_all(self.root.join(name))?;
+        for file in ["definition.json", "secret.json", "key_correctness.json"] {
+            self.secret(&format!("{name}/{file}"), &std::fs::read_to_string(from.join(file))?)?;
+        }
+        Ok(name.into())
     }
 
     fn config(&self, name: &str, config: &impl Serialize) -> Result<PathBuf, SimulateError> {
@@ -259,12 +271,16 @@ fn places(count: usize) -> u32 {
 }
 
 impl Processes {
-    /// Starts everybody; `program` is this program.
+    /// Starts everybody.
     ///
     /// # Errors
     /// [`SimulateError`].
-    pub fn start(setup: &Setup, program: &Path, say: &mut dyn FnMut(&str)) -> Result<Self, SimulateError> {
-        Self::start_at(setup, program, Pace::AtOnce, say)
+    pub fn start(
+        setup: &Setup,
+        programs: &Programs,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<Self, SimulateError> {
+        Self::start_at(setup, programs, Pace::AtOnce, say)
     }
 
     /// As [`Processes::start`], at stations where time passes as `pace` says.
@@ -273,7 +289,7 @@ impl Processes {
     /// [`SimulateError`].
     pub fn start_at(
         setup: &Setup,
-        program: &Path,
+        programs: &Programs,
         pace: Pace,
         say: &mut dyn FnMut(&str),
     ) -> Result<Self, SimulateError> {
@@ -296,6 +312,7 @@ impl Processes {
         files.write("partners.toml", "")?;
         files.secret("passphrase", &hex(&setup.seed.derive("passphrase", &[]).0))?;
         let parties = Parties::of(setup)?;
+        let program = &programs.eroam;
         let node = node(setup, program, &files, &parties)?;
         let (mut providers, mut operators) = (Vec::new(), Vec::new());
         for (index, party) in parties.emsps.iter().enumerate() {
@@ -316,7 +333,7 @@ impl Processes {
         for index in 0..setup.stations {
             let operator = operators.get(index % operators.len());
             let operator = operator.ok_or_else(|| setup_error("no operator"))?;
-            stations.push(station(setup, program, &files, &node.ready, &operator.ready, index)?);
+            stations.push(station(setup, programs, &files, &node.ready, &operator.ready, index)?);
         }
         if setup.drivers > 0 {
             say("drivers enrol");
@@ -339,6 +356,7 @@ impl Processes {
             node,
             mode: setup.mode,
             charged: 0,
+            station_rss_mib: None,
             root: files.root,
             _temporary: temporary,
         })
@@ -418,11 +436,14 @@ impl Processes {
 impl Town for Processes {
     fn charge(&mut self, driver: usize, station: usize) -> Result<(WattHours, Timings), String> {
         let station = self.stations.get(station).ok_or("no such station")?;
+        let station_id = station.id();
         let driver = self.drivers.get_mut(driver).ok_or("no such driver")?;
         let driver = driver.get_mut().unwrap_or_else(PoisonError::into_inner);
         let charge = DriverCommand::Charge { invitation: station.ready.invitation.clone() };
         let DriverCharged { energy_mwh, connect_us, scan_to_power_us } = tell(driver, &charge)?;
         self.charged += 1;
+        let rss_mib = resident_memory_mib(station_id);
+        self.station_rss_mib = self.station_rss_mib.into_iter().chain(rss_mib).reduce(f64::max);
         let timings = Timings {
             connect: Duration::from_micros(connect_us),
             scan_to_power: Duration::from_micros(scan_to_power_us),
@@ -457,6 +478,10 @@ impl Town for Processes {
             // The signed one, too.
             Mode::Paper => 2,
         }
+    }
+
+    fn station_rss_mib(&self) -> Option<f64> {
+        self.station_rss_mib
     }
 
     fn finish(&mut self) -> Result<(u64, u64), SimulateError> {
@@ -499,7 +524,8 @@ fn provider(
     let retail = founders::founders().first().map(founders::Founder::retail);
     let retail = retail.ok_or_else(|| setup_error("no retail rules"))?;
     files.write("retail.json", &serde_json::to_string(&retail).map_err(setup_error)?)?;
-    let keys = setup.issuer_keys.as_deref().map(Path::canonicalize).transpose()?;
+    let keys = setup.issuer_keys.as_deref();
+    let keys = keys.map(|keys| files.issuer_key("contract-key", keys)).transpose()?;
     let config = ProviderConfig {
         organisation: files.organisation(setup, party, &format!("Home utility {}", index + 1), node)?,
         contracts: ContractsConfig {
@@ -509,6 +535,7 @@ fn provider(
             retail_file: "retail.json".into(),
             issuer_key_directory: keys,
         },
+        anomalies: AnomalyConfig::default(),
         vouchers: VouchersConfig {
             currency: currency(),
             cap_micros: VOUCHER_MICROS,
@@ -529,7 +556,7 @@ fn operator(
     index: usize,
 ) -> Result<Program<OperatorReady>, SimulateError> {
     let keys = setup.issuer_keys.as_deref().map(|keys| keys.join("station")).filter(|keys| keys.is_dir());
-    let issuer_key_directory = keys.map(|keys| keys.canonicalize()).transpose()?;
+    let issuer_key_directory = keys.map(|keys| files.issuer_key("station-key", &keys)).transpose()?;
     let paper = (setup.mode == Mode::Paper).then(|| PaperConfig {
         resolver_url: node.url.clone(),
         registry_places: places(setup.stations),
@@ -557,7 +584,7 @@ fn entry(party: PartyId, index: usize, pace: Pace) -> Result<StationEntry, Simul
 
 fn station(
     setup: &Setup,
-    program: &Path,
+    programs: &Programs,
     files: &Files,
     node: &NodeReady,
     operator: &OperatorReady,
@@ -587,7 +614,11 @@ fn station(
         simulation: Some(files.simulation()),
     };
     let config = files.config(&name, &config)?;
-    Program::start(program, &["station", "run"], config, files.root.join(&name))
+    let (program, words): (_, &[_]) = match &programs.station {
+        Some(program) => (program, &["run"]),
+        None => (&programs.eroam, &["station", "run"]),
+    };
+    Program::start(program, words, config, files.root.join(&name))
 }
 
 fn driver(

@@ -30,7 +30,7 @@ use eroam_ssi::protocol::charging::{CONTRACT, attributes};
 use eroam_station::metering;
 use eroam_wire::ocmf::MeteredSession;
 
-fn session_of(outcome: Outcome) -> SessionId {
+pub(crate) fn session_of(outcome: Outcome) -> SessionId {
     match outcome {
         Outcome::Charged { session, .. } => session,
         other => panic!("{other:?}"),
@@ -38,7 +38,7 @@ fn session_of(outcome: Outcome) -> SessionId {
 }
 
 /// What an operator booked for a session, and with what it was paid.
-fn booked(operator: &Operator, id: &SessionId) -> (Cdr, SpentVoucher, Quote) {
+pub(crate) fn booked(operator: &Operator, id: &SessionId) -> (Cdr, SpentVoucher, Quote) {
     let session = operator.office().with(|gateway, _| gateway.session(id)).unwrap().expect("a session");
     let Phase::Recorded { cdr, opening: PayerOpening::Voucher { spent, quote }, .. } = session.phase else {
         panic!("{:?}", session.phase);
@@ -46,12 +46,12 @@ fn booked(operator: &Operator, id: &SessionId) -> (Cdr, SpentVoucher, Quote) {
     (cdr, *spent, *quote)
 }
 
-fn evidence(operator: &Operator, id: &SessionId) -> Accounting {
+pub(crate) fn evidence(operator: &Operator, id: &SessionId) -> Accounting {
     let bytes = operator.office().with(|gateway, _| gateway.evidence(id)).unwrap();
     serde_json::from_slice(&bytes.expect("what the station sent")).unwrap()
 }
 
-fn bill_lines(town: &Town) -> Vec<BillLine> {
+pub(crate) fn bill_lines(town: &Town) -> Vec<BillLine> {
     let mut lines = Vec::new();
     let office = town.world.providers()[0].office();
     let read = office.with(|gateway, _| {

@@ -30,8 +30,13 @@ fn a_contract_for_other_zones_is_refused() {
     let town = Town::new(1, 1);
     let mut elsewhere = town.newcomer("ES-9,NO-2");
     let said = refusal(charge(&mut elsewhere, &town.invitation(0)));
-    assert_eq!(said, "your contract does not include this area");
-    assert_eq!(denied(town.outcome(0)), said);
+    let contract = elsewhere.contract;
+    let words = format!(
+        "your contract {contract} is good in ES-9,NO-2, and this station is in PT-1: charge elsewhere, or with another contract"
+    );
+    // Before the station is asked for anything, and before the driver is.
+    assert_eq!(said, words);
+    assert_eq!(denied(town.outcome(0)), "the driver only wanted to see whose station this is");
     let mut here = town.newcomer("ES-9,PT-1");
     charge(&mut here, &town.invitation(0)).unwrap();
 }

@@ -2,8 +2,10 @@
 //! whoever must not charge, or must not be trusted, is refused in words that a driver understands.
 
 mod accounting;
+mod consent;
 mod contracts;
 mod mandates;
+mod prices;
 mod stations;
 mod town;
 mod vouchers;

@@ -2,25 +2,33 @@
 
 use crate::town::{SEED, Town, charge, denied, refusal};
 use eroam::agent::Agent;
+use eroam::charging::ChargingError;
 use eroam::charging::operator::{STATION_VCT, station_issuer_key};
 use eroam::charging::post::Mishap;
 use eroam::charging::proving::{ask_proof, asked_proof, question};
 use eroam::charging::station::{Outcome, SD_JWT, SD_JWT_REQUEST, StationDemand};
 use eroam::charging::wallet::read_code;
 use eroam::clock::{in_time, now};
+use eroam_domain::cdr::SessionId;
+use eroam_domain::charge::{AllowedZones, Denial};
 use eroam_domain::codec::ShortText;
 use eroam_domain::ids::EroamDid;
 use eroam_domain::quantity::DurationMs;
+use eroam_domain::retail::Tier;
 use eroam_domain::tariff::TariffId;
-use eroam_domain::visit::StationClaims;
+use eroam_domain::time::LocalClock;
+use eroam_domain::visit::{ChargeLimits, QuoteRequest, ReserveRequest, ShownContract, StationClaims};
 use eroam_gateway::gateway::Evse;
+use eroam_gateway::sessions::{PayerOpening, Phase};
 use eroam_ledger::registry::DidRecord;
 use eroam_ledger::state::StateKey;
 use eroam_ssi::didcomm::OsRng;
 use eroam_ssi::protocol::Illegal;
 use eroam_ssi::protocol::charging::PROTOCOL;
+use eroam_ssi::protocol::did_exchange::Connection;
 use eroam_ssi::protocol::out_of_band::Invitation;
-use eroam_ssi::protocol::questions::{STATION, StationRegistration};
+use eroam_ssi::protocol::questions::{Question, STATION};
+use eroam_ssi::protocol::station_registration::{StationCredential, StationRegistration};
 use eroam_ssi::sd_jwt::{HeldSdJwt, IssueSdJwt, SigningKey, StatusReference, TrustedIssuer};
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -146,12 +154,49 @@ fn a_post_that_passes_a_genuine_stations_credential_on_is_refused() {
     assert_eq!(said, "the station does not prove that it is genuine: do not charge here");
 }
 
-/// A station of the first operator that is no more than its credential.
-fn credential(town: &Town) -> HeldSdJwt {
+/// A post that is connected with the first operator, and the key of its credential.
+struct Post {
+    agent: Agent,
+    connection: Connection,
+    key: SigningKey,
+}
+
+impl Post {
+    fn connect(town: &Town) -> Self {
+        let agent = agent("a post").speaking(STATION);
+        let connection = agent.connect(town.world.operators()[0].invitation(), PATIENCE).unwrap();
+        Self { agent, connection, key: SigningKey::generate(&mut OsRng) }
+    }
+
+    /// Its registration, signed with a key.
+    fn registration(&self, claims: &StationClaims, key: &SigningKey) -> StationRegistration {
+        let (invitation, _) = self.agent.invite(in_time(PATIENCE)).unwrap();
+        let (url, channel) = (invitation.to_url(self.agent.endpoint()), self.connection.channel());
+        StationRegistration::sign(claims.clone(), url, key, &channel.ours, &channel.theirs)
+    }
+
+    fn register(&self, claims: &StationClaims) -> StationCredential {
+        self.ask(&self.registration(claims, &self.key)).unwrap()
+    }
+
+    fn ask<Q: Question>(&self, asked: &Q) -> Result<Q::Answer, ChargingError> {
+        question(&self.agent, &self.connection, asked)
+    }
+
+    /// Asks, and is told that it is no station.
+    fn is_unknown<Q: Question<Answer: std::fmt::Debug>>(&self, asked: &Q) -> String {
+        match self.ask(asked) {
+            Err(ChargingError::Denied(denied)) if denied.denial == Denial::UnknownStation => denied.reason,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// Enters a station of the first operator: what it may say of itself.
+fn entered(town: &Town, evse: &str) -> StationClaims {
     let operator = &town.world.operators()[0];
-    let party = operator.party();
     let claims = town.world.stations()[0].station().claims().clone();
-    let claims = StationClaims { evse: "PT*O01*E00099".parse().unwrap(), ..claims };
+    let claims = StationClaims { evse: evse.parse().unwrap(), ..claims };
     let evse = Evse {
         id: claims.evse.clone(),
         place: ShortText::new(&claims.place).unwrap(),
@@ -160,19 +205,102 @@ fn credential(town: &Town) -> HeldSdJwt {
         power: claims.power,
     };
     operator.office().with(|gateway, _| gateway.put_station(evse));
-    let post = agent("a post").speaking(STATION);
-    let connection = post.connect(operator.invitation(), PATIENCE).unwrap();
-    let key = SigningKey::generate(&mut OsRng);
-    let (invitation, _) = post.invite(in_time(PATIENCE)).unwrap();
-    let invitation = invitation.to_url(post.endpoint());
-    let registration = StationRegistration { claims, key: key.verifying_key().to_jwk(), invitation };
-    let given = question(&post, &connection, &registration).unwrap();
+    claims
+}
+
+/// A station of the first operator that is no more than its credential.
+fn credential(town: &Town) -> HeldSdJwt {
+    let party = town.world.operators()[0].party();
+    let post = Post::connect(town);
+    let given = post.register(&entered(town, "PT*O01*E00099"));
+    let key = post.key;
     let catalogue = town.world.catalogue().unwrap();
     let did = EroamDid::derive(catalogue.network(), SEED.did_key(party).verifying_key().as_bytes());
     let record: DidRecord = catalogue.entry(&StateKey::Did(did), "the operator").unwrap();
     let issuing = station_issuer_key(&record.document.services).unwrap();
     let trusted = TrustedIssuer::new(did.to_string(), issuing).unwrap();
     HeldSdJwt::receive(&given.sd_jwt, &trusted, key, now()).unwrap()
+}
+
+#[test]
+fn only_who_has_the_key_of_a_station_takes_its_place() {
+    let town = Town::new(1, 1);
+    let operator = &town.world.operators()[0];
+    let claims = entered(&town, "PT*O01*E00099");
+    let station = Post::connect(&town);
+    let first = station.registration(&claims, &station.key);
+    station.ask(&first).unwrap();
+    let listed = || operator.stations().into_iter().find(|known| known.claims.evse == claims.evse).unwrap();
+    let known = listed();
+    assert_eq!((&known.invitation, known.key), (&first.invitation, station.key.verifying_key()));
+
+    // Whoever has seen the operator's invitation and the station's credential has everything but its key.
+    let stranger = Post::connect(&town);
+    let own = stranger.registration(&claims, &stranger.key);
+    let with_its_key = StationRegistration { key: first.key.clone(), ..own.clone() };
+    let at_its_post = StationRegistration { invitation: own.invitation.clone(), ..first.clone() };
+    for (what, sent, why) in [
+        ("the station's public key", &with_its_key, "not signed by the station's own key"),
+        ("what the station signed on its connection", &first, "not signed by the station's own key"),
+        ("the same with another invitation", &at_its_post, "not signed by the station's own key"),
+        ("a key of its own", &own, "has a credential for other keys"),
+    ] {
+        let said = stranger.is_unknown(sent);
+        assert!(said.contains(why) && said.contains("PT*O01*E00099"), "{what}: {said}");
+        assert_eq!((listed().invitation, listed().key), (first.invitation.clone(), known.key), "{what}");
+    }
+
+    // The station itself comes over another connection, with another invitation; what it had before is over.
+    let again = Post::connect(&town);
+    let anew = again.registration(&claims, &station.key);
+    again.ask(&anew).unwrap();
+    assert_eq!((listed().invitation, listed().index), (anew.invitation, known.index));
+    let old = station.ask(&first).map(drop).unwrap_err();
+    assert!(matches!(old, ChargingError::Agent(_)), "{old:?}");
+}
+
+#[test]
+fn a_station_learns_and_reserves_nothing_of_anothers_session() {
+    let mut town = Town::new(1, 1);
+    town.charge(0, 0).unwrap();
+    let Outcome::Charged { session, .. } = town.outcome(0) else { panic!("charged") };
+    let operator = &town.world.operators()[0];
+    let booked = operator.office().with(|gateway, _| gateway.session(&session)).unwrap().unwrap();
+    let Phase::Recorded { opening: PayerOpening::Voucher { spent, quote }, .. } = booked.phase else {
+        panic!("{:?}", booked.phase);
+    };
+
+    let [one, other] = ["PT*O01*E00098", "PT*O01*E00099"].map(|evse| {
+        let (post, claims) = (Post::connect(&town), entered(&town, evse));
+        post.register(&claims);
+        (post, claims)
+    });
+    let request = |(_, claims): &(Post, StationClaims), session: &SessionId| QuoteRequest {
+        session: session.clone(),
+        evse: claims.evse.clone(),
+        emsp: spent.voucher.voucher.emsp,
+        voucher: spent.voucher.commitment(),
+        limits: ChargeLimits::default(),
+        at: now(),
+        clock: LocalClock::UTC,
+    };
+    let shown =
+        ShownContract { emsp: spent.voucher.voucher.emsp, tier: Tier::Standard, zones: AllowedZones::All };
+    let reserve = |session: &SessionId| ReserveRequest {
+        session: session.clone(),
+        shown: shown.clone(),
+        spent: (*spent).clone(),
+    };
+    let own: SessionId = "of the one".parse().unwrap();
+    let quoted = one.0.ask(&request(&one, &own)).unwrap();
+    for session in [&own, &session] {
+        other.0.is_unknown(&request(&other, session));
+        other.0.is_unknown(&reserve(session));
+    }
+    other.0.is_unknown(&reserve(&"never quoted".parse().unwrap()));
+    // It goes on as if nobody had asked.
+    assert_eq!(one.0.ask(&request(&one, &own)).unwrap(), quoted);
+    assert_ne!(quoted.session, quote.session);
 }
 
 #[test]

@@ -88,12 +88,33 @@ pub(crate) fn charge(driver: &mut Driver, invitation: &Invitation) -> Result<Rec
 }
 
 pub(crate) fn charge_if(
-    Driver { wallet, contract }: &mut Driver,
+    driver: &mut Driver,
     invitation: &Invitation,
     agrees: &mut dyn FnMut(&Consent) -> bool,
 ) -> Result<Receipt, ChargingError> {
+    charge_up_to(driver, invitation, five_kwh(), euros(30), agrees)
+}
+
+pub(crate) fn charge_up_to(
+    Driver { wallet, contract }: &mut Driver,
+    invitation: &Invitation,
+    limits: ChargeLimits,
+    allowed: Money,
+    agrees: &mut dyn FnMut(&Consent) -> bool,
+) -> Result<Receipt, ChargingError> {
     let mut agrees = |consent: &Consent| agrees(consent);
-    wallet.charge(contract, invitation, five_kwh(), euros(30), &mut agrees, &mut Timings::default())
+    wallet.charge(contract, invitation, limits, allowed, &mut agrees, &mut Timings::default())
+}
+
+/// A driver agrees to everything and charges five kilowatt-hours: what they were told, and the receipt.
+pub(crate) fn consented(town: &mut Town, driver: usize, station: usize) -> (Consent, Receipt) {
+    let (invitation, mut seen) = (town.invitation(station), None);
+    let mut agrees = |consent: &Consent| {
+        seen = Some(consent.clone());
+        true
+    };
+    let receipt = charge_if(&mut town.world.drivers[driver], &invitation, &mut agrees).unwrap();
+    (seen.expect("who is asked"), receipt)
 }
 
 /// What the driver reads.

@@ -59,6 +59,21 @@ impl Default for Watch {
     }
 }
 
+/// What a second meter's reading says of a record.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case", tag = "result")]
+pub enum SecondMeterResult {
+    /// No such record was seen, or too long ago.
+    UnknownRecord,
+    /// The record is not above it, by more than meters may differ.
+    Agrees,
+    /// The record is above it: where its case stands, which is contested by itself.
+    Above {
+        /// The case of the record.
+        case: CaseState,
+    },
+}
+
 /// Whose record it is, and where it was, as the operator's report says.
 pub(super) struct Reported<'r> {
     pub(super) contract: ContractId,
@@ -103,6 +118,31 @@ impl<S: Store> Gateway<S> {
         if owed { self.examine(ledger, operator, cdr, None, Some(second)) } else { Ok(()) }
     }
 
+    /// A second meter's reading for a record that this organisation may have seen, in its last
+    /// [`SIGHTINGS_KEPT_FOR`]: what comes of it.
+    ///
+    /// # Errors
+    /// [`GatewayError`].
+    pub fn second_meter_read(
+        &mut self,
+        ledger: &dyn StateView,
+        name: &RecordName,
+        second: SecondMeter,
+    ) -> Result<SecondMeterResult, GatewayError> {
+        let error = self.store_error();
+        let seen = self.store.sighting(name).map_err(&error)?;
+        let Some(cdr) = seen.and_then(|sighting| sighting.record) else {
+            return Ok(SecondMeterResult::UnknownRecord);
+        };
+        self.second_meter(ledger, name.operator, &cdr, second)?;
+        let case = self.store.anomaly(name).map_err(&error)?;
+        let of_this = |finding: &Finding| matches!(finding, Finding::SecondMeter { second: compared, .. } if *compared == second);
+        Ok(match case {
+            Some(case) if case.findings.iter().any(of_this) => SecondMeterResult::Above { case: case.state },
+            _ => SecondMeterResult::Agrees,
+        })
+    }
+
     /// Looks at a booked record that this organisation owes for.
     pub(super) fn examine(
         &mut self,
@@ -140,6 +180,7 @@ impl<S: Store> Gateway<S> {
         sighting.customer = known.customer.or(sighting.customer);
         sighting.flagged |= findings.iter().any(Finding::is_hard);
         history.add(sighting.clone());
+        sighting.record = Some(Box::new(cdr.clone()));
         self.store.put_sighting(&sighting).map_err(&error)?;
         if findings.is_empty() { Ok(()) } else { self.open_case(&rules, operator, cdr, findings) }
     }
@@ -248,7 +289,7 @@ impl<S: Store> Gateway<S> {
                 let from = newest.checked_sub(SIGHTINGS_KEPT_FOR).unwrap_or(UnixMillis::EPOCH);
                 let mut history = History::default();
                 for sighting in self.store.sightings_since(from).map_err(error)? {
-                    history.add(sighting);
+                    history.add(Sighting { record: None, ..sighting });
                 }
                 history
             }

@@ -10,10 +10,10 @@
 
 use super::{Effect, Gateway, GatewayError};
 use crate::anomalies::RecordName;
-use crate::ports::{EVIDENCE_BYTES_MAX, Store};
+use crate::ports::{EVIDENCE_BYTES_MAX, EvidenceName, Store};
 use eroam_domain::cdr::{CdrId, CdrStatus, SessionId};
 use eroam_domain::charge::PartnerMessage;
-use eroam_domain::codec::{Digest, HexBytes, ShortText};
+use eroam_domain::codec::{Digest, HexBytes};
 use eroam_domain::ids::PartyId;
 use eroam_domain::quantity::DurationMs;
 use eroam_domain::time::UnixMillis;
@@ -48,12 +48,6 @@ pub enum EvidenceRefused {
     TooLarge(#[from] EvidenceTooLarge),
 }
 
-/// Under which name the evidence of a contest is kept, beside what stations sent: a digest, after which no session is named.
-fn contest_name(cdr: &CdrId) -> Option<SessionId> {
-    let digest = Digest::of_parts("eroam/contest-evidence/1", &[cdr.as_str().as_bytes()]).to_string();
-    ShortText::new(&format!("contest {digest:.24}")).ok()
-}
-
 /// What a contest names evidence by.
 #[must_use]
 pub fn evidence_digest(bytes: &[u8]) -> Digest {
@@ -77,7 +71,7 @@ impl<S: Store> Gateway<S> {
             return Ok(Err(EvidenceTooLarge(bytes.len())));
         }
         let error = self.store_error();
-        self.store.put_evidence(id, at, bytes).map_err(error)?;
+        self.store.put_evidence(&EvidenceName::of_session(id), at, bytes).map_err(error)?;
         Ok(Ok(evidence_digest(bytes)))
     }
 
@@ -87,7 +81,7 @@ impl<S: Store> Gateway<S> {
     /// [`GatewayError::Store`].
     pub fn evidence(&mut self, id: &SessionId) -> Result<Option<Vec<u8>>, GatewayError> {
         let error = self.store_error();
-        self.store.evidence(id).map_err(error)
+        self.store.evidence(&EvidenceName::of_session(id)).map_err(error)
     }
 
     /// Keeps what a home utility sent as the evidence of its contest of one of our records, if it is what the ledger has the
@@ -114,9 +108,8 @@ impl<S: Store> Gateway<S> {
         if found != expected {
             return Ok(Err(EvidenceRefused::OtherEvidence { expected, found }));
         }
-        let Some(name) = contest_name(cdr) else { return Ok(Err(EvidenceRefused::NotContested)) };
         let error = self.store_error();
-        self.store.put_evidence(&name, now, bytes).map_err(error)?;
+        self.store.put_evidence(&EvidenceName::of_contest(cdr), now, bytes).map_err(error)?;
         Ok(Ok(()))
     }
 
@@ -126,7 +119,7 @@ impl<S: Store> Gateway<S> {
     /// [`GatewayError::Store`].
     pub fn contest_evidence(&mut self, cdr: &CdrId) -> Result<Option<Vec<u8>>, GatewayError> {
         let error = self.store_error();
-        contest_name(cdr).map_or(Ok(None), |name| self.store.evidence(&name)).map_err(error)
+        self.store.evidence(&EvidenceName::of_contest(cdr)).map_err(error)
     }
 
     /// Asks the home utility for the evidence of its contest of one of our records; nothing if it is not contested.

@@ -11,7 +11,7 @@
 //!
 //! Source: paper B; DESIGN.md, "The two ways in, one way through".
 
-use super::{Effect, Gateway, GatewayError};
+use super::{Effect, Gateway, GatewayError, vouchers};
 use crate::account;
 use crate::forecasts;
 use crate::ports::Store;
@@ -251,7 +251,7 @@ impl<S: Store> Gateway<S> {
             return Ok(Err(Denial::ForgedAcceptance));
         }
         let checked = match quote.agreement {
-            None => self.take_own(session, spent, network, quote)?,
+            None => self.take_own(ledger, session, spent, network, quote)?,
             Some(reference) => {
                 let party = self.party;
                 let keys = query::voucher_keys(ledger, *emsp)?;
@@ -287,10 +287,11 @@ impl<S: Store> Gateway<S> {
         Ok(known.is_some_and(|known| known.status == VoucherStatus::Taken(id.clone())))
     }
 
-    /// An own voucher at an own station: the organisation knows what it has issued, so it needs neither key nor
-    /// agreement to check it.
+    /// An own voucher at an own station: the organisation knows what it has issued, so it needs no agreement to check it,
+    /// and of its keys no more than whether the voucher's was revoked: the holder has another voucher for it then.
     fn take_own(
         &mut self,
+        ledger: &dyn StateView,
         session: &Session,
         spent: &SpentVoucher,
         network: Digest,
@@ -303,9 +304,14 @@ impl<S: Store> Gateway<S> {
             return Ok(Err(Denial::ForgedVoucher));
         };
         let taken = VoucherStatus::Taken(session.id.clone());
+        // What the ledger blocks for this session already was taken before.
+        let is_revoked = issued.status != taken
+            && vouchers::is_of_revoked_key(signed, &query::voucher_keys(ledger, self.party)?);
         let as_issued = issued.voucher == *signed && voucher.network == network;
         Ok(if !as_issued || voucher.cap.currency != quote.currency {
             Err(Denial::ForgedVoucher)
+        } else if is_revoked {
+            Err(Denial::VoucherWithdrawn)
         } else if !voucher.is_valid_at(acceptance.accepted_at) {
             Err(Denial::VoucherNotValid)
         } else if acceptance.limit > voucher.cap.micros {

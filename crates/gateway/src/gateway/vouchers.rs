@@ -8,7 +8,7 @@ use crate::profiles::HomeProfile;
 use crate::vouchers::{
     DAYS_AHEAD_MAX, IssuedVoucher, PER_DAY_MAX, VoucherRefusal, VoucherRules, VoucherStatus,
 };
-use ed25519_dalek::Signer as _;
+use ed25519_dalek::{Signer as _, SigningKey};
 use eroam_domain::charge::Denial;
 use eroam_domain::codec::{Digest, SignatureBytes};
 use eroam_domain::ids::ContractId;
@@ -19,13 +19,18 @@ use eroam_ledger::query;
 use eroam_ledger::reject::{ItemOutcome, RejectCode};
 use eroam_ledger::state::StateView;
 use eroam_ledger::tx::{PublicKey, Tx};
-use eroam_ledger::voucher::{RESERVABLE_AFTER, VoucherState, VoucherTx};
+use eroam_ledger::voucher::{RESERVABLE_AFTER, VoucherKey, VoucherState, VoucherTx};
 use std::collections::BTreeSet;
 
 /// So many lapsed vouchers are looked at in one call.
 const LAPSED_AT_ONCE: u32 = 4_096;
 
 impl<S: Store> Gateway<S> {
+    /// Signs vouchers with another key from now on: the one before was revoked ([`VoucherTx::RevokeKey`]).
+    pub fn set_voucher_key(&mut self, key: SigningKey) {
+        self.secrets.voucher = Some(key);
+    }
+
     /// The transaction that publishes the organisation's voucher key; `None` when it has none. The host signs it
     /// ([`Gateway::sign`]) and sends it.
     pub fn publish_voucher_key(&self, valid_from: UnixMillis, valid_until: UnixMillis) -> Option<Tx> {
@@ -110,7 +115,14 @@ impl<S: Store> Gateway<S> {
             return Ok(Err(VoucherRefusal::WrongDay));
         };
         let error = self.store_error();
-        let of_the_day = self.store.vouchers_on(&profile.contract, day).map_err(&error)?;
+        let published = query::voucher_keys(ledger, self.party)?;
+        let mut of_the_day = Vec::new();
+        for issued in self.store.vouchers_on(&profile.contract, day).map_err(&error)? {
+            // Nobody can spend it: its holder gets another one for it.
+            if !is_void(ledger, &issued, &published)? {
+                of_the_day.push(issued);
+            }
+        }
         let wanted = u64::try_from(keys.len()).unwrap_or(u64::MAX);
         let left = left_for(rules, &of_the_day);
         if wanted > left {
@@ -118,7 +130,6 @@ impl<S: Store> Gateway<S> {
         }
         let Some(secret) = self.secrets.voucher.as_ref() else { return Ok(Err(VoucherRefusal::NoKey)) };
         let public = PublicKey::of(secret);
-        let published = query::voucher_keys(ledger, self.party)?;
         let number = (0u32..).zip(&published).find(|(_, key)| {
             key.public == public && key.valid_from <= valid_from && key.valid_until >= valid_until
         });
@@ -282,6 +293,23 @@ impl<S: Store> Gateway<S> {
 
 /// How many more vouchers of today's cap the limit of a day allows, after those that were issued for it. What was
 /// issued in another currency cannot be compared, so nothing is left then.
+/// Whether nothing can come of a voucher because its key was revoked before anybody reserved it.
+fn is_void(
+    ledger: &dyn StateView,
+    issued: &IssuedVoucher,
+    keys: &[VoucherKey],
+) -> Result<bool, eroam_ledger::state::StateError> {
+    let Voucher { emsp, .. } = issued.voucher.voucher;
+    let is_known = || query::voucher(ledger, emsp, issued.nullifier()).map(|known| known.is_some());
+    Ok(is_of_revoked_key(&issued.voucher, keys) && issued.status == VoucherStatus::Issued && !is_known()?)
+}
+
+/// Whether a voucher of the organisation's own is signed with a key that it has revoked.
+pub(super) fn is_of_revoked_key(signed: &SignedVoucher, keys: &[VoucherKey]) -> bool {
+    let key = usize::try_from(signed.voucher.key).ok().and_then(|key| keys.get(key));
+    key.is_some_and(VoucherKey::is_revoked)
+}
+
 fn left_for(rules: &VoucherRules, issued: &[IssuedVoucher]) -> u64 {
     let count = u64::try_from(PER_DAY_MAX.saturating_sub(issued.len())).unwrap_or(0);
     let left = issued.iter().try_fold(rules.daily_limit, |left, issued| {

@@ -1,7 +1,5 @@
-//! What a quote is made of, and what the same energy would cost later.
-//!
-//! A detail is computed when somebody looks at it, from the ledger and the quote, and kept nowhere: the quote alone is
-//! signed.
+//! Takes a quote apart ([`QuoteDetail`]): computed when somebody looks at it, from the ledger and the quote. An operator does
+//! it for its own quotes, a wallet for those that it is shown.
 //!
 //! Source: DESIGN.md, "Price and shares"; Paper A, section 2.1.4 (a driver who knows the coming prices can wait).
 
@@ -9,87 +7,11 @@ use super::{Prices, QuoteInputs, expected_session, forecast_for, forecast_rule, 
 use eroam_domain::charge::{Denial, Quote};
 use eroam_domain::forecast::{AHEAD_HOURS_MAX, quoted_at};
 use eroam_domain::money::Price;
-use eroam_domain::pricing::dynamic::RenewablePart;
 use eroam_domain::pricing::plan::EvenSession;
-use eroam_domain::pricing::{ItemisedPrice, LineRule, Quantity};
+use eroam_domain::pricing::{LineRule, Quantity};
 use eroam_domain::quantity::WattHours;
+pub use eroam_domain::quote_detail::{HourPart, LaterStart, PriceBasis, QuoteDetail};
 use eroam_domain::time::UnixMillis;
-use serde::Serialize;
-
-/// What the wholesale price of a quote goes by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PriceBasis {
-    /// The tariff and the agreed factor: no forecast was agreed for this place.
-    Static,
-    /// The same, although a price by forecast is agreed: nobody whose word counts has attested one in time.
-    NoForecast,
-    /// The forecast load of the grid, in the hours that have one.
-    Forecast,
-}
-
-impl PriceBasis {
-    /// In a sentence for a driver.
-    #[must_use]
-    pub const fn words(self) -> &'static str {
-        match self {
-            Self::Static => "This price does not depend on the load of the grid.",
-            Self::NoForecast => {
-                "There is no forecast of the grid's load at the moment, so the ordinary tariff applies."
-            }
-            Self::Forecast => "This price follows the forecast load of the grid, hour by hour.",
-        }
-    }
-}
-
-/// The energy of one hour that is priced by forecast.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct HourPart {
-    /// The UTC hour, in hours since 1970.
-    pub hour: i64,
-    /// The forecast load in basis points of the capacity.
-    pub utilisation_bps: u32,
-    /// What that adds to the base rate, in basis points.
-    pub surcharge_bps: i32,
-    /// What the forecast share of renewable energy adds, where that was agreed.
-    pub renewable: Option<RenewablePart>,
-    /// Millionths per kWh, without VAT.
-    pub micros_per_kwh: i64,
-    /// How much.
-    pub energy: WattHours,
-    /// What it costs.
-    pub amount: Price,
-}
-
-/// The price of the same energy when it is begun at a later hour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct LaterStart {
-    /// When.
-    pub start: UnixMillis,
-    /// The wholesale price by what is forecast now.
-    pub wholesale: Price,
-    /// The driver's price; `None` where the operator does not make it.
-    pub retail: Option<Price>,
-    /// How much of the energy would be priced by the tariff, because its hours have no forecast yet.
-    pub without_forecast: WattHours,
-}
-
-/// A quote, taken apart.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct QuoteDetail {
-    /// What the price goes by.
-    pub basis: PriceBasis,
-    /// The wholesale price, line by line.
-    pub wholesale: ItemisedPrice,
-    /// What of it follows from the tariff and the agreement alone.
-    pub static_part: Price,
-    /// What of it follows the forecast; the two parts add up to the price.
-    pub forecast_part: Price,
-    /// The forecast part, in the order of the hours.
-    pub hours: Vec<HourPart>,
-    /// The price of starting later, for every hour whose beginning is forecast, in their order.
-    pub later: Vec<LaterStart>,
-}
 
 /// Takes a quote apart. `inputs` are those that it was made from, with what is attested now.
 ///
@@ -104,7 +26,7 @@ pub fn detail(inputs: &QuoteInputs<'_>, quote: &Quote) -> Result<QuoteDetail, De
     };
     let session = expected_session(&inputs).ok_or(Denial::NoPrice)?;
     let forecast = forecast_for(&inputs, &session, at);
-    let Prices { wholesale, .. } = prices(&inputs, &session, forecast.as_ref())?;
+    let Prices { wholesale, retail } = prices(&inputs, &session, forecast.as_ref())?;
     if wholesale.total != quote.wholesale || session.end != quote.until {
         return Err(Denial::NoPrice);
     }
@@ -124,6 +46,7 @@ pub fn detail(inputs: &QuoteInputs<'_>, quote: &Quote) -> Result<QuoteDetail, De
         forecast_part,
         hours,
         later: later_starts(&inputs, &session, at),
+        retail,
         wholesale,
     })
 }

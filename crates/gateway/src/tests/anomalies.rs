@@ -6,7 +6,7 @@ use crate::anomalies::{
     AnomalyCase, AnomalyEvidence, AnomalyRules, CaseState, EnergyBasis, Finding, History, Known, Occupied,
     PatternOf, RecordName, Same, SecondMeter, SecondMeterKind, Sighting, look,
 };
-use crate::gateway::evidence_digest;
+use crate::gateway::{SecondMeterResult, evidence_digest};
 use crate::sessions::Consumption;
 use eroam_domain::cdr::{
     AgreementRef, Cdr, CdrStatus, ChargingPeriod, EvsePseudonym, Payer, Range, TariffRef,
@@ -405,6 +405,42 @@ fn a_record_is_contested_once() {
     assert_eq!((found.state, found.findings.len(), contests(&world)), (CaseState::Contested, 2, 1));
     charge_as(&mut world, "s3", AT_GLP, PIA, |at| unlike(at, 12_001));
     assert_eq!(case(&mut world, glp(), "s3"), None);
+}
+
+#[test]
+fn a_second_meter_that_is_read_later_is_compared_and_contested_by_itself() {
+    let mut world = watching();
+    charge_as(&mut world, "s1", AT_GLP, ANA, |at| hour_of(at, 10_001));
+    charge_as(&mut world, "s2", AT_GLP, GIL, |at| Consumption {
+        readings: Digest::of(b"other"),
+        ..hour_of(at, 11_001)
+    });
+    world.drive();
+    let read = |world: &mut World, id: &str, energy| {
+        let name = RecordName { operator: glp(), cdr: ShortText::new(id).unwrap() };
+        let second = SecondMeter { kind: SecondMeterKind::Attested, energy: wh(energy) };
+        let mut result = None;
+        world
+            .call(edp(), |gateway, ledger| {
+                result = Some(gateway.second_meter_read(ledger, &name, second)?);
+                Ok(Vec::new())
+            })
+            .unwrap();
+        world.drive();
+        result.unwrap()
+    };
+    assert_eq!(read(&mut world, "s9", 1), SecondMeterResult::UnknownRecord);
+    assert_eq!(read(&mut world, "s1", 10_000), SecondMeterResult::Agrees);
+    assert_eq!((case(&mut world, glp(), "s1"), contests(&world)), (None, 0));
+    assert_eq!(read(&mut world, "s2", 8_000), SecondMeterResult::Above { case: CaseState::Waiting });
+    // The same file again finds the same, and contests nothing twice.
+    assert_eq!(read(&mut world, "s2", 8_000), SecondMeterResult::Above { case: CaseState::Contested });
+    assert_eq!(contests(&world), 1);
+    let case = case(&mut world, glp(), "s2").unwrap();
+    let evidence: AnomalyEvidence = from_bytes(&case.evidence).unwrap();
+    let booked = query::cdr(&world.ledger, glp(), &case.name.cdr).unwrap().unwrap();
+    assert_eq!((evidence.cdr.digest(), evidence.findings), (booked.digest, case.findings));
+    assert_eq!((world.ledger.recorded(), world.bill_lines(edp()).len()), (2, 2), "nothing is dropped");
 }
 
 #[test]

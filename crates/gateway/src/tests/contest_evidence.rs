@@ -3,9 +3,11 @@
 use super::world::*;
 use crate::anomalies::{AnomalyRules, RecordName};
 use crate::gateway::{EVIDENCE_KEPT_FOR, Effect};
+use crate::ports::EvidenceName;
 use eroam_domain::cdr::CdrId;
 use eroam_domain::charge::PartnerMessage;
 use eroam_domain::codec::HexBytes;
+use proptest::prelude::*;
 
 const DAY: u64 = 86_400_000;
 
@@ -106,4 +108,19 @@ fn what_the_ledger_has_no_digest_of_is_not_kept() {
     }
     receive(&mut world, edp(), &there, "s2");
     assert_eq!(kept(&mut world, "s2"), Some(there));
+}
+
+proptest! {
+    #[test]
+    fn no_station_can_name_a_session_as_evidence_of_a_contest_is_named(
+        named in "[ -~]{1,36}",
+        record in "[ -~]{1,36}",
+        length in 1..=36usize,
+    ) {
+        let contest = EvidenceName::of_contest(&cdr(&record));
+        // Also whoever knows how contests are named, and goes as far as a session's name does.
+        for session in [named.as_str(), &record, &contest.as_str()[..length]] {
+            prop_assert_ne!(&EvidenceName::of_session(&id(session)), &contest);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Drivers whom the operator does not know: what they must prove and agree to before power, and that they are billed
 //! like everybody else.
 
-use super::wallet::{Purse, one_time, proof};
+use super::wallet::{Purse, holder, one_time, proof};
 use super::world::*;
 use crate::billing::Charge;
 use crate::gateway::{EVIDENCE_KEPT_FOR, Effect, GatewayError, evidence_digest};
@@ -9,7 +9,8 @@ use crate::ports::{EVIDENCE_BYTES_MAX, Store as _};
 use crate::rules::PartnerRules;
 use crate::sessions::{Pending, Phase};
 use crate::unknown_driver::{ProvenContract, UnknownDriverRequest};
-use crate::vouchers::VoucherStatus;
+use crate::vouchers::{VoucherRefusal, VoucherStatus};
+use ed25519_dalek::SigningKey;
 use eroam_domain::agreement::Limits;
 use eroam_domain::cdr::{Payer, session_digest};
 use eroam_domain::charge::{AllowedZones, Denial, PartnerMessage, ReportedCustomer};
@@ -551,6 +552,47 @@ fn the_energy_is_limited_by_driver_partner_rules_and_agreement() {
         let [Effect::PowerOn { energy_max, priority, .. }] = shown[..] else { panic!("{shown:?}") };
         assert_eq!((energy_max, priority), (wh(want), 0), "the partner's rules narrow the tier's priority");
     }
+}
+
+#[test]
+fn vouchers_of_a_revoked_key_pay_what_they_were_reserved_for_and_others_come_in_their_place() {
+    let mut world = World::new();
+    let [one, two, three] = ["a", "b", "c"].map(|name| world.withdraw(ANA, name));
+    let quote = world.quote_unknown("s1", AT_GLP, &one);
+    assert!(is_power_on(&world.pay("s1", &one.spend(&quote, 20 * EUR))));
+    world.ledger.office(edp(), Tx::Voucher(VoucherTx::RevokeKey { key: 0 }));
+
+    for (session, evse, purse) in [("s2", AT_GLP, &two), ("s3", AT_EDP, &three)] {
+        let quote = world.quote_unknown(session, evse, purse);
+        assert_eq!(denied(&world.pay(session, &purse.spend(&quote, 20 * EUR))), Denial::VoucherWithdrawn);
+    }
+    let consumption = hour_of(world.now, 10_000);
+    world.wait(HOUR);
+    world.consumed("s1", consumption);
+    assert!(world.session("s1").is_settled(), "who relied on it is paid: {:?}", world.session("s1").phase);
+
+    let next = SigningKey::from_bytes(&[9; 32]);
+    world.org(edp()).set_voucher_key(next);
+    let publish = world.org(edp()).publish_voucher_key(on(1, 1, 0, 0), on(12, 31, 0, 0)).unwrap();
+    world.ledger.office(edp(), publish);
+    // The limit was three: the one that paid counts, the two of which nothing can come do not.
+    let [four, five] = ["d", "e"].map(|name| world.withdraw(ANA, name));
+    assert_eq!((four.voucher.voucher.key, five.voucher.voucher.key), (1, 1));
+    let (network, now) = (world.ledger.network, world.now);
+    let mut more = None;
+    let key = holder(&one_time("f"));
+    world
+        .call(edp(), |gateway, ledger| {
+            let asked =
+                gateway.issue_vouchers(ledger, network, &contract(ANA), &[key], now.utc_day(), now)?;
+            more = Some(asked);
+            Ok(Vec::new())
+        })
+        .unwrap();
+    assert_eq!(more, Some(Err(VoucherRefusal::DailyLimit { left: 0, wanted: 1 })));
+    world.charge_unknown("s4", AT_GLP, &four, 10_000);
+    world.charge_unknown("s5", AT_EDP, &five, 10_000);
+    assert!(world.session("s4").is_settled() && world.session("s5").is_settled());
 }
 
 #[test]

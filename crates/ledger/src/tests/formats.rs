@@ -6,7 +6,7 @@ use super::registry::{
     definition_id, did_on, grant, publish_definition, publish_did, publish_registry, publish_schema,
     registry_id, schema_id, update,
 };
-use super::voucher::{block, publish_voucher_key, refund, reserve_vouchers, voucher_of};
+use super::voucher::{block, publish_voucher_key, refund, reserve_vouchers, revoke_voucher_key, voucher_of};
 use crate::agreement::{AgreementTx, agreement_id, terms_digest};
 use crate::cdr::CdrTx;
 use crate::forecast::{ForecastAttestation, ForecastTx};
@@ -52,6 +52,7 @@ pub(super) fn kind(tx: &Tx) -> &'static str {
         Tx::Voucher(VoucherTx::Reserve(_)) => "ReserveVouchers",
         Tx::Voucher(VoucherTx::Refund(_)) => "RefundVouchers",
         Tx::Voucher(VoucherTx::Block(_)) => "BlockVouchers",
+        Tx::Voucher(VoucherTx::RevokeKey { .. }) => "RevokeVoucherKey",
         Tx::Forecast(ForecastTx::AttestForecast(_)) => "AttestForecast",
         Tx::Forecast(ForecastTx::AttestLoad(_)) => "AttestLoad",
         Tx::Cdr(CdrTx::TrueUp(_)) => "TrueUp",
@@ -109,6 +110,7 @@ fn one_of_each() -> Vec<Tx> {
         }),
         measured(on(1, 20, 10), &[500, 600]),
         true_ups([Cdr { attestation: Some(Digest::of(b"set")), ..cdr }]),
+        revoke_voucher_key(0),
     ]
 }
 
@@ -172,6 +174,7 @@ const GOLDEN: &[(&str, &str)] = &[
     ("AttestForecast", "ceaeeb9be6af8353ff21bdff0147d4583545f454be746df59fc42a2bc00fe5e7"),
     ("AttestLoad", "f26f4be91e6e01c195a9ea4c9a8ab52d9845b2cda0ee657c93633b9971705329"),
     ("TrueUp", "3ab8441a198ec04175f3b3a8db31591b28b17dd0ce0582cc26a20138e54b513f"),
+    ("RevokeVoucherKey", "c67f802f913d3a734c3f4d3e2401b454eeed0f7c9d0bfce974f716e04079589b"),
     ("envelope", "87f2da23659c302a5df59e8a8a54e0a557177aea5363e3a1aac67f2ad09bf9ce"),
     ("genesis", "2628d6170671dbdb710143e498607b4c85b53f43502bf144e15aa91d2753dd4a"),
     ("snapshot", "fbc84c96b0e492c577dd741f75ff89dddcfd49aae66e7f260fd220f577db3525"),
@@ -202,7 +205,7 @@ fn every_transaction_survives_its_bytes() {
 
 #[test]
 fn every_code_survives_its_bytes() {
-    // 120 codes: the first byte says which; those with contents need more bytes.
+    // 121 codes: the first byte says which; those with contents need more bytes.
     let mut codes = 0;
     for first in 0..=u8::MAX {
         let bytes = [0usize, 1, 16].map(|more| [vec![first], vec![0; more]].concat());
@@ -215,7 +218,7 @@ fn every_code_survives_its_bytes() {
             assert!(first >= codes, "a gap in the codes");
         }
     }
-    assert_eq!(codes, 120);
+    assert_eq!(codes, 121);
 }
 
 proptest! {
@@ -232,7 +235,7 @@ proptest! {
     /// Far more of these get past the first fields.
     #[test]
     fn damaged_envelopes_never_panic_and_stay_canonical(
-        which in 0usize..28,
+        which in 0usize..29,
         damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in any::<prop::sample::Index>(),
         whole in any::<bool>(),

@@ -13,7 +13,8 @@ use super::registry::{
     publish_schema, registry_id, schema_id, update, with_registry,
 };
 use super::voucher::{
-    block, paid_with, publish_voucher_key, refund, reserve_vouchers, signer_of, voucher_of,
+    block, paid_with, publish_voucher_key, refund, reserve_vouchers, revoke_voucher_key, signer_of,
+    voucher_of,
 };
 use crate::agreement::{AgreementRecord, AgreementTx, VERSIONS_MAX, Version, terms_digest};
 use crate::cdr::{CdrRecord, CdrTx, DAY_SLOTS, EvseDay, RECORDS_PER_EVSE_DAY_MAX};
@@ -1213,6 +1214,20 @@ fn voucher_key_ladder() -> Ladder {
     Ladder { name: "voucher key", rungs, base }
 }
 
+fn revoke_voucher_key_ladder() -> Ladder {
+    use RejectCode::*;
+    let base = Case::new(hom(), |chain, _| {
+        chain.ok(hom(), publish_voucher_key(hom()));
+        revoke_voucher_key(0)
+    });
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (WrongRole, |c| c.sender = vis()),
+        (UnknownVoucherKey, |c| c.tx = revoke_voucher_key(1)),
+        (VoucherKeyRevoked, |c| c.chain.ok(hom(), revoke_voucher_key(0))),
+    ];
+    Ladder { name: "revoke voucher key", rungs, base }
+}
+
 fn reserve_voucher_ladder() -> Ladder {
     use RejectCode::*;
     fn item(c: &mut Case) -> &mut VoucherReservation {
@@ -1253,6 +1268,11 @@ fn reserve_voucher_ladder() -> Ladder {
         (NotPositive, |c| promise(c).cap.micros = 0),
         (BadVoucherValidity, |c| promise(c).valid_until = promise(c).valid_from),
         (UnknownVoucherKey, |c| promise(c).key = 1),
+        (VoucherKeyRevoked, |c| {
+            let public = PublicKey::of(&signer_of(hom()));
+            let key = VoucherKey { public, valid_from: on(1, 1, 0), valid_until: on(1, 1, 0) };
+            c.chain.put(&StateKey::VoucherKeys(hom()), &vec![key]);
+        }),
         (VoucherKeyNotValid, |c| {
             let public = PublicKey::of(&signer_of(hom()));
             let key = VoucherKey { public, valid_from: on(1, 20, 9), valid_until: on(12, 1, 0) };
@@ -1368,6 +1388,7 @@ fn ladders() -> Vec<Ladder> {
         revoke_mandate_ladder(),
         paid_record_ladder(),
         voucher_key_ladder(),
+        revoke_voucher_key_ladder(),
         reserve_voucher_ladder(),
         refund_ladder(),
         block_ladder(),
@@ -1422,7 +1443,7 @@ ladders_of_codes! {
     RejectCode::WrongRole =>
         &[
             "tariff", "record", "reserve", "deposit", "payout", "definition", "grant", "voucher key",
-            "reserve voucher", "refund", "block",
+            "revoke voucher key", "reserve voucher", "refund", "block",
         ],
     RejectCode::UnknownParty => &["propose", "amend", "deposit", "payout", "grant"],
     RejectCode::BadKeyProof => &["rotate"],
@@ -1503,8 +1524,9 @@ ladders_of_codes! {
     RejectCode::ForeignVoucher => &["reserve voucher"],
     RejectCode::WrongVoucherIssuer => &["reserve voucher", "refund"],
     RejectCode::BadVoucherValidity => &["reserve voucher"],
-    RejectCode::UnknownVoucherKey => &["reserve voucher", "refund"],
+    RejectCode::UnknownVoucherKey => &["reserve voucher", "refund", "revoke voucher key"],
     RejectCode::VoucherKeyNotValid => &["reserve voucher"],
+    RejectCode::VoucherKeyRevoked => &["reserve voucher", "revoke voucher key"],
     RejectCode::WrongOperator => &["reserve voucher"],
     RejectCode::VoucherNotValid => &["reserve voucher"],
     RejectCode::VoucherLimit => &["reserve voucher", "paid record"],

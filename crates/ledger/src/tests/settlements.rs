@@ -308,6 +308,29 @@ fn shares_are_booked_to_each_beneficiary() {
 }
 
 #[test]
+fn supplier_transit_owner_of_one_charger_home_provider_and_operator_share_a_session() {
+    let cost =
+        |party, per_kwh_micros, per_session_micros| AgreedCost { party, per_kwh_micros, per_session_micros };
+    let surplus = |party, bps| SurplusShare { party, share: BasisPoints::new(bps) };
+    let shares = Shares {
+        costs: vec![cost(uti(), 100_000, 0), cost(tr2(), 0, 50_000)],
+        surplus: vec![surplus(own(), 6_000), surplus(hom(), 500)],
+    };
+    let (mut chain, roaming) = one_pair(RoamingAgreement { shares, ..terms(hom(), vis()) });
+    chain.record(&roaming.cdr(1, on(1, 10, 8), 10_000), vis());
+    // 10 kWh for 10 EUR: 1.00 to the supplier, 0.05 for transit; of the 8.95 that are left 60 % to the private owner and 5 %
+    // to the home provider, which owes itself nothing; the rest to the operator.
+    let due = |party| chain.balance(Account::Receivable(month(1), party, hom(), eur()));
+    let parts = [EUR, 50_000, 5_370_000, 0, 3_132_500];
+    assert_eq!([uti(), tr2(), own(), hom(), vis()].map(due), parts);
+    assert_eq!(chain.used(roaming.at.id), parts.iter().sum::<i64>());
+    chain.now = on(2, 3, 0);
+    chain.close(month(1));
+    let net = [uti(), tr2(), own(), vis(), hom()].map(|party| chain.open(month(1), party));
+    assert_eq!(net, [EUR, 50_000, 5_370_000, 3_132_500, -9_552_500]);
+}
+
+#[test]
 fn a_share_of_the_debtors_own_is_not_owed_and_uses_no_credit() {
     let own_share = |bps| Shares {
         costs: Vec::new(),

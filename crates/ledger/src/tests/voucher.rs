@@ -38,6 +38,11 @@ pub(super) fn publish_voucher_key(emsp: PartyId) -> Tx {
     })
 }
 
+/// Revokes the key of a number.
+pub(super) fn revoke_voucher_key(key: u32) -> Tx {
+    Tx::Voucher(VoucherTx::RevokeKey { key })
+}
+
 pub(super) fn reserve_vouchers(items: impl IntoIterator<Item = VoucherReservation>) -> Tx {
     Tx::Voucher(VoucherTx::Reserve(items.into_iter().collect()))
 }
@@ -417,6 +422,50 @@ fn a_voucher_names_the_key_that_signed_it() {
     let (wrong, right) = (by(&signer_of(hom())), by(&next));
     world.refuses(vis(), reserve_vouchers([wrong]), RejectCode::ForgedVoucher);
     world.chain.ok(vis(), reserve_vouchers([right]));
+}
+
+#[test]
+fn what_was_reserved_before_its_key_was_revoked_is_paid_and_nothing_is_reserved_afterwards() {
+    let mut world = World::new();
+    let (cdr, next) = (world.cdr(1), key_of("next voucher key"));
+    let before = world.held(1).reservation(&cdr, 20 * EUR);
+    world.chain.ok(vis(), reserve_vouchers([before.clone()]));
+    world.chain.ok(hom(), revoke_voucher_key(0));
+    world.refuses(hom(), revoke_voucher_key(0), RejectCode::VoucherKeyRevoked);
+    // Sent again by an operator that does not know what became of it; changed, it is another one.
+    world.refuses(vis(), reserve_vouchers([before.clone()]), RejectCode::DuplicateReservation);
+    let changed = world.held(1).reservation(&cdr, 19 * EUR);
+    world.refuses(vis(), reserve_vouchers([changed]), RejectCode::VoucherKeyRevoked);
+    // Agreed to before the revocation or after it: the times are the holder's.
+    for (number, at) in [(2, cdr.accepted_at), (3, world.chain.now)] {
+        let late = world.held(2).reservation(&world.roaming[0].cdr(number, at, 10_000), EUR);
+        world.refuses(vis(), reserve_vouchers([late]), RejectCode::VoucherKeyRevoked);
+    }
+    world.chain.record(&paid_with(&cdr, &before), vis());
+    assert!(matches!(world.state(&world.held(1)), Some(VoucherState::Spent { .. })));
+    // Another key of the same home utility is not touched by it.
+    let (valid_from, valid_until) = (on(1, 10, 0), on(6, 1, 0));
+    let public = PublicKey::of(&next);
+    world.chain.ok(hom(), Tx::Voucher(VoucherTx::PublishKey { public, valid_from, valid_until }));
+    let voucher = Voucher { key: 1, valid_from, ..world.held(4).signed.voucher };
+    let signed = SignedVoucher { voucher, signature: signature(&next, voucher.digest()) };
+    let held = Held { signed, key: world.held(4).key };
+    let cdr = world.cdr(4);
+    world.chain.ok(vis(), reserve_vouchers([held.reservation(&cdr, EUR)]));
+    // A revoked key cannot be published again.
+    world.refuses(hom(), publish_voucher_key(hom()), RejectCode::KeyReused);
+}
+
+#[test]
+fn unused_vouchers_of_a_revoked_key_are_taken_back_as_others_are() {
+    let mut world = World::new();
+    let held = world.held(1);
+    world.chain.ok(hom(), revoke_voucher_key(0));
+    let until = held.signed.voucher.valid_until.checked_add(RESERVABLE_AFTER).unwrap();
+    world.chain.now = until;
+    world.refuses(hom(), refund([held.signed]), RejectCode::VoucherNotRefundable);
+    world.chain.now = later(until, 1);
+    world.chain.ok(hom(), refund([held.signed]));
 }
 
 #[test]

@@ -414,6 +414,7 @@ mod tests {
     use eroam_domain::codec::{Digest, SignatureBytes};
     use eroam_domain::money::{Currency, Money, Price};
     use eroam_domain::quantity::{WattHours, Watts};
+    use eroam_domain::time::LocalClock;
     use eroam_domain::visit::{ChargeLimits, EndReason};
     use eroam_domain::voucher::{OneTimeKey, SignedVoucher, Voucher, VoucherAcceptance};
     use serde_json::Value;
@@ -478,7 +479,7 @@ mod tests {
         };
         vec![
             Said::Request(request()),
-            Said::Quote(VisitQuote { quote, random: Digest::of(b"random") }),
+            Said::Quote(VisitQuote { quote, clock: LocalClock::UTC, random: Digest::of(b"random") }),
             Said::Accept(spent()),
             Said::Started(Started { at: at(1), energy_max: WattHours::ZERO, amount_max: 7 }),
             Said::Progress(Progress { at: at(2), energy: WattHours::ZERO, power: Watts::new(11_000) }),

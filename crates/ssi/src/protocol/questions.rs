@@ -17,8 +17,9 @@ use eroam_domain::codec::{Digest, SignatureBytes};
 use eroam_domain::ids::{ContractId, EvseId, PartyId};
 use eroam_domain::money::{Currency, Price};
 use eroam_domain::quantity::WattHours;
+use eroam_domain::retail::RetailTerms;
 use eroam_domain::time::{CivilMonth, UnixMillis};
-use eroam_domain::visit::{Accounting, Denied, Enabled, QuoteRequest, ReserveRequest, StationClaims};
+use eroam_domain::visit::{Accounting, Denied, Enabled, QuoteRequest, ReserveRequest};
 use eroam_domain::voucher::{OneTimeKey, SignedVoucher};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -60,32 +61,6 @@ impl Question for Accounting {
     const PROTOCOL: &'static str = STATION;
     const NAME: &'static str = "account";
     type Answer = Received;
-}
-
-/// A station asks to be one of an operator's, with a key that its credential is made for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StationRegistration {
-    /// What it says of itself; its operator decides.
-    pub claims: StationClaims,
-    /// The P-256 key of its credential, as a JWK.
-    pub key: Value,
-    /// What is on its post, as a URL: who reads the operator's listing can connect without scanning.
-    pub invitation: String,
-}
-
-impl Question for StationRegistration {
-    const PROTOCOL: &'static str = STATION;
-    const NAME: &'static str = "register";
-    type Answer = StationCredential;
-}
-
-/// A station's credential.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StationCredential {
-    /// An SD-JWT.
-    pub sd_jwt: String,
 }
 
 /// A wallet asks for vouchers.
@@ -174,6 +149,17 @@ pub fn rejoin_digest(
     };
     let contract = contract.to_string();
     Digest::of_parts(context, &[contract.as_bytes(), wallet.as_bytes(), provider.as_bytes()])
+}
+
+/// A wallet asks what its customer's prices follow from. It asks ahead of its charges, so that this says nothing of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PricesAsked {}
+
+impl Question for PricesAsked {
+    const PROTOCOL: &'static str = CUSTOMER;
+    const NAME: &'static str = "prices";
+    type Answer = RetailTerms;
 }
 
 /// A wallet asks what its bill of a month says so far.

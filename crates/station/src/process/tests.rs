@@ -42,6 +42,7 @@ fn metered(wh: u64, milliamperes: u64) -> Event {
         register: WattHours::from_wh(1_000 + wh).unwrap(),
         current: MilliAmperes::new(milliamperes),
         cost: Some(i64::try_from(wh).unwrap() * 500),
+        ahead: None,
     }
 }
 
@@ -170,10 +171,103 @@ fn a_charge_stops_before_the_interval_that_would_pass_its_limit() {
     assert!(matches!(amount.state, State::Stopping { reason: EndReason::AmountReached, .. }));
 }
 
+/// A charge up to limits, whose looks add `steps` of watt-hours, for a fee and a rate: how much it delivered, what that costs,
+/// and what the last look added. `None` if it did not come to its limit.
+fn charged_up_to(
+    limits: Limits,
+    steps: &[u64],
+    fee: i64,
+    micros_per_wh: i64,
+) -> Option<(EndReason, u64, i64, u64)> {
+    let enable = Event::Enable { limits, page: 7, clock: LocalClock::fixed(UtcOffset::UTC) };
+    let mut point =
+        Point::new().then(0, offer()).then(10, enable).then(15, Event::Plugged).then(20, metered(0, 0));
+    let cost = |wh: u64| fee + i64::try_from(wh).unwrap() * micros_per_wh;
+    let (mut delivered, mut second) = (0, 20);
+    for step in steps {
+        (delivered, second) = (delivered + step, second + 10);
+        let read = |current| Event::Metered {
+            register: WattHours::from_wh(1_000 + delivered).unwrap(),
+            current: MilliAmperes::new(current),
+            cost: Some(cost(delivered)),
+            ahead: Some(cost(delivered + step)),
+        };
+        point = point.then(second, read(16_000));
+        if let State::Stopping { reason, .. } = point.state {
+            let done = point.then(second + 1, read(0));
+            assert_eq!(done.ended().energy.whole_wh(), delivered);
+            return Some((reason, delivered, cost(delivered), *step));
+        }
+    }
+    None
+}
+
+#[test]
+fn a_fee_for_the_charge_counts_once() {
+    // 1.00 for the charge and 0.50 a look, up to 3.00: after four looks. Counted twice, the fee would end it after the
+    // first.
+    let allowed = Limits { amount_max: 3_000_000, ..limits() };
+    let found = charged_up_to(allowed, &[1_000; 9], 1_000_000, 500);
+    assert_eq!(found, Some((EndReason::AmountReached, 4_000, 3_000_000, 1_000)));
+    let allowed = Limits { amount_max: 2_400_000, ..limits() };
+    let found = charged_up_to(allowed, &[1_000; 9], 1_000_000, 500);
+    assert_eq!(found, Some((EndReason::AmountReached, 2_000, 2_000_000, 1_000)));
+}
+
+#[test]
+fn energy_that_fits_exactly_is_delivered() {
+    let asked = Limits { energy_max: WattHours::from_wh(1_000).unwrap(), ..limits() };
+    let found = charged_up_to(asked, &[40; 30], 0, 1);
+    assert_eq!(found, Some((EndReason::EnergyReached, 1_000, 1_000, 40)));
+    let found = charged_up_to(asked, &[70; 30], 0, 1);
+    assert_eq!(found, Some((EndReason::EnergyReached, 980, 980, 70)));
+}
+
+#[test]
+fn a_price_that_will_jump_stops_the_charge_before_it_does() {
+    // The next look begins a block of 5.00; so far nothing was due.
+    let jumps = |ahead| Event::Metered {
+        register: WattHours::from_wh(1_400).unwrap(),
+        current: MilliAmperes::new(16_000),
+        cost: Some(0),
+        ahead,
+    };
+    let stops = Point::charging().then(30, jumps(Some(9_000_001)));
+    assert!(matches!(stops.state, State::Stopping { reason: EndReason::AmountReached, .. }));
+    assert_eq!(Point::charging().then(30, jumps(Some(9_000_000))).state.name(), "charging");
+    assert_eq!(Point::charging().then(30, jumps(None)).state.name(), "charging");
+}
+
+proptest! {
+    #[test]
+    fn a_limit_is_never_passed_and_missed_by_less_than_a_look_adds(
+        mut steps in prop::collection::vec(1u64..500, 40..80),
+        energy_max in 500u64..12_000,
+        fee in 0i64..2_000_000,
+        micros_per_wh in 1i64..1_000,
+        spare in 0i64..4_000_000,
+    ) {
+        // A vehicle takes less and less.
+        steps.sort_unstable_by(|a, b| b.cmp(a));
+        let first = i64::try_from(steps[0]).unwrap() * micros_per_wh;
+        let amount_max = fee + first + spare;
+        let limits = Limits { energy_max: WattHours::from_wh(energy_max).unwrap(), amount_max, ..limits() };
+        if let Some((reason, energy, cost, added)) = charged_up_to(limits, &steps, fee, micros_per_wh) {
+            prop_assert!(energy <= energy_max && cost <= amount_max);
+            let added_cost = i64::try_from(added).unwrap() * micros_per_wh;
+            match reason {
+                EndReason::EnergyReached => prop_assert!(energy_max - energy < added),
+                EndReason::AmountReached => prop_assert!(amount_max - cost < added_cost),
+                other => prop_assert!(false, "{other}"),
+            }
+        }
+    }
+}
+
 #[test]
 fn a_price_that_cannot_be_computed_ends_the_charge() {
     let register = WattHours::from_wh(1_001).unwrap();
-    let event = Event::Metered { register, current: MilliAmperes::new(16_000), cost: None };
+    let event = Event::Metered { register, current: MilliAmperes::new(16_000), cost: None, ahead: None };
     let point = Point::charging().then(30, event);
     assert!(matches!(point.state, State::Stopping { reason: EndReason::StoppedByStation, .. }));
 }
@@ -414,11 +508,11 @@ proptest! {
             second += seconds;
             // Registers go forward, by at most 400 Wh an interval; each kilowatt-hour costs 0.50.
             let event = match event {
-                Event::Metered { register: step, current, .. } => {
+                Event::Metered { register: step, current, ahead, .. } => {
                     register += step.whole_wh() - 1_000;
                     let begin = signed.first().map_or(register, |r| r.register.whole_wh());
                     let cost = Some((register - begin) as i64 * 500);
-                    Event::Metered { register: WattHours::from_wh(register).unwrap(), current, cost }
+                    Event::Metered { register: WattHours::from_wh(register).unwrap(), current, cost, ahead }
                 }
                 // The relay falls off with the power.
                 Event::PowerBack => { relay_on = false; Event::PowerBack }

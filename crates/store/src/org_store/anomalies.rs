@@ -66,6 +66,20 @@ impl Anomalies {
         row.map(|row| case(database, &row, 0)).transpose()
     }
 
+    pub(super) fn sighting(
+        &self,
+        database: &mut Database,
+        name: &RecordName,
+    ) -> Result<Option<Sighting>, StoreError> {
+        if let Some(sighting) = self.sightings.get(name) {
+            return Ok(Some(sighting.clone()));
+        }
+        let sql = "SELECT body FROM sightings WHERE operator = $1 AND cdr_id = $2";
+        let key = vec![Value::Text(name.operator.to_string()), Value::Text(name.cdr.to_string())];
+        let row = database.row(sql, key)?;
+        row.map(|row| body(database, SIGHTINGS.name, &row, 0)).transpose()
+    }
+
     pub(super) fn write(&mut self, database: &mut Database) -> Result<(), StoreError> {
         if !self.sightings.is_empty() {
             database.put(&SIGHTINGS, self.sightings.values().map(sighting_row))?;

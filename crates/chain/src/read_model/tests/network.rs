@@ -337,6 +337,11 @@ impl Network {
     pub(super) fn import(&mut self) -> Writes {
         assert!(self.waiting.is_empty());
         self.blocks.clear();
+        self.entries()
+    }
+
+    /// The state as it is.
+    pub(super) fn entries(&self) -> Writes {
         self.state.iter().map(|(key, value)| (key.to_vec(), Some(value.to_vec()))).collect()
     }
 

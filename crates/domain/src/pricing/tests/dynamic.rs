@@ -636,6 +636,36 @@ proptest! {
         prop_assert_eq!(under(&rule, None, &tariff, &periods, end), Ok(want));
     }
 
+    /// Whatever was priced before: other hours in the same places, other forecasts of an hour, other clocks.
+    #[test]
+    fn rates_that_were_computed_before_change_no_price(
+        rule in arb_rule(), green in any::<bool>(),
+        sessions in prop::collection::vec(
+            (arb_session(), 0i64..3, prop::collection::vec((0u32..400_000, prop::option::of(0u16..=10_000)), 0..12), 0i32..3), 1..8,
+        ),
+    ) {
+        let renewable = if green { vec![share(5_000, -2_000)] } else { Vec::new() };
+        let rule = PriceRule::Dynamic(DynamicRule { renewable, ..rule });
+        let tariff = mixed_tariff();
+        let mut rates = KnownRates::default();
+        for ((periods, end), far, hours, offset) in sessions {
+            // Hours 64 apart have one place in the memory.
+            let away = mins(u64::try_from(far).unwrap() * 64 * 60);
+            let moved = |at: UnixMillis| at.checked_add(away).unwrap();
+            let periods: Vec<_> = periods.iter().map(|p| ChargingPeriod { start: moved(p.start), ..*p }).collect();
+            let hours = hours.into_iter().map(|(load_kw, renewable_bps)| Some(HourForecast { load_kw, renewable_bps }));
+            let forecast = ForecastInput { hours: hours.collect(), ..forecast("2021-05-05T12:00:00Z", &[]) };
+            let forecast = ForecastInput { first_hour: forecast.first_hour + 64 * far, ..forecast };
+            let inputs = PricingInputs {
+                rule: &rule,
+                clock: LocalClock::fixed(UtcOffset::new(offset * 3_600).unwrap()),
+                forecast: Some(&forecast),
+                ..inputs(&tariff, &periods, moved(end))
+            };
+            prop_assert_eq!(price_with(&inputs, &mut rates), price(&inputs));
+        }
+    }
+
     #[test]
     fn rules_survive_their_encodings(rule in arb_rule()) {
         let rule = PriceRule::Dynamic(rule);

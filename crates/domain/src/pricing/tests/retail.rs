@@ -1,8 +1,10 @@
 //! The driver's price.
 
 use super::*;
+use crate::money::Money;
 use crate::retail::{
-    PaymentOption, RetailBase, RetailInputs, RetailRules, Tier, TimeOfUse, price as retail_price,
+    Bound, PaymentOption, RetailBase, RetailInputs, RetailRules, RetailTerms, RetailVersion, Tier, TimeOfUse,
+    energy_within, most, price as retail_price,
 };
 use crate::time::Weekdays;
 use proptest::prelude::*;
@@ -207,4 +209,106 @@ fn a_retail_tariff_in_another_currency_gives_no_price() {
     };
     let refused = PriceError::OtherCurrency { tariff: tariff.currency(), session: wholesale.currency };
     assert_eq!(retail_price(&rules, &retail_inputs), Err(refused));
+}
+
+proptest! {
+    #[test]
+    fn no_driver_pays_more_than_the_most_that_a_limit_allows(
+        price_micros in 0i64..2_000_000,
+        flat_micros in 0i64..2_000_000,
+        factor in 1u32..=20_000,
+        tariff_vat in 0u32..=30,
+        above in 0i64..3_000_000,
+        window_bps in -10_000i32..=20_000,
+        margin_bps in -10_000i32..=20_000,
+        roaming_fee_micros in 0i64..2_000_000,
+        tier_bps in prop::array::uniform4(-10_000i32..=20_000),
+        payment_bps in -10_000i32..=20_000,
+        vat in 0u32..=1_000_000,
+        units in (1u32..1_000_000, 1u32..1_000_000),
+        roaming in any::<bool>(),
+    ) {
+        let (_, periods, end) = session();
+        let components = [
+            with_vat(tariff_vat, component(Dimension::Energy, price_micros, 1)),
+            with_vat(tariff_vat, component(Dimension::Flat, flat_micros, 1)),
+        ];
+        let tariff = tariff(&[element(NONE, &components)]);
+        let rule = PriceRule::Static { factor: BasisPoints::new(factor) };
+        let rounding = Rounding::new(units.0, RoundingMode::Down).unwrap();
+        let by_agreement = PricingInputs { rule: &rule, rounding, ..inputs(&tariff, &periods, end) };
+        let wholesale = price(&by_agreement).unwrap();
+        let midnight = TimeOfDay::new(0, 0).unwrap();
+        let all_day =
+            TimeOfUse { days: Weekdays::EVERY_DAY, start: midnight, end: midnight, bps: window_bps };
+        let rules = RetailRules {
+            time_of_use: vec![all_day],
+            margin_bps,
+            roaming_fee_micros,
+            tier_bps,
+            payment_bps: [payment_bps; 5],
+            vat: VatRate::from_ppm(vat).unwrap(),
+            rounding: Rounding::new(units.1, RoundingMode::HalfUp).unwrap(),
+            ..plain()
+        };
+        for tier in Tier::ALL {
+            let (clock, payment) = (LocalClock::UTC, PaymentOption::Prepaid);
+            let inputs =
+                RetailInputs { tier, payment, roaming, wholesale: &wholesale, periods: &periods, end, clock };
+            let pays = retail_price(&rules, &inputs).unwrap().total;
+            // Reverse charge owes the price without VAT, any other treatment the price with it.
+            for due in [wholesale.total.excl_vat, wholesale.total.incl_vat, wholesale.total.incl_vat + above] {
+                let due_max = Money::new(due, wholesale.currency);
+                let bound = Bound { due_max, energy_max: energy_within(&tariff, &rule, rounding, due_max) };
+                let most = most(&rules, tier, payment, roaming, bound).unwrap().unwrap();
+                prop_assert!(pays.incl_vat <= most.incl_vat && pays.excl_vat <= most.excl_vat);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_most_is_said_only_where_something_bounds_it() {
+    let (tariff, periods, end) = session();
+    let wholesale = price(&inputs(&tariff, &periods, end)).unwrap();
+    let due_max = Money::new(wholesale.total.excl_vat, wholesale.currency);
+    let within = |rules: &RetailRules, energy_max| {
+        let bound = Bound { due_max, energy_max };
+        most(rules, Tier::Gold, PaymentOption::Prepaid, true, bound).unwrap().map(|price| price.excl_vat)
+    };
+    let rules = RetailRules { margin_bps: 1_000, roaming_fee_micros: 500_000, ..plain() };
+    // 5.00 and a tenth and the fee.
+    assert_eq!(within(&rules, None), Some(6_000_000));
+    let window = |bps| {
+        let (start, end) = (TimeOfDay::new(8, 0).unwrap(), TimeOfDay::new(20, 0).unwrap());
+        vec![TimeOfUse { days: Weekdays::EVERY_DAY, start, end, bps }]
+    };
+    assert_eq!(within(&RetailRules { time_of_use: window(-500), ..rules.clone() }, None), Some(6_000_000));
+    let dearer = RetailRules { time_of_use: window(1_000), ..rules.clone() };
+    assert_eq!(within(&dearer, None), None);
+    // A tenth of 4.00 more, and a tenth of that, and what is rounded up.
+    assert_eq!(within(&dearer, Some(4_000_000)), Some(6_440_001));
+    let own = RetailRules { base: RetailBase::OwnTariff(Box::new(tariff.clone())), ..rules };
+    assert_eq!(within(&own, Some(4_000_000)), None);
+
+    let exact = Rounding::new(1, RoundingMode::Down).unwrap();
+    let energy = |tariff: &Tariff, factor| {
+        energy_within(tariff, &PriceRule::Static { factor: BasisPoints::new(factor) }, exact, due_max)
+    };
+    assert_eq!(energy(&tariff, 10_000), Some(5_000_003));
+    assert_eq!(energy(&tariff, 5_000), Some(10_000_005));
+    let max_price = Some(PriceBound { excl_vat: 1_000_000, incl_vat: None });
+    let elements = [element(NONE, &[component(Dimension::Energy, 250_000, 1)])];
+    let capped = Tariff::new(TariffParts { max_price, ..parts(&elements) }).unwrap();
+    assert_eq!((energy(&tariff, 0), energy(&capped, 10_000)), (None, None));
+}
+
+#[test]
+fn the_rules_in_force_when_a_charge_is_agreed_to_are_the_newest_that_have_begun() {
+    let at = |ms| UnixMillis::new(ms).unwrap();
+    let version = |version, from| RetailVersion { version, from: at(from), rules: plain() };
+    let terms =
+        RetailTerms { payment: PaymentOption::Prepaid, versions: vec![version(3, 100), version(4, 200)] };
+    let number = |ms| terms.in_force(at(ms)).map(|found| found.version);
+    assert_eq!([number(99), number(100), number(199), number(200)], [None, Some(3), Some(3), Some(4)]);
 }

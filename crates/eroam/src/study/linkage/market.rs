@@ -462,7 +462,7 @@ impl<'a> Market<'a> {
         OsRng.fill_bytes(&mut random);
         let random = Digest(random);
         let station_key = theirs.verification_key().to_multikey();
-        let said = Said::Quote(VisitQuote { quote: quote.clone(), random });
+        let said = Said::Quote(VisitQuote { quote: quote.clone(), clock: LocalClock::UTC, random });
         let (station_side, message) = station_side.say(&said, new_id(), at)?;
         let came = carry(&message, &theirs, &ours, &mut Vec::new())?;
         let (wallet_side, said) = wallet_side.hear(&came, at)?;

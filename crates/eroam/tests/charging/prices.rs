@@ -1,0 +1,278 @@
+//! What a driver is told that a charge will cost, beside what it costs.
+
+use crate::accounting::{bill_lines, booked, session_of};
+use crate::town::{Town, charge_up_to, consented, euros, five_kwh};
+use eroam::charging::wallet::Estimate;
+use eroam::clock::{leave_out, now};
+use eroam::simulate::world::Driver;
+use eroam_domain::agreement::{Actuals, DynamicRule, Knot, Panel, PriceRule, RoamingAgreement};
+use eroam_domain::codec::Digest;
+use eroam_domain::ids::PartyId;
+use eroam_domain::money::Money;
+use eroam_domain::quantity::{BasisPoints, DurationMs, WattHours};
+use eroam_domain::quote_detail::PriceBasis;
+use eroam_domain::tariff::VatRate;
+use eroam_domain::time::UnixMillis;
+use eroam_domain::visit::{ChargeLimits, EndReason};
+use eroam_ledger::agreement::{AgreementTx, terms_digest};
+use eroam_ledger::forecast::{ForecastAttestation, ForecastTx};
+use eroam_ledger::query;
+use eroam_ledger::tx::Tx;
+use eroam_wallet::cost::{ChargeCost, DriverPrice};
+
+/// The lane of transactions that people make.
+const OFFICE_LANE: u16 = 1;
+
+fn known(cost: &ChargeCost) -> (PartyId, Money, Option<Money>) {
+    match &cost.driver {
+        DriverPrice::Known { provider, price, most, .. } => (*provider, *price, *most),
+        DriverPrice::Unknown { why } => panic!("{why}"),
+    }
+}
+
+/// The terms between the provider and the first operator.
+fn terms(town: &Town) -> (eroam_domain::cdr::AgreementRef, RoamingAgreement) {
+    let (emsp, cpo) = (town.world.providers()[0].office().party(), town.world.operators()[0].party());
+    let catalogue = town.world.catalogue().unwrap();
+    query::agreement_in_force(&catalogue, emsp, cpo, now()).unwrap().expect("an agreement")
+}
+
+/// Five minutes after an hour, the price at the first operator begins to follow the load that the second one forecasts: so
+/// many kilowatts in this hour and in those that follow.
+fn follow_forecast(town: &Town, load_kw: &[u32]) {
+    let hour = 3_600_000;
+    let past = now().get().rem_euclid(3_600_000).unsigned_abs();
+    leave_out(DurationMs::from_millis(hour - past + 300_000));
+    let (provider, operators) = (&town.world.providers()[0], town.world.operators());
+    let forecaster = operators[1].party();
+    let (reference, before) = terms(town);
+    let zone: eroam_domain::cdr::GridZone = "PT-1".parse().unwrap();
+    let rule = DynamicRule {
+        fallback: BasisPoints::new(9_500),
+        base_micros_per_kwh: 300_000,
+        time_of_use: Vec::new(),
+        capacity_kw: 1_000,
+        knots: vec![
+            Knot { utilisation_bps: 0, surcharge_bps: -5_000 },
+            Knot { utilisation_bps: 10_000, surcharge_bps: 5_000 },
+        ],
+        floor_micros: 0,
+        cap_micros: 1_000_000,
+        band_bps: BasisPoints::new(1_000),
+        vat: VatRate::from_ppm(200_000),
+        zone: zone.clone(),
+        forecasters: Panel { parties: vec![forecaster], quorum: 1 },
+        actuals: Actuals::Independent { attester: forecaster },
+        true_up_cap_bps: BasisPoints::new(2_000),
+        renewable: Vec::new(),
+    };
+    let terms = RoamingAgreement { price_rule: PriceRule::Dynamic(rule), ..before };
+    let (id, effective_from) = (reference.id, now());
+    let accept = AgreementTx::Accept {
+        id,
+        version: reference.version + 1,
+        terms: terms_digest(&terms, effective_from),
+    };
+    let amend = AgreementTx::Amend { id, terms, effective_from };
+    provider.office().submit(OFFICE_LANE, Tx::Agreement(amend)).unwrap();
+    operators[0].office().submit(OFFICE_LANE, Tx::Agreement(accept)).unwrap();
+    let forecast = ForecastAttestation {
+        zone,
+        // Nobody forecasts an hour that has begun.
+        first_hour: now().utc_hour() + 1,
+        load_kw: load_kw.to_vec(),
+        low_kw: load_kw.to_vec(),
+        high_kw: load_kw.to_vec(),
+        renewable_bps: None,
+        model: Digest::of(b"model"),
+        window: Digest::of(b"window"),
+    };
+    let tx = Tx::Forecast(ForecastTx::AttestForecast(forecast));
+    operators[1].office().submit(OFFICE_LANE, tx).unwrap();
+    leave_out(DurationMs::from_millis(hour));
+}
+
+#[test]
+fn a_driver_is_told_the_price_that_the_providers_rules_make_of_the_operators() {
+    let mut town = Town::new(1, 1);
+    let (consent, receipt) = consented(&mut town, 0, 0);
+    let (provider, price, most) = known(&consent.cost);
+    assert_eq!(provider, receipt.emsp);
+    let session = session_of(town.outcome(0));
+    assert_eq!(town.settled(), (1, 1));
+    let (cdr, _, quote) = booked(&town.world.operators()[0], &session);
+
+    // The operator's price stands beside it, as what the provider owes.
+    let (_, terms) = terms(&town);
+    assert_eq!(consent.cost.to_operator, Money::new(terms.due(quote.wholesale), quote.currency));
+    assert_ne!(price, consent.cost.to_operator);
+    // The bill is by the same rules: what each kilowatt-hour was told to cost, it costs.
+    let [line] = &bill_lines(&town)[..] else { panic!("one line") };
+    let billed = line.retail.total.incl_vat;
+    assert!(most.is_some_and(|most| billed <= most.micros), "{billed} and {most:?}");
+    let missing = consent.cost.energy.milli_wh() - cdr.energy.milli_wh();
+    // At most 0.60 a kilowatt-hour, with everything.
+    let less = i64::try_from(missing).unwrap() * 600_000 / 1_000_000;
+    assert!((price.micros - less - 20_000..=price.micros + 10_000).contains(&billed), "{price} and {billed}");
+
+    let parts = consent.cost.parts.as_ref().expect("what it is made of");
+    assert_eq!((parts.basis, parts.static_part), (PriceBasis::Static, consent.cost.to_operator));
+    assert_eq!((parts.forecast_part.micros, parts.later.len(), parts.recommended), (0, 0, None));
+    let said = consent.to_string();
+    assert!(said.contains(&format!("you pay    about {price} for 5 kWh, at most ")), "{said}");
+    assert!(!said.contains("starting at"), "{said}");
+}
+
+#[test]
+fn a_price_by_forecast_is_shown_with_its_parts_and_what_a_later_start_would_cost() {
+    let mut town = Town::new(1, 1);
+    let load_kw = [900, 800, 850, 200, 500, 200];
+    follow_forecast(&town, &load_kw);
+    let begun = now();
+    let (consent, _) = consented(&mut town, 0, 0);
+    let session = session_of(town.outcome(0));
+    assert_eq!(town.settled(), (1, 1));
+    let (cdr, _, quote) = booked(&town.world.operators()[0], &session);
+    assert!(quote.forecast.is_some() && cdr.attestation == quote.forecast, "its price follows the forecast");
+
+    let parts = consent.cost.parts.as_ref().expect("what it is made of");
+    assert_eq!(parts.basis, PriceBasis::Forecast);
+    let sum = parts.static_part.micros + parts.forecast_part.micros;
+    assert_eq!(sum, consent.cost.to_operator.micros);
+    // At 90 % the curve adds 40 % to 0.30: 5 kWh for 2.10. The rest is the fee for the charge.
+    assert_eq!((parts.forecast_part.micros, parts.hours.len()), (2_100_000, 1));
+    let starts: Vec<UnixMillis> = parts.later.iter().map(|later| later.start).collect();
+    let hour = |ahead| UnixMillis::from_utc_hour(begun.utc_hour() + ahead).unwrap();
+    assert_eq!(starts, [1, 2, 3, 4, 5].map(hour));
+    // 0.30 * (10000 - 5000 + load) / 10000 a kilowatt-hour, and the same fee.
+    for (later, load) in parts.later.iter().zip(&load_kw[1..]) {
+        let energy = 5 * 30 * (5_000 + i64::from(*load) * 10);
+        assert_eq!(later.to_operator.micros - parts.static_part.micros, energy);
+        assert!(later.driver.is_some_and(|driver| driver.micros > later.to_operator.micros));
+    }
+    // Two hours are as cheap: the earlier one.
+    assert_eq!(parts.recommended.map(|best| best.start), Some(hour(3)));
+    let said = consent.to_string();
+    assert!(said.contains("cheapest   starting at") && said.contains("later      starting at"), "{said}");
+}
+
+#[test]
+fn where_the_price_does_not_follow_from_the_ledger_or_the_rules_are_not_known_none_is_made_up() {
+    let mut town = Town::new(1, 1);
+    // The operator prices a station of half the power, for twice the time that its credential lets expect.
+    let operator = town.world.operators()[0].clone();
+    let evse = town.world.stations()[0].station().claims().evse.clone();
+    let known = operator.office().with(|gateway, _| gateway.station(&evse).cloned()).unwrap();
+    let slower =
+        eroam_gateway::gateway::Evse { power: eroam_domain::quantity::Watts::new(5_500), ..known.clone() };
+    operator.office().with(|gateway, _| gateway.put_station(slower));
+    let (consent, _) = consented(&mut town, 0, 0);
+    let DriverPrice::Unknown { why } = &consent.cost.driver else { panic!("{:?}", consent.cost) };
+    assert!(why.contains("not what it agreed on with your provider"), "{why}");
+    assert_eq!(consent.cost.parts, None);
+    assert!(consent.to_string().contains("you pay    not known: "), "{consent}");
+    operator.office().with(|gateway, _| gateway.put_station(known));
+    town.outcome(0);
+
+    // Rules that begin tomorrow are none yet.
+    let retail = town.world.providers()[0]
+        .office()
+        .with(|gateway, _| gateway.rules().home.versions().last().expect("rules").rules.clone());
+    town.world.providers()[0].office().with(|gateway, _| {
+        let rules = gateway.rules_mut();
+        rules.home = eroam_gateway::rules::HomeRules::new([0; 4]);
+        let tomorrow = UnixMillis::new(now().get() + 86_400_000).unwrap();
+        rules.home.update(tomorrow, retail).unwrap();
+    });
+    let invitation = town.invitation(0);
+    let mut newcomer = town.newcomer("*");
+    let mut quoted = || {
+        let Driver { wallet, contract } = &mut newcomer;
+        wallet.learn_prices(contract).unwrap();
+        wallet.quote(contract, &invitation, five_kwh(), euros(30)).unwrap().1.driver
+    };
+    let DriverPrice::Unknown { why } = quoted() else { panic!("there are no rules today") };
+    assert_eq!(why, "your provider has no rules for this time: ask it what you pay");
+    leave_out(DurationMs::from_millis(86_400_000 + 1));
+    assert!(matches!(quoted(), DriverPrice::Known { .. }), "tomorrow they are in force");
+}
+
+#[test]
+fn a_quote_costs_no_voucher_and_says_what_a_charge_would() {
+    let mut town = Town::new(1, 1);
+    let invitation = town.invitation(0);
+    let Driver { wallet, contract } = &mut town.world.drivers[0];
+    let before: Vec<_> = wallet.contracts[contract].purse.vouchers().copied().collect();
+    let (station, cost) = wallet.quote(contract, &invitation, five_kwh(), euros(30)).unwrap();
+    assert_eq!(wallet.contracts[contract].purse.vouchers().copied().collect::<Vec<_>>(), before);
+    assert_eq!(station, *town.world.stations()[0].station().claims());
+    crate::town::denied(town.outcome(0));
+    let (consent, _) = consented(&mut town, 0, 0);
+    assert_eq!(consent.cost, cost);
+}
+
+#[test]
+fn who_looks_for_a_station_sees_what_each_contract_would_pay_there_or_why_it_cannot() {
+    let mut town = Town::new(1, 1);
+    let location = town.world.operators()[0].locations().remove(0);
+    let energy = WattHours::from_wh(5_000).unwrap();
+    let estimates = town.world.drivers[0].wallet.estimates(&location, energy);
+    let [evse] = &estimates[..] else { panic!("{estimates:?}") };
+    let [(contract, Estimate::Cost(cost))] = &evse[0][..] else { panic!("{evse:?}") };
+    assert_eq!(*contract, town.world.drivers[0].contract);
+    assert_eq!((cost.limit, known(cost).2), (None, None));
+    let (consent, _) = consented(&mut town, 0, 0);
+    assert_eq!((known(cost).1, cost.to_operator), (known(&consent.cost).1, consent.cost.to_operator));
+
+    let elsewhere = town.newcomer("ES-9").wallet.estimates(&location, energy);
+    let [(_, Estimate::None(why))] = &elsewhere[0][0][..] else { panic!("{elsewhere:?}") };
+    assert!(why.contains("is good in ES-9, and this station is in PT-1"), "{why}");
+    let (reference, _) = terms(&town);
+    let end = Tx::Agreement(AgreementTx::Terminate { id: reference.id, at: now() });
+    town.world.providers()[0].office().submit(OFFICE_LANE, end).unwrap();
+    leave_out(DurationMs::from_millis(1));
+    let ended = town.world.drivers[0].wallet.estimates(&location, energy);
+    let [(_, Estimate::None(why))] = &ended[0][0][..] else { panic!("{ended:?}") };
+    assert_eq!(why, "your provider has no agreement with this operator");
+}
+
+#[test]
+fn an_amount_below_the_estimate_is_a_limit_at_which_the_station_stops() {
+    let mut town = Town::new(1, 1);
+    let invitation = town.invitation(0);
+    let (mut told, one_euro) = (None, euros(1));
+    let mut agrees = |consent: &eroam_wallet::consent::Consent| {
+        told = Some(consent.clone());
+        true
+    };
+    let driver = &mut town.world.drivers[0];
+    let receipt = charge_up_to(driver, &invitation, five_kwh(), one_euro, &mut agrees).unwrap();
+    assert_eq!(receipt.finished.reason, EndReason::AmountReached);
+    let told = told.unwrap();
+    assert!(told.cost.to_operator.micros > one_euro.micros);
+    assert!(told.to_string().contains("; the station stops at 1.00 EUR, before that"), "{told}");
+    let session = session_of(town.outcome(0));
+    assert_eq!(town.settled(), (1, 1));
+    let (cdr, ..) = booked(&town.world.operators()[0], &session);
+    let (_, terms) = terms(&town);
+    let due = terms.due(cdr.price);
+    // A look adds at most what 11 kW deliver in half a minute: 0.092 kWh at 0.32.
+    assert!((970_000..=1_000_000).contains(&due), "{due}");
+    let most = known(&told.cost).2.expect("a bound");
+    let [line] = &bill_lines(&town)[..] else { panic!("one line") };
+    assert!(line.retail.total.incl_vat <= most.micros);
+}
+
+#[test]
+fn what_is_asked_for_is_delivered_but_for_less_than_one_look() {
+    let mut town = Town::new(1, 1);
+    let invitation = town.invitation(0);
+    let energy_max = WattHours::from_wh(1_000);
+    let limits = ChargeLimits { energy_max, ..ChargeLimits::default() };
+    let driver = &mut town.world.drivers[0];
+    let receipt = charge_up_to(driver, &invitation, limits, euros(30), &mut |_| true).unwrap();
+    assert_eq!(receipt.finished.reason, EndReason::EnergyReached);
+    // 11 kW for half a minute: 92 Wh.
+    let delivered = receipt.finished.energy.whole_wh();
+    assert!((908..=1_000).contains(&delivered), "{delivered}");
+}
