@@ -411,7 +411,7 @@ where
         parts.tip.is_copied();
         tracing::info!(height = header.height, votes_from = votes_from.get(), "chain.copied");
     }
-    // It ended, and says so below.
+    // An error: the engine ended, which is found below.
     let _ = opened.send(());
     let latest = marshal.get_info(Identifier::Latest).await.map_or(0, |(height, _)| height.get());
     let known = parts.tip.header().height.max(latest);

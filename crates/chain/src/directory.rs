@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! genesis.json   the network; another genesis is refused
-//! format         "eroam-chain 1"
+//! format         "eroam-chain 2"
 //! snapshot       the entries an imported network begins with
 //! lock           held while a process uses the directory
 //! engine/        the engine's journals, archives and state
@@ -16,7 +16,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// The format of the directory; a change of it is a new number.
-const FORMAT: &str = "eroam-chain 1\n";
+const FORMAT: &str = "eroam-chain 2\n";
 
 /// Why a directory cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -108,10 +108,10 @@ fn a_genesis_file_that_somebody_edited() {
 fn an_older_a_newer_and_an_unreadable_format() {
     let (_dir, cluster) = used();
     let file = cluster.directory(0).join("format");
-    for other in ["eroam-chain 0\n", "eroam-chain 2\n", ""] {
+    for other in ["eroam-chain 1\n", "eroam-chain 3\n", ""] {
         fs::write(&file, other).unwrap();
         let refused = refusal(cluster.start_one(0));
-        says(&refused, &[cluster.directory(0).to_str().unwrap(), &format!("{other:?}"), "eroam-chain 1"]);
+        says(&refused, &[cluster.directory(0).to_str().unwrap(), &format!("{other:?}"), "eroam-chain 2"]);
         says(&refused, &["use the program that wrote it"]);
     }
     fs::write(&file, [0xff, 0xfe]).unwrap();

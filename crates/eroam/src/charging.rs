@@ -25,6 +25,7 @@ pub mod operator;
 pub mod paper;
 pub mod provider;
 pub mod station;
+mod station_credentials;
 pub mod wallet;
 pub mod wallet_file;
 
@@ -228,7 +229,7 @@ impl ChargingError {
         }
     }
 
-    fn unexpected(what: &'static str, why: impl ToString) -> Self {
+    pub(crate) fn unexpected(what: &'static str, why: impl ToString) -> Self {
         Self::Unexpected { what, why: why.to_string() }
     }
 }

@@ -4,6 +4,7 @@ mod calibrate;
 mod code;
 mod feed;
 mod forecast;
+mod gain;
 mod ledger;
 #[cfg(unix)]
 mod node;

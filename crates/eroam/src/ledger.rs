@@ -8,6 +8,7 @@ pub mod blocks_file;
 pub mod export;
 pub mod import;
 pub mod keys;
+mod lost;
 pub mod partners;
 pub mod proofs;
 pub mod reader;
@@ -22,7 +23,7 @@ use eroam_chain::client::Client;
 use eroam_chain::directory::{Directory, DirectoryError};
 use eroam_chain::machine::{Rules, StateMachine};
 use eroam_chain::mempool::PoolLimits;
-use eroam_chain::node::{CatchUp, Node, NodeConfig, StartError, Starting};
+use eroam_chain::node::{Node, NodeConfig, StartError, Starting};
 use eroam_chain::{StatedTime, Timing};
 use eroam_domain::ids::PartyId;
 use eroam_ledger::genesis::{BlockTime, Consensus, Genesis, Validator};
@@ -83,6 +84,9 @@ pub enum OpenLedgerError {
     /// The directory cannot be used.
     #[error("the ledger's directory cannot be used")]
     Directory(#[from] DirectoryError),
+    /// What became of a validator cannot be noted.
+    #[error("the ledger's directory cannot be written")]
+    Lost(#[source] io::Error),
     /// So many validators lost their votes that the others are no quorum.
     #[error(
         "the directories of {lost} of {validators} validators in {} are gone, and the others alone cannot go on: put back \
@@ -269,7 +273,7 @@ fn start(
             drop(Directory::open(&path, genesis)?);
         }
     }
-    let catch_up = catch_up(directory, setup.validators)?;
+    let catch_up = lost::catch_up(directory, genesis, setup.validators)?;
     let addresses = addresses(setup.validators).map_err(OpenLedgerError::Port)?;
     let keys: Vec<PublicKey> = (0..setup.validators).map(|i| PublicKey::of(&seed.validator_key(i))).collect();
     let stated = StatedTime::default();
@@ -287,10 +291,7 @@ fn start(
             pool: PoolLimits::DEFAULT,
             items_max: setup.block_items,
             timing: if several { Timing::SEVERAL } else { Timing::ALONE },
-            cache_bytes: std::env::var("P4_CACHE_MIB")
-                .ok()
-                .and_then(|m| m.parse::<usize>().ok())
-                .map_or(CACHE_BYTES, |m| m << 20),
+            cache_bytes: CACHE_BYTES,
         };
         let started = Node::start(&validator_directory(directory, index), config);
         starting.push(started.map_err(|source| OpenLedgerError::Start { index, source })?);
@@ -300,27 +301,6 @@ fn start(
         nodes.push(node.ready().map_err(|source| OpenLedgerError::Start { index, source })?);
     }
     Ok(nodes)
-}
-
-/// How each validator comes to the state. One whose directory is gone while others have theirs may have voted before: it
-/// copies the state and waits with its vote.
-fn catch_up(directory: &Path, validators: usize) -> Result<Vec<CatchUp>, OpenLedgerError> {
-    let is_new = |index| !validator_directory(directory, index).join("format").exists();
-    let lost = (0..validators).filter(|index| is_new(*index)).count();
-    if lost == 0 || lost == validators {
-        return Ok(vec![CatchUp::Blocks; validators]);
-    }
-    let faults = validators.saturating_sub(1) / 3;
-    if lost > faults {
-        return Err(OpenLedgerError::TooManyLost {
-            directory: directory.to_owned(),
-            lost,
-            validators,
-            faults,
-        });
-    }
-    let of = |index| if is_new(index) { CatchUp::State } else { CatchUp::Blocks };
-    Ok((0..validators).map(of).collect())
 }
 
 /// An address on loopback for each validator; one on its own needs no fixed port.

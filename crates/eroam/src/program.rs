@@ -18,7 +18,7 @@ mod issuer_key_file;
 pub mod node;
 pub mod operator;
 pub mod organisation;
-mod partner_ratings;
+pub mod partner_listings;
 pub mod provider;
 pub mod secrets;
 pub mod station;

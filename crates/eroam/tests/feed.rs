@@ -365,3 +365,151 @@ fn what_the_program_has_answered_for_survives_a_kill_and_its_status_can_be_asked
     let says = status(3);
     assert!(says.starts_with("AEP: ") && says.contains("last sample"), "{says}");
 }
+
+/// What the program says at its end.
+fn eroam(args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_eroam")).args(args).stdin(Stdio::null()).output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+/// A ledger in a directory, on which an operator has published a tariff.
+fn with_a_tariff(directory: &Path) -> (PartyId, eroam_domain::tariff::Tariff) {
+    let operator = &founders::founders()[3];
+    let setup = LedgerSetup { directory: Some(directory.join("ledger")), ..LedgerSetup::default() };
+    let ledger = Ledger::open(SEED, &genesis(), &setup).unwrap();
+    let tariff = operator.tariff("AC-FLAT");
+    let mut client = ledger.client().clone();
+    let at = UnixMillis::new(1_700_000_000_000).unwrap();
+    let publish = eroam_ledger::tariff::TariffTx::PublishTariff { version: 1, tariff: tariff.clone() };
+    let envelope = Envelope {
+        version: VERSION,
+        network: client.network(),
+        member: operator.party,
+        key: 0,
+        lane: 1,
+        sequence: 0,
+        expires_at: at.checked_add(DurationMs::from_millis(HOUR_MS)).unwrap(),
+        tx: Tx::Tariff(publish),
+    };
+    let receipts = client.submit(at, vec![envelope.sign(&SEED.signing_key(operator.party))]).unwrap();
+    assert!(receipts[0].items[0].outcome.is_accepted(), "{receipts:?}");
+    (operator.party, tariff)
+}
+
+/// The versions of the tariff that the ledger in a directory has.
+fn tariff_versions(directory: &Path, operator: PartyId) -> Vec<eroam_domain::tariff::Tariff> {
+    let reader = eroam::ledger::reader::Reader::open(directory, None).unwrap();
+    let id = eroam_domain::tariff::TariffId::new("AC-FLAT").unwrap();
+    (1..)
+        .map_while(|version| read(reader.client(), &StateKey::Tariff(operator, id.clone(), version)).unwrap())
+        .collect()
+}
+
+#[test]
+fn rates_of_an_outside_server_become_the_next_version_of_a_tariff_and_wrong_ones_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let (operator, base) = with_a_tariff(directory.path());
+    let next = UtcHour::of(eroam::clock::now()).plus(2).unwrap();
+    let rate = |hour: UtcHour, micros: i64| json!({ "start": hour.to_string(), "micros_per_kwh": micros });
+    let said = |rates: &[Value]| json!({ "currency": "EUR", "rates": rates }).to_string();
+    let good = said(&[rate(next, 182_300), rate(next.plus(1).unwrap(), 201_000)]);
+    let answers = Arc::new(Mutex::new(String::new()));
+    let answering = Arc::clone(&answers);
+    let answer = move || async move { answering.lock().unwrap().clone() };
+    let routes = axum::Router::new().route("/rates", axum::routing::get(answer));
+    let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
+    let server = Server::start("market", any, routes, STOP_WITHIN).unwrap();
+    let (url, data) = (format!("http://{}/rates", server.address()), directory.path().display().to_string());
+    let party = operator.to_string();
+    let publish = |extra: &[&str], answer: &str| {
+        *answers.lock().unwrap() = answer.to_owned();
+        let args = ["feed", "rates", "--data", &data, "--as", &party, "--url", &url, "--tariff", "AC-FLAT"];
+        let limits = ["--least-micros", "10000", "--most-micros", "900000", "--clock", "Europe/Lisbon"];
+        eroam(&[&args[..], &limits, extra].concat())
+    };
+    for (extra, answer, says) in [
+        (&[][..], "", "something else than rates"),
+        (&[], &said(&[]), "no rates"),
+        (&[], &said(&[rate(next, 0)]), "0 millionths"),
+        (&[], &said(&[rate(next, 900_001)]), "900001 millionths"),
+        (&[], &good.replace("EUR", "USD"), "no rate is converted"),
+        (&["--base-version", "7"], &good, "--base-version"),
+        (&["--hours-max", "1"], &good, "more than 1"),
+    ] {
+        let (code, found) = publish(extra, answer);
+        assert!(code == Some(1) && found.contains(says), "{says}: {code:?} {found}");
+    }
+    assert_eq!(tariff_versions(directory.path(), operator), [base.clone()], "nothing is filled in");
+    let (code, found) = publish(&[], &good);
+    assert!(code == Some(0) && found.contains("rates for 2 hours, as version 2"), "{found}");
+    // Again, of the version without rates: the hours of before are not kept.
+    let (code, found) = publish(&[], &said(&[rate(next.plus(1).unwrap(), 205_000)]));
+    assert!(code == Some(0) && found.contains("version 3"), "{found}");
+    let versions = tariff_versions(directory.path(), operator);
+    let own = base.elements().len();
+    let rated: Vec<Vec<i64>> = versions
+        .iter()
+        .map(|tariff| {
+            let rates = tariff.elements().iter().take(tariff.elements().len() - own);
+            let mut micros: Vec<i64> = rates.map(|element| element.components[0].price_micros).collect();
+            // An hour over midnight has two elements.
+            micros.dedup();
+            micros
+        })
+        .collect();
+    assert_eq!(rated, [vec![], vec![182_300, 201_000], vec![205_000]]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_feed_signs_with_the_key_of_the_member_and_says_what_is_wrong_with_another() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let (operator, _) = with_a_tariff(directory.path());
+    let [.., attester] = parties();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let write = |text: &str, mode: u32| {
+        std::fs::write(path("key"), text).unwrap();
+        std::fs::set_permissions(path("key"), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let hex =
+        |party| SEED.signing_key(party).to_bytes().iter().map(|b| format!("{b:02x}")).collect::<String>();
+    std::fs::write(path("load.csv"), "time,mw\n").unwrap();
+    let (state, csv, key, data) = (path("state"), path("load.csv"), path("key"), path(""));
+    let party = attester.to_string();
+    let run = |more: &[&str]| {
+        let args = ["feed", "run", "--zone", "AEP", "--as", &party, "--state", &state, "--watch", &csv];
+        eroam(&[&args[..], more].concat())
+    };
+    // A node is never signed for with a key that anybody can work out.
+    let (code, said) = run(&["--node", "http://127.0.0.1:9"]);
+    assert!(code == Some(2) && said.contains("--member-key-file"), "{said}");
+    let with_key = ["--data", data.as_str(), "--member-key-file", &key];
+    for (text, mode, says) in [
+        (hex(attester), 0o644, "make it 600"),
+        ("no key".to_owned(), 0o600, "holds no key"),
+        (hex(operator), 0o600, "not one that signs for"),
+    ] {
+        write(&text, mode);
+        let (code, said) = run(&with_key);
+        assert!(code == Some(1) && said.contains(says), "{says}: {said}");
+    }
+    std::fs::remove_file(path("key")).unwrap();
+    let (code, said) = run(&with_key);
+    assert!(code == Some(1) && said.contains("cannot be read"), "no other key is taken: {said}");
+    // The right one: it runs until it is told to stop.
+    write(&hex(attester), 0o600);
+    let mut process = Command::new(env!("CARGO_BIN_EXE_eroam"))
+        .args(["feed", "run", "--zone", "AEP", "--as", &party, "--state", &state, "--watch", &csv])
+        .args(with_key)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    process.kill().unwrap();
+    process.wait().unwrap();
+    assert!(line.starts_with("AEP: "), "{line}");
+}

@@ -199,3 +199,58 @@ fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
 }
+
+/// The rule of the studies, as an agreement has it.
+fn studied_rule(knots: &str, floor: i64) -> String {
+    format!(
+        r#"{{"fallback": 10000, "base_micros_per_kwh": 120000, "time_of_use": [], "capacity_kw": 23000000, "knots": [{knots}],
+        "floor_micros": {floor}, "cap_micros": 400000, "band_bps": 500, "vat": null, "zone": "AEP",
+        "forecasters": {{"parties": ["DE-RHN", "ES-SLV", "NO-FJL"], "quorum": 3}},
+        "actuals": {{"independent": {{"attester": "NO-FJL"}}}}, "true_up_cap_bps": 1000, "renewable": []}}"#
+    )
+}
+
+#[test]
+fn the_largest_gain_of_a_liar_is_said_before_anybody_agrees() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("rule.json");
+    let run = |text: &str, more: &[&str]| {
+        std::fs::write(&file, text).unwrap();
+        eroam(&[&["study", "gain", "--rule", file.to_str().unwrap()], more].concat())
+    };
+    let knots = r#"{"utilisation_bps": 4500, "surcharge_bps": -2000}, {"utilisation_bps": 10000, "surcharge_bps": 15000}"#;
+    let report = json(&run(&studied_rule(knots, 60_000), &["--json"]));
+    assert_eq!((&report["band_bps"], &report["quorum"]), (&500.into(), &3.into()));
+    // 0.12 * 17,000 / 5,500 is 37.09 millionths for a basis point of utilisation. At the top of the curve a forecast of 10,000
+    // is 500 above the least load in its band, and one of 9,524 is 476 below the greatest; of one per cent 100 and 99.
+    for (of, side, least, most) in [
+        ("alone", "creditor", 18_545, 18_600),
+        ("alone", "debtor", 17_660, 17_740),
+        ("on_panel", "creditor", 3_709, 3_750),
+        ("on_panel", "debtor", 3_670, 3_750),
+    ] {
+        let micros = report[of][side]["micros_per_kwh"].as_i64().unwrap();
+        assert!((least..=most).contains(&micros), "{of} {side}: {report}");
+    }
+    let words = String::from_utf8(run(&studied_rule(knots, 60_000), &[]).stdout).unwrap();
+    assert!(words.contains("band of 5.00 %") && words.contains("who pays saves at most"), "{words}");
+    // Two of three decide the median: the others do not matter.
+    let two = json(&run(&studied_rule(knots, 60_000), &["--liars", "2", "--json"]));
+    assert_eq!(two["on_panel"], report["alone"]);
+
+    let falling =
+        r#"{"utilisation_bps": 4500, "surcharge_bps": 0}, {"utilisation_bps": 4500, "surcharge_bps": 1}"#;
+    let again = knots.replace("-2000", "-10001");
+    for (text, says) in [
+        (studied_rule("", 60_000), "1 to 32 knots"),
+        (studied_rule(falling, 60_000), "must be above that of the knot before it"),
+        (studied_rule(&again, 60_000), "cannot fall below zero"),
+        (studied_rule(knots, 400_001), "the floor is above the cap"),
+        (studied_rule(knots, 60_000).replace("23000000", "0"), "a capacity of zero"),
+        (studied_rule(knots, 60_000).replace("band_bps", "band"), "is no dynamic price rule"),
+    ] {
+        let refused = run(&text, &[]);
+        let said = String::from_utf8(refused.stderr).unwrap();
+        assert!(refused.status.code() == Some(1) && said.contains(says), "{says}: {said}");
+    }
+}

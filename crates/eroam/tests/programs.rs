@@ -1,6 +1,7 @@
 //! Agents as programs: killed and started again at the worst moments, told to stop, commanded by their staff.
 #![cfg(unix)]
 
+use eroam::bench::resident_memory_mib;
 use eroam::charging::catalogue::Catalogue;
 use eroam::charging::customers::ListedCustomer;
 use eroam::charging::post::Pace;
@@ -562,6 +563,22 @@ fn a_station_that_was_killed_in_mid_charge_knows_its_driver_again() {
     assert_eq!(receipt["progress"]["finished"]["reason"], "energy_reached");
 }
 
+/// On the small computer in a post, memory is what there is least of.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_station_that_charges_has_at_most_forty_mebibytes() {
+    let town = town();
+    let mut driver = Driver::new(&town);
+    let contract = driver.enrol(&town);
+    driver.withdraw(&contract);
+    let (told, stops, thread) = charging(&town, driver, contract, 5_000);
+    told.iter().find(|energy| *energy > WattHours::ZERO).expect("power");
+    let mib = resident_memory_mib(town.stations[0].id()).expect("a process");
+    assert!(mib > 1.0 && mib <= 40.0, "{mib} MiB");
+    drop(stops);
+    assert!(thread.join().unwrap().1);
+}
+
 #[test]
 fn a_station_that_is_told_to_stop_in_mid_charge_ends_the_charge_and_bills_it() {
     let mut town = town();
@@ -593,4 +610,76 @@ fn every_program_ends_by_itself_when_it_is_told_to() {
     assert!(town.operators[0].ended_well().unwrap());
     terminate(town.node.id());
     assert!(town.node.ended_well().unwrap());
+}
+
+/// What the program's command said, as JSON, with its exit code.
+fn eroam_json(arguments: &[&str]) -> (Option<i32>, Value) {
+    let output = Command::new(PROGRAM).args(arguments).arg("--json").output().unwrap();
+    let said = serde_json::from_slice(&output.stdout);
+    let said = said.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    (output.status.code(), said)
+}
+
+#[test]
+fn second_meters_are_imported_row_by_row_and_partners_listings_are_counted() {
+    let mut town = town();
+    let mut driver = Driver::new(&town);
+    let contract = driver.enrol(&town);
+    driver.withdraw(&contract);
+    let (_told, _stops, thread) = charging(&town, driver, contract, 300);
+    assert!(thread.join().unwrap().1);
+    assert_eq!(town.settle(1).unwrap(), (1, 1));
+    let today = eroam_domain::time::LocalClock::UTC.at(eroam::clock::now()).date;
+    let month = today.to_string()[..7].parse().unwrap();
+    let bill: Vec<BilledCharge> =
+        town.providers[0].command(&ProviderCommand::Bill { contract, month }).unwrap();
+    let BilledCharge { operator, cdr, energy, .. } = &bill[0];
+    let config = town.providers[0].config.to_str().unwrap().to_owned();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("meters.csv");
+    let import = |rows: &str| {
+        std::fs::write(&file, format!("operator,record,kind,energy_wh\n{rows}")).unwrap();
+        eroam_json(&["provider", "second-meter", "import", file.to_str().unwrap(), "--config", &config])
+    };
+    // What the station's own meter counted is within what two meters may differ by.
+    let wh = energy.milli_wh() / 1_000;
+    let (code, said) = import(&format!("{operator},{cdr},attested,{wh}\n"));
+    assert_eq!((code, &said["compared"][0]["result"]["result"]), (Some(0), &"agrees".into()), "{said}");
+    let below = format!("{operator},{cdr},attested,0\nhere,{cdr},attested,0\n{operator},X9,vehicle,1\n");
+    for (turn, case) in ["waiting", "contested"].iter().enumerate() {
+        let (code, said) = import(&below);
+        assert_eq!(code, Some(3), "used in part: {said}");
+        assert_eq!(said["compared"][0]["result"]["result"], "above", "{said}");
+        // It is contested before the second time.
+        if turn == 1 {
+            assert_eq!(said["compared"][0]["result"]["case"], *case, "{said}");
+        }
+        assert_eq!(said["compared"][1]["result"]["result"], "unknown_record");
+        assert_eq!(
+            (&said["bad_rows"][0]["line"], said["bad_rows"].as_array().unwrap().len()),
+            (&3.into(), 1)
+        );
+    }
+    let node = RemoteNode::connect(&town.node.ready.url, None).unwrap();
+    let booked = eroam_ledger::query::cdr(&node, *operator, cdr).unwrap().unwrap();
+    assert!(matches!(booked.status, eroam_domain::cdr::CdrStatus::Contested { .. }), "{booked:?}");
+    assert_eq!(town.settle(1).unwrap(), (1, 1), "nothing is dropped");
+
+    // The operator's listing was read when the provider began, if it was there by then; it is there now.
+    town.providers[0].kill().unwrap();
+    town.providers[0].restart().unwrap();
+    let seen = (0..2_000)
+        .map(|_| town.providers[0].command::<Value>(&ProviderCommand::Partners).unwrap())
+        .find(|seen| seen.as_array().is_some_and(|seen| !seen.is_empty()))
+        .expect("the listing is read");
+    assert_eq!((&seen[0]["party"], &seen[0]["charging_points"]), (&operator.to_string().into(), &1.into()));
+    assert_eq!(seen[0]["uptime_bps"], 10_000);
+
+    // Thresholds that cannot be meant stop it before it does anything.
+    town.providers[0].kill().unwrap();
+    let text = std::fs::read_to_string(&config).unwrap();
+    assert!(text.contains("[anomalies]"), "{text}");
+    std::fs::write(&config, text.replace("[anomalies]", "[anomalies]\ntime_tolerance_s = 9000")).unwrap();
+    let (is_done, said) = eroam(&["provider", "run", "--config", &config]);
+    assert!(!is_done && said.contains("time_tolerance_s = 9000 is not between 0 and 3600"), "{said}");
 }

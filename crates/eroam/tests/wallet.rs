@@ -3,17 +3,21 @@
 mod support;
 
 use eroam::agent::Agent;
+use eroam::charging::state::AgentState;
 use eroam::clock::in_time;
+use eroam_ssi::custody::Passphrase;
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use support::{Ended, command, eroam, tempdir};
 use tempfile::TempDir;
+use zeroize::Zeroizing;
 
 const ISSUER_KEYS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/contract");
 const PASSPHRASE: &str = "EROAM_WALLET_PASSPHRASE";
@@ -98,6 +102,8 @@ impl Network {
 
     /// Tells it to end, and waits.
     fn end(&mut self) -> Option<i32> {
+        // A test that failed may have left it stopped.
+        let _ = Command::new("kill").arg("-CONT").arg(self.process.id().to_string()).status();
         let told = Command::new("kill").arg(self.process.id().to_string()).status();
         if !told.is_ok_and(|status| status.success()) {
             self.process.kill().unwrap();
@@ -558,6 +564,58 @@ fn a_wallet_finds_its_provider_and_a_resolver_elsewhere_if_they_are_who_they_sho
     wallet.json(["bill"]);
 }
 
+#[test]
+fn a_driver_whose_station_falls_silent_is_told_and_the_charge_goes_on() {
+    let network = Network::start();
+    let wallet = network.enrolled("ana");
+    let signal = |name: &str| {
+        let told = Command::new("kill").arg(name).arg(network.process.id().to_string()).status();
+        assert!(told.unwrap().success());
+    };
+    let (mut charging, mut said) =
+        started(wallet.command(["charge", network.station(0), "--yes", "--wait", "1"]));
+    assert!(said.any(|line| line.contains(" kWh ")), "it says how far it is");
+    signal("-STOP");
+    assert!(
+        said.any(|line| line.contains("the station says nothing any more")),
+        "it says that it hears nothing"
+    );
+    signal("-CONT");
+    assert!(said.any(|line| line.contains(" kWh ")), "it says how far it is");
+    assert_eq!(wallet.json(["stop"])["stopping"], true);
+    said.for_each(drop);
+    assert!(charging.wait().unwrap().success());
+    assert_eq!(stage(&wallet.json(["receipts"])[0]), "finished");
+}
+
+#[test]
+fn an_agents_state_has_another_passphrase_from_then_on() {
+    let directory = tempdir();
+    let state = directory.path().join("provider");
+    let secret = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        path
+    };
+    let passphrase = |text: &str| Passphrase::new(Zeroizing::new(text.to_owned())).unwrap();
+    drop(AgentState::open(&state, &passphrase("old")).unwrap());
+    let (old, new) = (secret("old", "old\n"), secret("new", "new\n"));
+    let change = |old: &Path, new: &Path| {
+        let args = ["passphrase".as_ref(), state.as_os_str(), "--passphrase-file".as_ref(), old.as_os_str()];
+        eroam(args.into_iter().chain(["--new-passphrase-file".as_ref(), new.as_os_str()]))
+    };
+    let wrong = change(&new, &old).expect(1);
+    assert!(wrong.stderr.contains("the passphrase does not open"), "{wrong:?}");
+    let done = change(&old, &new).expect(0);
+    assert!(done.stdout.contains("opens with the new passphrase"), "{done:?}");
+    assert!(AgentState::open(&state, &passphrase("old")).is_err());
+    let running = AgentState::open(&state, &passphrase("new")).unwrap();
+    let in_use = change(&new, &old).expect(1);
+    assert!(in_use.stderr.contains("open elsewhere"), "{in_use:?}");
+    drop(running);
+}
+
 /// Nobody who answers: what connects to it waits.
 fn silence() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -581,6 +639,12 @@ fn who_waits_is_told_for_whom_and_what_to_do_when_nobody_answers() {
     said(&["find", &url], &format!("the operator at {url}"), "cannot be reached: check its address");
     said(&["resolver", &url], &format!("the resolver at {url}"), "proves nothing by the genesis");
     said(&["provider", &url], &provider, "cannot be reached: check your network, or try again later");
+    // Without a ledger to look into, operators' words are shown as such, and that the price is not known.
+    let blind = Wallet { path: network.directory.path().join("blind").join("wallet") };
+    blind.run(["init", "--resolver", &url, "--genesis", network.genesis().to_str().unwrap()]).expect(0);
+    let found = blind.run(["find", network.text("/operators/0/url"), "--wait", "1"]).expect(0);
+    assert!(found.stderr.contains("what you would pay is not known: the resolver at "), "{found:?}");
+    assert_eq!(found.json()[0]["evses"][0]["connectors"][0]["tariffs_proved"], false);
     // A station that takes messages and says nothing.
     let agent = Agent::start("station", ([127, 0, 0, 1], 0).into()).unwrap();
     let (invitation, _) = agent.invite(in_time(Duration::from_secs(600))).unwrap();

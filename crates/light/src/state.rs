@@ -421,11 +421,28 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_stored_key_is_the_start_of_its_hash_and_the_key() {
-        let stored = stored_key(b"abc");
+    fn a_stored_key_is_the_start_of_a_hash_the_last_bytes_and_the_key() {
         // SHA-256("abc") as FIPS 180-4 gives it.
-        assert_eq!(stored, [&[0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea], b"abc".as_slice()].concat());
+        let abc = [0xba, 0x78, 0x16, 0xbf, 0x8f, 0x01, 0xcf, 0xea];
+        assert_eq!(stored_key(b"abcde"), [&abc[..6], b"de", b"abcde"].concat());
+        // SHA-256 of nothing, from the same place.
+        let nothing = [0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14];
+        assert_eq!(stored_key(b""), nothing);
+        assert_eq!(stored_key(b"a"), [&nothing[..7], b"a", b"a"].concat());
+        assert_eq!(stored_key(b"ab"), [&nothing[..6], b"ab", b"ab"].concat());
         assert_eq!(stored_key(&[0; ledger::KEY_BYTES_MAX]).len(), KEY_BYTES_MAX);
+    }
+
+    #[test]
+    fn keys_that_an_operator_numbers_are_neighbours() {
+        let stored: Vec<_> = (0..200).map(|n| stored_key(format!("session-{n:06}").as_bytes())).collect();
+        let mut sorted = stored.clone();
+        sorted.sort();
+        let next =
+            |key: &Vec<u8>| sorted.iter().position(|other| other == key).and_then(|at| sorted.get(at + 1));
+        let beside = stored.iter().zip(stored.iter().skip(1)).filter(|(key, after)| next(key) == Some(after));
+        // Two groups of a hundred.
+        assert!(beside.count() >= 198);
     }
 
     proptest! {

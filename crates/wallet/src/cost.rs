@@ -175,16 +175,18 @@ impl fmt::Display for ChargeCost {
         let energy = decimal(i128::from(self.energy.milli_wh()), 6, 0);
         match &self.driver {
             DriverPrice::Known { provider, price, most, rules_of } => {
-                write!(f, "you pay    about {price} for {energy} kWh")?;
-                if let Some(most) = most {
-                    write!(f, ", at most {most}")?;
+                match most {
+                    // The station stops before all of it is there.
+                    Some(most) if most.micros < price.micros => {
+                        write!(f, "you pay    at most {most}; all of {energy} kWh would be about {price}")?;
+                    }
+                    Some(most) => write!(f, "you pay    about {price} for {energy} kWh, at most {most}")?,
+                    None => write!(f, "you pay    about {price} for {energy} kWh")?,
                 }
                 writeln!(f, ", by the rules of {provider} as of {}", LocalClock::UTC.at(*rules_of).date)?;
                 if most.is_none() && self.limit.is_some() {
-                    writeln!(
-                        f,
-                        "           no most can be said: your provider's price does not follow the operator's alone"
-                    )?;
+                    let why = "your provider's price does not follow the operator's alone";
+                    writeln!(f, "           no most can be said: {why}")?;
                 }
             }
             DriverPrice::Unknown { why } => writeln!(f, "you pay    not known: {why}")?,
@@ -351,6 +353,10 @@ later      starting at 03:00 UTC on 2026-11-22 would cost about 2.80 EUR, partly
 cheapest   starting at 02:00 UTC on 2026-11-22 would cost about 2.90 EUR
 ";
         assert_eq!(cost.to_string(), expected);
+        let little = ChargeCost::of(&quote(), None, &detail, Some(euros(100)), known(2_600)).to_string();
+        let expected =
+            "you pay    at most 25.00 EUR; all of 5 kWh would be about 26.00 EUR, by the rules of ";
+        assert!(little.starts_with(expected), "{little}");
         let brief = cost.in_brief();
         let kept: ChargeCost = serde_json::from_str(&serde_json::to_string(&brief).unwrap()).unwrap();
         assert_eq!((kept.parts.as_ref().unwrap().later.len(), &kept), (0, &brief));

@@ -61,7 +61,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -237,7 +237,12 @@ struct Inner {
     next: AtomicU64,
     stopped: AtomicBool,
     issuing: Mutex<Vec<JoinHandle<()>>>,
+    /// Publishes another key for vouchers, if one is needed.
+    renew_voucher_key: OnceLock<Box<RenewVoucherKey>>,
 }
+
+/// See [`Provider::renewing_voucher_keys`].
+type RenewVoucherKey = dyn Fn() -> Result<(), ChargingError> + Send + Sync;
 
 /// A provider. Cheap to clone; [`Provider::stop`] ends it.
 #[derive(Clone)]
@@ -324,6 +329,7 @@ impl Provider {
             next,
             stopped: AtomicBool::new(false),
             issuing: Mutex::default(),
+            renew_voucher_key: OnceLock::new(),
         }));
         provider.take_up()?;
         let (serving, accepting) = (provider.clone(), provider.clone());
@@ -478,6 +484,20 @@ impl Provider {
     #[must_use]
     pub fn agent_address(&self) -> SocketAddr {
         self.0.agent.address()
+    }
+
+    /// What publishes another key for vouchers where [`Gateway::needs_voucher_key`] says so: a key is good for about a
+    /// year, and the customer who comes first after it is not sent away. Counts once.
+    ///
+    /// [`Gateway::needs_voucher_key`]: eroam_gateway::gateway::Gateway::needs_voucher_key
+    #[must_use]
+    pub fn renewing_voucher_keys(
+        self,
+        renew: impl Fn() -> Result<(), ChargingError> + Send + Sync + 'static,
+    ) -> Self {
+        // Who set one before keeps it.
+        let _ = self.0.renew_voucher_key.set(Box::new(renew));
+        self
     }
 
     /// Ends its threads. Whoever has no answer yet asks again.
@@ -890,12 +910,19 @@ impl Provider {
         day: i64,
     ) -> Result<Result<Vec<eroam_domain::voucher::SignedVoucher>, Denied>, ChargingError> {
         let network = self.0.office.network();
-        let issued = self.0.office.with(|gateway, ledger| {
-            let issued = gateway.issue_vouchers(ledger, network, contract, keys, day, now())?;
-            gateway.commit()?;
-            Ok::<_, eroam_gateway::gateway::GatewayError>(issued)
-        });
-        let issued = issued.map_err(super::offices::OfficeError::from)?;
+        let issue = || {
+            let issued = self.0.office.with(|gateway, ledger| {
+                let issued = gateway.issue_vouchers(ledger, network, contract, keys, day, now())?;
+                gateway.commit()?;
+                Ok::<_, eroam_gateway::gateway::GatewayError>(issued)
+            });
+            issued.map_err(super::offices::OfficeError::from)
+        };
+        let mut issued = issue()?;
+        if let (Err(VoucherRefusal::NoKey), Some(renew)) = (&issued, self.0.renew_voucher_key.get()) {
+            renew()?;
+            issued = issue()?;
+        }
         Ok(issued.map_err(|refusal| {
             let denial = match &refusal {
                 VoucherRefusal::Contract(denial) => *denial,

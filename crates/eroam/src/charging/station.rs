@@ -14,15 +14,15 @@
 
 use super::catalogue::Catalogue;
 use super::mandate;
-use super::paper::{KeptHolder, StationHolder};
 use super::prices::Prices;
 use super::provider::{tier_of, zones_of};
 use super::proving::{self, STEP_WITHIN};
 use super::repair::{self, Repair, RepairError};
 use super::state::{AgentState, Changes};
+use super::station_credentials::{Applicant, RENEWED_BEFORE, STATION_RECORD, StationCredentials};
 use super::under_way::{Begun, KeptDriver, UnderWay};
 use super::{ChargingError, address};
-use crate::agent::kept::{KeptConnection, KeptInvitation};
+use crate::agent::kept::KeptInvitation;
 use crate::agent::{Agent, AgentError, new_id};
 use crate::causes::chain;
 use crate::clock::{in_time, now};
@@ -31,7 +31,7 @@ use eroam_domain::cdr::{SessionId, session_digest};
 use eroam_domain::charge::Denial;
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;
-use eroam_domain::quantity::WattHours;
+use eroam_domain::quantity::{DurationMs, WattHours};
 use eroam_domain::time::{LocalClock, UnixMillis};
 use eroam_domain::visit::{
     Accounting, ChargeLimits, Denied, Enabled, EndReason, Finished, Progress, QuoteRequest, ReserveRequest,
@@ -51,8 +51,7 @@ use eroam_ssi::protocol::did_exchange::{Connection, Responder};
 use eroam_ssi::protocol::out_of_band::Invitation;
 use eroam_ssi::protocol::present_proof::{ANONCREDS_PROOF, ANONCREDS_REQUEST};
 use eroam_ssi::protocol::questions::{self, STATION};
-use eroam_ssi::protocol::station_registration::StationRegistration;
-use eroam_ssi::sd_jwt::{HeldSdJwt, SigningKey, TrustedIssuer};
+use eroam_ssi::sd_jwt::{SigningKey, TrustedIssuer};
 use eroam_station::journal::{Journal, JournalError};
 use eroam_station::metering::PriceSoFar;
 use eroam_station::process::StoppedBy;
@@ -60,7 +59,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
 use std::time::{Duration, Instant};
 
 /// The format of a request for a station's credential.
@@ -173,20 +172,8 @@ impl Mode {
     }
 }
 
-/// What a station has for paper B's way.
-struct Paper {
-    holder: StationHolder,
-    tails: Arc<TailsCache>,
-}
-
-/// Records of the station.
-const STATION_RECORD: &str = "station";
 /// What is made once, before anybody hears of it.
 const IDENTITY: &str = "identity";
-/// What the operator gave.
-const REGISTERED: &str = "registered";
-/// Paper B's credential.
-const PAPER: &str = "paper";
 /// Records of repairs, by their times.
 const REPAIR: &str = "repair";
 /// What the charge under way is accounted for with.
@@ -199,14 +186,6 @@ struct KeptIdentity {
     /// A P-256 scalar.
     key: [u8; 32],
     invitation: KeptInvitation,
-}
-
-/// What the operator gave.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeptRegistration {
-    sd_jwt: String,
-    operator: KeptConnection,
 }
 
 /// What a charge goes on with, and is accounted for with, after a power cut.
@@ -250,9 +229,14 @@ pub struct Station {
     agent: Agent,
     state: AgentState,
     claims: StationClaims,
-    credential: HeldSdJwt,
-    paper: Option<Paper>,
+    key: SigningKey,
+    credentials: RwLock<Arc<StationCredentials>>,
+    /// One renews them at a time.
+    renewing: Mutex<()>,
+    /// For paper B's credential.
+    tails: Arc<TailsCache>,
     operator: Connection,
+    operator_key: TrustedIssuer,
     catalogue: Catalogue,
     mode: Mode,
     invitation: Invitation,
@@ -337,42 +321,23 @@ impl Station {
         let agent = Agent::start(&label, listen)?.speaking(PROTOCOL).speaking(STATION);
         address::remember(&state, "agent", agent.address())?;
         let (key, invitation, invited) = identity(&agent, &state)?;
-        let kept = state.get::<KeptRegistration>(STATION_RECORD, REGISTERED)?;
-        let (credential, operator, is_new) = match kept {
-            Some(kept) => {
-                let credential = HeldSdJwt::restore(&kept.sd_jwt, key).map_err(ChargingError::SdJwt)?;
-                (credential, agent.take_up_connection(&kept.operator)?, false)
-            }
+        let (credentials, operator) = match StationCredentials::kept(&state, &agent, &key, mode)? {
+            Some(kept) => kept,
             None => {
                 let operator = agent.connect(operator, STEP_WITHIN)?;
-                let (url, channel) = (invitation.to_url(agent.endpoint()), operator.channel());
-                let registration =
-                    StationRegistration::sign(claims.clone(), url, &key, &channel.ours, &channel.theirs);
-                let given = proving::question(&agent, &operator, &registration)?;
-                let credential = HeldSdJwt::receive(&given.sd_jwt, operator_key, key, now());
-                (credential.map_err(ChargingError::SdJwt)?, operator, true)
-            }
-        };
-        let paper = match mode {
-            Mode::Default => None,
-            Mode::Paper => {
-                let holder = match state.get::<KeptHolder>(STATION_RECORD, PAPER)? {
-                    Some(kept) => StationHolder::restore(&kept)?,
-                    None => StationHolder::take(&agent, &operator, &catalogue, &tails)?,
+                let applicant = Applicant {
+                    agent: &agent,
+                    operator: &operator,
+                    operator_key,
+                    claims: &claims,
+                    invitation: invitation.to_url(agent.endpoint()),
+                    catalogue: &catalogue,
+                    tails: &tails,
+                    mode,
                 };
-                Some(Paper { holder, tails })
+                (StationCredentials::ask(&applicant, &key, &state)?, operator)
             }
         };
-        if is_new {
-            // Together: the operator gives the credentials of a registration once.
-            let sd_jwt = credential.text().to_owned();
-            let kept = KeptRegistration { sd_jwt, operator: agent.keep_connection(&operator)? };
-            let mut changes = Changes::new().put(STATION_RECORD, REGISTERED, &kept);
-            if let Some(Paper { holder, .. }) = &paper {
-                changes = changes.put(STATION_RECORD, PAPER, &holder.keep()?);
-            }
-            state.write(changes)?;
-        }
         // Before anybody is served: who comes back asks for it at once.
         let under_way = UnderWay::default();
         let left_over = match state.get::<KeptVisit>(STATION_RECORD, VISIT)? {
@@ -386,9 +351,12 @@ impl Station {
             agent,
             state,
             claims,
-            credential,
-            paper,
+            key,
+            credentials: RwLock::new(Arc::new(credentials)),
+            renewing: Mutex::default(),
+            tails,
             operator,
+            operator_key: operator_key.clone(),
             catalogue,
             mode,
             invitation,
@@ -526,6 +494,10 @@ impl Station {
                     if let Ok(connection) = connected {
                         let outcome = self.visit(&connection);
                         self.agent.forget(&connection);
+                        // While nobody waits for it.
+                        if let Err(error) = self.renew_credentials(RENEWED_BEFORE) {
+                            tracing::warn!(error = %chain(&error), "station.credentials");
+                        }
                         told.lock().unwrap_or_else(PoisonError::into_inner)(outcome);
                     }
                     self.work().visits -= 1;
@@ -655,6 +627,8 @@ impl Station {
     /// # Errors
     /// [`ChargingError`]; the driver has been told as far as possible.
     pub fn visit(&self, connection: &Connection) -> Result<Outcome, ChargingError> {
+        // An operator that was away too long: nobody charges with a credential that is over.
+        self.renew_credentials(DurationMs::ZERO)?;
         self.prove_ourselves(connection)?;
         let came = self.agent.receive("request to charge", STEP_WITHIN, |incoming| {
             let kind = incoming.message().kind();
@@ -696,17 +670,48 @@ impl Station {
         }
     }
 
+    fn credentials(&self) -> Arc<StationCredentials> {
+        Arc::clone(&self.credentials.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Has the operator give its credentials anew, if they end within `left`.
+    fn renew_credentials(&self, left: DurationMs) -> Result<(), ChargingError> {
+        if !self.credentials().end_within(left, now()) {
+            return Ok(());
+        }
+        let _renewing = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Somebody else has, meanwhile.
+        if !self.credentials().end_within(left, now()) {
+            return Ok(());
+        }
+        let applicant = Applicant {
+            agent: &self.agent,
+            operator: &self.operator,
+            operator_key: &self.operator_key,
+            claims: &self.claims,
+            invitation: self.url(),
+            catalogue: &self.catalogue,
+            tails: &self.tails,
+            mode: self.mode,
+        };
+        let renewed = StationCredentials::ask(&applicant, &self.key, &self.state)?;
+        *self.credentials.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(renewed);
+        tracing::info!(evse = %self.claims.evse, "station.credentials_renewed");
+        Ok(())
+    }
+
     /// Shows the station's credential to a driver who asks for it.
     fn prove_ourselves(&self, connection: &Connection) -> Result<(), ChargingError> {
-        if let Some(Paper { holder, tails }) = &self.paper {
-            return holder.show(&self.agent, connection, &self.catalogue, tails);
+        let credentials = self.credentials();
+        if let Some(holder) = &credentials.paper {
+            return holder.show(&self.agent, connection, &self.catalogue, &self.tails);
         }
         let asked = proving::asked_proof(&self.agent, connection, SD_JWT_REQUEST)?;
         let demand: StationDemand = serde_json::from_slice(&asked.request)
             .map_err(|error| ChargingError::unexpected("a request for the station's credential", error))?;
         // Made for whoever has the key of this connection, so that nobody can pass it on as an own one.
         let audience = connection.channel().theirs.to_multikey();
-        let shown = self.credential.present(&BTreeSet::new(), &audience, &demand.nonce, now());
+        let shown = credentials.sd_jwt.present(&BTreeSet::new(), &audience, &demand.nonce, now());
         let shown = shown.map_err(|error| ChargingError::unexpected("the station's credential", error))?;
         asked.show(&self.agent, connection, SD_JWT, shown.into_bytes())
     }
@@ -845,8 +850,8 @@ impl Station {
         let thread = new_id();
         let message = questions::ask(accounting, thread.clone(), in_time(STEP_WITHIN))?;
         self.agent.send(&self.operator, &message)?;
-        if let Some(Paper { holder, tails }) = &self.paper {
-            holder.show(&self.agent, &self.operator, &self.catalogue, tails)?;
+        if let Some(holder) = &self.credentials().paper {
+            holder.show(&self.agent, &self.operator, &self.catalogue, &self.tails)?;
         }
         proving::answer_to::<Accounting>(&self.agent, &self.operator, &thread)?;
         Ok(())

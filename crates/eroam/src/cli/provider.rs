@@ -9,7 +9,7 @@ use eroam::program::config::Located;
 use eroam::program::provider::{ProviderCommand, ProviderConfig, ProviderProgram};
 use eroam::second_meter::{self, MeterReadings};
 use eroam_domain::ids::ContractId;
-use eroam_domain::money::Money;
+use eroam_domain::money::{Money, decimal};
 use eroam_domain::time::CivilMonth;
 use eroam_gateway::anomalies::{CaseState, RecordName};
 use eroam_gateway::gateway::SecondMeterResult;
@@ -40,6 +40,9 @@ pub(super) enum ProviderArgs {
     RevokeVoucherKey(KeyWithReason),
     /// What is on a customer's bill of a month so far
     Bill(BillArgs),
+    /// How often partners answered when they were asked, every hour, what their stations give. Prices, refusals and disputes
+    /// are on the ledger: `eroam ledger partners`
+    Partners(ConfigArgs),
     /// Compare records with what second meters counted: those above are contested
     #[command(subcommand)]
     SecondMeter(SecondMeterArgs),
@@ -130,6 +133,18 @@ pub(super) fn run(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
                     serde_json::from_value(charge.clone())?;
                 let price = Money::new(price.incl_vat, currency);
                 Ok(format!("{start}  {operator}  {evse}  {energy}  {price}"))
+            })
+        }
+        ProviderArgs::Partners(config) => {
+            program::print(config.json, &ask(config, &ProviderCommand::Partners)?, |partner| {
+                let text = |name: &str| partner[name].as_str().unwrap_or("unknown").to_owned();
+                let uptime = partner["uptime_bps"].as_u64();
+                let uptime = uptime.map_or_else(
+                    || "unknown".to_owned(),
+                    |bps| format!("{} %", decimal(i128::from(bps), 2, 2)),
+                );
+                let (party, at, points) = (text("party"), text("answered_at"), &partner["charging_points"]);
+                Ok(format!("{party}: uptime {uptime}; {points} charging points listed, last at {at}"))
             })
         }
         ProviderArgs::SecondMeter(SecondMeterArgs::Import(args)) => import(args),

@@ -1,6 +1,7 @@
 //! `eroam study`: paper A's figures, the quality of forecasts and what operators learn of drivers, as files and in a line.
 
 use super::forecast::{LoadArgs, horizon, last_year, read};
+use super::gain::{self, GainArgs};
 use super::{SEED, print_line};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
@@ -23,6 +24,8 @@ pub(super) enum StudyCommand {
     DecisionEfficiency(DecisionArgs),
     /// Errors of forecasts beside those of simple rules, by quarter
     Backtest(BacktestArgs),
+    /// What a lying attester gains at most under a dynamic price rule, alone and beside honest ones
+    Gain(GainArgs),
     /// Whether an operator can tell that two charges were the same driver's
     Linkage(LinkageArgs),
 }
@@ -111,6 +114,7 @@ pub(super) fn run(command: StudyCommand) -> anyhow::Result<ExitCode> {
         }
         StudyCommand::DecisionEfficiency(args) => decision_efficiency(&args),
         StudyCommand::Backtest(args) => backtest(&args),
+        StudyCommand::Gain(args) => gain::run(&args),
         StudyCommand::Linkage(args) => linkage_study(args),
     }
 }

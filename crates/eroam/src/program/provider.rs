@@ -5,12 +5,13 @@ use super::config::Located;
 use super::control::Control;
 use super::issuer_key_file::GivenKey;
 use super::organisation::{Organisation, OrganisationConfig, Settling, tails, url};
-use super::partner_ratings::PartnerRatings;
+use super::partner_listings::{self, PartnerListings, SeenPartner};
 use super::voucher_key::VoucherSigner;
 use crate::causes::chain;
 use crate::charging::customers::Decision;
 use crate::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace};
 use crate::charging::provider::{Approval, CONTRACT_ATTRIBUTES, CONTRACT_SCHEMA, Provider, ProviderSettings};
+use crate::charging::state::AgentState;
 use crate::charging::{ChargingError, address};
 use crate::registry::tails as tails_pages;
 use crate::second_meter::MeterReading;
@@ -125,6 +126,8 @@ pub enum ProviderCommand {
     },
     /// How many charges are on bills.
     Bills,
+    /// How often partners answered when their listings of stations were asked for.
+    Partners,
     /// Compare records with what second meters counted; those above are contested.
     SecondMeter {
         /// What was read.
@@ -148,9 +151,10 @@ pub struct ProviderProgram {
     ready: ProviderReady,
     provider: Provider,
     signer: Arc<VoucherSigner>,
+    state: AgentState,
     control: Option<Control>,
     settling: Option<Settling>,
-    ratings: Option<PartnerRatings>,
+    listings: Option<PartnerListings>,
     server: Option<Server>,
 }
 
@@ -170,7 +174,7 @@ impl ProviderProgram {
             gateway.set_anomaly_rules(Some(watching));
         });
         organisation.publish_did(Vec::new())?;
-        let signer = VoucherSigner::new(office.clone(), state.clone());
+        let signer = Arc::new(VoucherSigner::new(office.clone(), state.clone()));
         signer.publish()?;
 
         // The address is part of what is published, so it is taken before there is anything to serve there.
@@ -198,17 +202,23 @@ impl ProviderProgram {
         let (office, state) = (office.clone(), state.clone());
         let provider =
             Provider::start(office.clone(), issuer, form, signing, settings, state, config.agent_listen)?;
+        let renews = Arc::clone(&signer);
+        let provider = provider.renewing_voucher_keys(move || {
+            renews.publish().map_err(|error| ChargingError::unexpected("the voucher key", error))
+        });
         let router = provider.router().merge(office.router()).merge(pages);
         let server = Server::serve("provider", bound, router, STOP_WITHIN)?;
-        let ratings = PartnerRatings::start(office.clone(), located.path(&config.partners_file))?;
+        let partners = located.path(&config.partners_file);
+        let state = organisation.state.clone();
+        let listings = PartnerListings::start(office.clone(), state.clone(), partners)?;
         let settling = Settling::start(office)?;
         let answering = provider.clone();
-        let signer = Arc::new(signer);
         let signs = Arc::clone(&signer);
-        let control = Control::open(directory, move |command| handle(&answering, &signs, command))?;
+        let seen = state.clone();
+        let control = Control::open(directory, move |command| handle(&answering, &signs, &seen, command))?;
         let ready = ProviderReady { party: config.party, url };
         let (control, settling, server) = (Some(control), Some(settling), Some(server));
-        Ok(Self { ready, provider, signer, control, settling, ratings: Some(ratings), server })
+        Ok(Self { ready, provider, signer, state, control, settling, listings: Some(listings), server })
     }
 
     /// What whoever started it wants to know.
@@ -222,7 +232,7 @@ impl ProviderProgram {
     /// # Errors
     /// A sentence for staff.
     pub fn handle(&self, command: ProviderCommand) -> Result<Value, String> {
-        handle(&self.provider, &self.signer, command)
+        handle(&self.provider, &self.signer, &self.state, command)
     }
 }
 
@@ -231,7 +241,7 @@ impl Drop for ProviderProgram {
     fn drop(&mut self) {
         drop(self.control.take());
         drop(self.server.take());
-        drop(self.ratings.take());
+        drop(self.listings.take());
         drop(self.settling.take());
         self.provider.stop();
     }
@@ -260,7 +270,12 @@ fn rules(
     Ok(rules)
 }
 
-fn handle(provider: &Provider, signer: &VoucherSigner, command: ProviderCommand) -> Result<Value, String> {
+fn handle(
+    provider: &Provider,
+    signer: &VoucherSigner,
+    state: &AgentState,
+    command: ProviderCommand,
+) -> Result<Value, String> {
     let words = |error: ChargingError| match error {
         ChargingError::Denied(denied) if denied.denial == Denial::UnknownContract => {
             "there is no such contract or registration: `eroam provider registrations` lists them".to_owned()
@@ -308,6 +323,17 @@ fn handle(provider: &Provider, signer: &VoucherSigner, command: ProviderCommand)
                 })
             });
             counted.map(|()| json!(bills)).map_err(|error| chain(&error))
+        }
+        ProviderCommand::Partners => {
+            let seen = partner_listings::seen(state).map_err(|error| chain(&error))?;
+            let partner = |(party, seen): (String, SeenPartner)| {
+                let SeenPartner { asked, answered, answered_at, charging_points } = seen;
+                json!({
+                    "party": party, "uptime_bps": seen.uptime_bps(), "asked": asked, "answered": answered,
+                    "answered_at": answered_at.map(|at| at.to_string()), "charging_points": charging_points,
+                })
+            };
+            Ok(seen.into_iter().map(partner).collect())
         }
         ProviderCommand::SecondMeter { readings } => second_meter(provider, &readings),
         ProviderCommand::Usage => Ok(json!(Usage::now())),

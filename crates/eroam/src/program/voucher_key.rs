@@ -1,8 +1,9 @@
 //! The key with which a home utility signs vouchers: made, published, and revoked when somebody else may have it.
 //!
 //! ```text
-//! start ──► is the key on the ledger? ── no ──────► publish it
-//!                                     ── revoked ─► make another, publish it
+//! start, or a customer for whom it ends too early
+//!       ──► is the key on the ledger? ── no ───────────────► publish it
+//!                                     ── revoked, or ends ─► make another, publish it
 //! revoke ─► revoked on the ledger ──► make another, publish it        ended in between: the next start goes on
 //! ```
 //! The ledger is told first: from then on nobody can spend what was signed with the key, whoever signed it. What was reserved
@@ -48,7 +49,8 @@ impl VoucherSigner {
         let mut keys = Keys::of(&self.state)?;
         let known = |keys: &Keys| Ok::<_, ProgramError>(self.known(&keys.voucher_key())?.map(|(_, key)| key));
         let mut found = known(&keys)?;
-        if found.is_some_and(|key| key.is_revoked()) {
+        let ends = self.office.with(|gateway, ledger| gateway.needs_voucher_key(ledger, clock::now()));
+        if found.is_some() && ends.map_err(OfficeError::from)? {
             keys.renew_voucher_key(&self.state)?;
             found = known(&keys)?;
         }

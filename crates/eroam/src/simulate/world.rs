@@ -30,7 +30,7 @@ use eroam_domain::cdr::GridZone;
 use eroam_domain::codec::{ShortText, to_bytes};
 use eroam_domain::ids::{ContractId, EvseId, PartyId};
 use eroam_domain::money::Money;
-use eroam_domain::quantity::{DurationMs, WattHours};
+use eroam_domain::quantity::WattHours;
 use eroam_domain::tariff::TariffId;
 use eroam_domain::time::UnixMillis;
 use eroam_domain::visit::{ChargeLimits, StationClaims};
@@ -53,8 +53,8 @@ use eroam_wire::ocmf::MeterKey;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -480,12 +480,12 @@ fn office(
     let store = OrgStore::open(&url, party, &client.network())
         .map_err(|source| SimulateError::Store { who: party, source })?;
     let bytes = to_bytes(&party);
-    let secret = |context: &str| SigningKey::from_bytes(&seed.derive(context, &[&bytes]).0);
     let secrets = Secrets {
         signing: seed.signing_key(party),
         key: 0,
         salt: seed.derive("salt", &[&bytes]),
-        voucher: Some(secret("voucher key")),
+        // A home utility's is made when it is published.
+        voucher: None,
     };
     let entropy = Box::new(SeededEntropy(seed.derive("entropy", &[&bytes])));
     let name = party.to_string();
@@ -515,12 +515,8 @@ fn provider(
     let did = publisher.did_of(&first);
     let document = DidDocument { keys: vec![PublicKey::of(&first)], services: Vec::new() };
     publisher.publish_did(did, document, &first).map_err(ChargingError::from)?;
-    let from = now();
-    // Vouchers are valid from the beginning of the stretch of days that they are withdrawn in.
-    let until = from.checked_add(DurationMs::from_millis(350 * 86_400_000)).unwrap_or(from);
-    let before = UnixMillis::new((from.utc_day() - 40) * 86_400_000).unwrap_or(from);
-    let key = office.with(|gateway, _| gateway.publish_voucher_key(before, until));
-    office.submit(OFFICE_LANE, key.ok_or_else(|| setup_error("no voucher key"))?)?;
+    let voucher_keys = VoucherKeys { seed, office: office.clone(), made: Mutex::new(0) };
+    voucher_keys.publish()?;
     let kinds = Kinds {
         schema: CONTRACT_SCHEMA,
         attributes: &CONTRACT_ATTRIBUTES,
@@ -532,7 +528,43 @@ fn provider(
     let form = Provider::form(party, &format!("Home utility {}", index + 1));
     let signing = didcomm::SigningKey::from_seed(&first.to_bytes());
     let settings = ProviderSettings { valid_days: 3_650, approval: Approval::Automatic };
-    Ok(Provider::start(office.clone(), issuer, form, signing, settings, state, any_port())?)
+    let provider = Provider::start(office.clone(), issuer, form, signing, settings, state, any_port())?;
+    Ok(provider.renewing_voucher_keys(move || {
+        voucher_keys.publish().map_err(|error| ChargingError::unexpected("the voucher key", error))
+    }))
+}
+
+/// A home utility's keys for vouchers, one after the other: hours pass at once here, and years in an experiment.
+struct VoucherKeys {
+    seed: Seed,
+    office: Office,
+    /// How many were made.
+    made: Mutex<u32>,
+}
+
+impl VoucherKeys {
+    /// Publishes the next one, if one is needed.
+    fn publish(&self) -> Result<(), OfficeError> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = now();
+        if !self.office.with(|gateway, ledger| gateway.needs_voucher_key(ledger, from))? {
+            return Ok(());
+        }
+        let party = to_bytes(&self.office.party());
+        let key = self.seed.derive("voucher key", &[&party, &made.to_le_bytes()]);
+        // Vouchers are valid from the beginning of the stretch of days that they are withdrawn in.
+        let at = |days: i64| UnixMillis::new(from.utc_day().saturating_add(days).saturating_mul(86_400_000));
+        let (before, until) = (at(-40).unwrap_or(from), at(350).unwrap_or(from));
+        let key = self.office.with(|gateway, _| {
+            gateway.set_voucher_key(SigningKey::from_bytes(&key.0));
+            gateway.publish_voucher_key(before, until)
+        });
+        *made += 1;
+        if let Some(key) = key {
+            self.office.submit(OFFICE_LANE, key)?;
+        }
+        Ok(())
+    }
 }
 
 fn publisher(seed: Seed, office: &Office) -> Result<Publisher, SimulateError> {

@@ -8,7 +8,8 @@ use eroam::charging::post::Mishap;
 use eroam::charging::proving::{ask_proof, asked_proof, question};
 use eroam::charging::station::{Outcome, SD_JWT, SD_JWT_REQUEST, StationDemand};
 use eroam::charging::wallet::read_code;
-use eroam::clock::{in_time, now};
+use eroam::clock::{in_time, leave_out, now};
+use eroam::simulate::world::Driver;
 use eroam_domain::cdr::SessionId;
 use eroam_domain::charge::{AllowedZones, Denial};
 use eroam_domain::codec::ShortText;
@@ -39,6 +40,35 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 fn agent(label: &str) -> Agent {
     Agent::start(label, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap().speaking(PROTOCOL)
+}
+
+/// So many days pass, and the driver withdraws vouchers for the day that it is then.
+fn days_pass(town: &mut Town, days: u64) {
+    leave_out(DurationMs::from_millis(days * 86_400_000));
+    let Driver { wallet, contract } = &mut town.world.drivers[0];
+    wallet.withdraw(contract, 2, now().utc_day()).unwrap();
+}
+
+#[test]
+fn a_stations_credential_is_renewed_in_the_month_before_it_ends() {
+    let mut town = Town::new(1, 1);
+    // It is good for three years.
+    days_pass(&mut town, 3 * 365 - 10);
+    town.charge(0, 0).unwrap();
+    assert!(matches!(town.outcome(0), Outcome::Charged { .. }));
+    days_pass(&mut town, 20);
+    town.world.operators()[0].stop();
+    // It shows a good one without its operator; only then it needs that one.
+    assert_eq!(refusal(town.charge(0, 0)), "the station cannot go on at the moment, try another one");
+}
+
+#[test]
+fn a_station_whose_credential_is_over_gets_another_before_anybody_charges() {
+    let mut town = Town::new(1, 1);
+    days_pass(&mut town, 4 * 365);
+    town.charge(0, 0).unwrap();
+    assert!(matches!(town.outcome(0), Outcome::Charged { .. }));
+    assert_eq!(town.settled(), (1, 1));
 }
 
 #[test]
@@ -289,7 +319,7 @@ fn a_station_learns_and_reserves_nothing_of_anothers_session() {
     let reserve = |session: &SessionId| ReserveRequest {
         session: session.clone(),
         shown: shown.clone(),
-        spent: (*spent).clone(),
+        spent: *spent,
     };
     let own: SessionId = "of the one".parse().unwrap();
     let quoted = one.0.ask(&request(&one, &own)).unwrap();

@@ -4,12 +4,14 @@ use crate::town::{Town, charge, denied, euros, five_kwh, refusal};
 use eroam::charging::post::Mishap;
 use eroam::charging::station::Outcome;
 use eroam::charging::wallet::{Receipt, Timings};
-use eroam::clock::now;
+use eroam::clock::{leave_out, now};
 use eroam::consortium::founders::currency;
 use eroam::simulate::world::Driver;
 use eroam_domain::money::Money;
+use eroam_domain::quantity::DurationMs;
 use eroam_domain::voucher::OneTimeKey;
 use eroam_gateway::vouchers::VoucherRules;
+use eroam_ledger::query;
 use eroam_ssi::didcomm::SigningKey;
 use eroam_wallet::consent::Consent;
 use eroam_wallet::purse::Purse;
@@ -58,6 +60,26 @@ fn a_voucher_that_its_provider_did_not_sign_is_refused() {
     town.charge(0, 0).unwrap();
     assert!(matches!(town.outcome(0), Outcome::Charged { .. }));
     assert_eq!(town.settled(), (1, 1));
+}
+
+/// How many keys the ledger has of the provider.
+fn published(town: &Town) -> usize {
+    let office = town.world.providers()[0].office();
+    query::voucher_keys(office.client(), office.party()).unwrap().len()
+}
+
+#[test]
+fn a_provider_whose_key_for_vouchers_ends_signs_the_next_ones_with_another() {
+    let mut town = Town::new(1, 1);
+    for years in 1..=3 {
+        assert_eq!(published(&town), years);
+        leave_out(DurationMs::from_millis(365 * 86_400_000));
+        let Driver { wallet, contract } = &mut town.world.drivers[0];
+        wallet.withdraw(contract, 2, now().utc_day()).unwrap();
+        town.charge(0, 0).unwrap();
+        assert!(matches!(town.outcome(0), Outcome::Charged { .. }));
+    }
+    assert_eq!(town.settled(), (3, 3));
 }
 
 #[test]

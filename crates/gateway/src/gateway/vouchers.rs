@@ -38,6 +38,21 @@ impl<S: Store> Gateway<S> {
         Some(Tx::Voucher(VoucherTx::PublishKey { public, valid_from, valid_until }))
     }
 
+    /// Whether another voucher key has to be made and published: the one at hand is not on the ledger, is revoked there, or
+    /// ends before a voucher would that somebody may ask for now. An organisation that makes no vouchers needs none.
+    ///
+    /// # Errors
+    /// [`GatewayError`].
+    pub fn needs_voucher_key(&self, ledger: &dyn StateView, now: UnixMillis) -> Result<bool, GatewayError> {
+        let Some(rules) = self.rules.vouchers else { return Ok(false) };
+        let today = now.utc_day();
+        let days = [today, today.saturating_add(DAYS_AHEAD_MAX)].map(|day| rules.validity(day));
+        let [Some((from, _)), Some((_, until))] = days else { return Ok(false) };
+        let Some(secret) = self.secrets.voucher.as_ref() else { return Ok(true) };
+        let published = query::voucher_keys(ledger, self.party)?;
+        Ok(number_of(&published, &PublicKey::of(secret), from, until).is_none())
+    }
+
     /// Signs a voucher for each of a customer's one-time keys, to be valid from the UTC day number `day` on (days since
     /// 1970); who asks has been authenticated by the caller. All of them or none. Asked again for the same keys, it gives
     /// the same vouchers, also when the limit is used up by now.
@@ -129,11 +144,9 @@ impl<S: Store> Gateway<S> {
             return Ok(Err(VoucherRefusal::DailyLimit { left, wanted }));
         }
         let Some(secret) = self.secrets.voucher.as_ref() else { return Ok(Err(VoucherRefusal::NoKey)) };
-        let public = PublicKey::of(secret);
-        let number = (0u32..).zip(&published).find(|(_, key)| {
-            key.public == public && key.valid_from <= valid_from && key.valid_until >= valid_until
-        });
-        let Some((key, _)) = number else { return Ok(Err(VoucherRefusal::NoKey)) };
+        let Some(key) = number_of(&published, &PublicKey::of(secret), valid_from, valid_until) else {
+            return Ok(Err(VoucherRefusal::NoKey));
+        };
         let mut made = Vec::with_capacity(keys.len());
         for holder in keys {
             let voucher = Voucher {
@@ -291,8 +304,17 @@ impl<S: Store> Gateway<S> {
     }
 }
 
-/// How many more vouchers of today's cap the limit of a day allows, after those that were issued for it. What was
-/// issued in another currency cannot be compared, so nothing is left then.
+/// Which of the published keys this one is, if vouchers with that validity can be signed with it.
+fn number_of(
+    published: &[VoucherKey],
+    public: &PublicKey,
+    valid_from: UnixMillis,
+    valid_until: UnixMillis,
+) -> Option<u32> {
+    let lasts = |key: &VoucherKey| key.valid_from <= valid_from && key.valid_until >= valid_until;
+    (0u32..).zip(published).find(|(_, key)| key.public == *public && lasts(key)).map(|(number, _)| number)
+}
+
 /// Whether nothing can come of a voucher because its key was revoked before anybody reserved it.
 fn is_void(
     ledger: &dyn StateView,
@@ -310,6 +332,8 @@ pub(super) fn is_of_revoked_key(signed: &SignedVoucher, keys: &[VoucherKey]) -> 
     key.is_some_and(VoucherKey::is_revoked)
 }
 
+/// How many more vouchers of today's cap the limit of a day allows, after those that were issued for it. What was
+/// issued in another currency cannot be compared, so nothing is left then.
 fn left_for(rules: &VoucherRules, issued: &[IssuedVoucher]) -> u64 {
     let count = u64::try_from(PER_DAY_MAX.saturating_sub(issued.len())).unwrap_or(0);
     let left = issued.iter().try_fold(rules.daily_limit, |left, issued| {

@@ -107,3 +107,18 @@ fn without_rules_nobody_is_served() {
     assert_eq!(denied(&world.swipe("home", AT_EDP, ANA)), Denial::NoPrice);
     assert_eq!(denied(&world.swipe("abroad", AT_GLP, ANA)), Denial::NoPrice);
 }
+
+#[test]
+fn customers_are_told_the_version_in_force_and_those_that_are_announced() {
+    let (at, mut home) = (|ms| UnixMillis::new(ms).unwrap(), HomeRules::default());
+    let numbers = |home: &HomeRules, ms| home.since(at(ms)).iter().map(|v| v.version).collect::<Vec<_>>();
+    assert_eq!(numbers(&home, 0), Vec::<u32>::new());
+    for from in [100, 200, 300] {
+        home.update(at(from), retail()).unwrap();
+    }
+    let table =
+        [(99, vec![1, 2, 3]), (100, vec![1, 2, 3]), (250, vec![2, 3]), (300, vec![3]), (999, vec![3])];
+    for (ms, expected) in table {
+        assert_eq!(numbers(&home, ms), expected, "{ms}");
+    }
+}

@@ -222,6 +222,30 @@ fn a_key_that_is_not_on_the_ledger_signs_nothing() {
     }
 }
 
+#[test]
+fn another_key_is_needed_as_soon_as_a_voucher_could_outlive_the_one_at_hand() {
+    let mut needed = Vec::new();
+    for day in 15..=31 {
+        let mut world = World::new();
+        world.now = on(12, day, 12, 0);
+        let refused = |world: &mut World, ahead| {
+            ask(world, ANA, &keys(&[&format!("{ahead}")]), ahead) == Err(VoucherRefusal::NoKey)
+        };
+        let now = world.now;
+        let mut needs = None;
+        world
+            .call(edp(), |gateway, ledger| {
+                needs = Some(gateway.needs_voucher_key(ledger, now)?);
+                Ok(Vec::new())
+            })
+            .unwrap();
+        let is_refused = refused(&mut world, 0) || refused(&mut world, DAYS_AHEAD_MAX);
+        assert_eq!(needs, Some(is_refused), "December {day}");
+        needed.push(is_refused);
+    }
+    assert!(needed.contains(&true) && needed.contains(&false), "{needed:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     /// However they are asked for, the vouchers of a customer and day never promise more than the limit.

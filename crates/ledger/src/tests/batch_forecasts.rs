@@ -30,7 +30,7 @@ fn told_all_sorts_of_things() -> (Chain, Vec<Cdr>) {
     }
     chain.now = on(1, 20, 20);
     let record = |number: u32| {
-        let roaming = if number % 2 == 0 { &alone } else { &three };
+        let roaming = if number.is_multiple_of(2) { &alone } else { &three };
         let start = on(1, 20, 13 + i64::from(number % 4));
         let mut cdr = roaming.cdr(number, start, 10_000 + u64::from(number));
         cdr.evse = EvsePseudonym([u8::try_from(number).unwrap(); 16]);

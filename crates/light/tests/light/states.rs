@@ -112,8 +112,8 @@ static STATES: LazyLock<Vec<Proven>> = LazyLock::new(|| {
         states.push(prove(&db, &network, &entries, &missing).await);
         for extra in 0.. {
             assert!(extra < 1_000, "no batch ends with a chunk");
-            // New keys, so that the log grows by odd and even steps.
-            let written = (0..=extra % 3).map(|n| (key(1_000 + extra * 3 + n), Some(value(extra, 9))));
+            // One to four new keys, so that the log grows by odd and even steps, which together come to any length.
+            let written = (0..=extra % 4).map(|n| (key(1_000 + extra * 4 + n), Some(value(extra, 9))));
             db = batch(db, written.collect(), &mut entries).await;
             if *db.bounds().end % 256 == 0 {
                 break;

@@ -85,6 +85,14 @@ impl HeldSdJwt {
         &self.facts.vct
     }
 
+    /// When it ends, to the second; `None` if it never does.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<UnixMillis> {
+        // A second that is beyond what a time holds is as good as none.
+        let seconds = i64::try_from(self.facts.expires_at?).ok()?;
+        UnixMillis::new(seconds.checked_mul(1_000)?)
+    }
+
     /// Where it says whether it is revoked.
     #[must_use]
     pub const fn status(&self) -> Option<&StatusReference> {

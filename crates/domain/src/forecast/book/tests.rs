@@ -155,16 +155,14 @@ fn arb_attested() -> impl Strategy<Value = Vec<AttestedForecast>> {
         any::<bool>(),
     );
     prop::collection::vec(one, 0..14).prop_map(|all| {
-        let one = |(number, (place, minute, first, values, shares)): (
-            u8,
-            (usize, i64, i64, Vec<(u32, u16)>, bool),
-        )| {
+        let mut attested = Vec::with_capacity(all.len());
+        for (number, (place, minute, first, values, shares)) in (0u8..).zip(all) {
             let loads: Vec<u32> = values.iter().map(|(load, _)| *load).collect();
             let mut one = said(place, number, instant(NOON - 1, 30 + minute), NOON + first, &loads);
             one.renewable_bps = shares.then(|| values.iter().map(|(_, share)| *share).collect());
-            one
-        };
-        (0u8..).zip(all).map(one).collect()
+            attested.push(one);
+        }
+        attested
     })
 }
 

@@ -4,23 +4,23 @@
 use super::super::ChargingError;
 use super::super::catalogue::Catalogue;
 use super::super::waiting::Patience;
-use super::super::wallet_file::Network;
 use super::Wallet;
 use eroam_domain::ids::ContractId;
 use eroam_ledger::state::{StateError, StateKey, StateView as _};
 
-/// Sees that the resolver of `network` proves what it says by the network's genesis.
+/// Sees that a resolver answers, and proves what it says by the genesis of its network.
 ///
 /// # Errors
 /// [`ChargingError::OtherResolver`].
-pub fn check_resolver(network: &Network, patience: &Patience) -> Result<(), ChargingError> {
-    let catalogue = Catalogue::new(&network.resolver, network.trust()?).patient_for(patience.within());
+pub fn check_resolver(catalogue: &Catalogue, patience: &Patience) -> Result<(), ChargingError> {
     // Every network has them, proved by its own validators alone.
     let key = StateKey::Parameters.to_bytes();
     let proved =
-        patience.wait(&format!("the resolver at {}", network.resolver), || catalogue.get(&key).map(drop));
-    proved
-        .map_err(|source: StateError| ChargingError::OtherResolver { url: network.resolver.clone(), source })
+        patience.wait(&format!("the resolver at {}", catalogue.url()), || catalogue.get(&key).map(drop));
+    proved.map_err(|source: StateError| ChargingError::OtherResolver {
+        url: catalogue.url().to_owned(),
+        source,
+    })
 }
 
 impl Wallet {

@@ -24,7 +24,7 @@ use std::time::Duration;
 const PRICES_AGE: Duration = Duration::from_secs(86_400);
 
 /// What a charge at a listed connector would cost with one of the wallet's contracts.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Estimate {
     /// So much.

@@ -41,10 +41,11 @@ impl Wallet {
                 given => break given?,
             }
         };
-        let catalogue = Arc::clone(&self.catalogue);
+        let (catalogue, patience, resolver) =
+            (Arc::clone(&self.catalogue), self.patience.clone(), self.resolver());
         let contract = self.contract(id)?;
         for signed in &given {
-            let key = catalogue.voucher_key(emsp, signed.voucher.key)?;
+            let key = patience.wait(&resolver, || catalogue.voucher_key(emsp, signed.voucher.key))?;
             contract.purse.deposit(*signed, network, emsp, &key, now())?;
         }
         self.save()?;

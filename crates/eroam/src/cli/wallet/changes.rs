@@ -3,8 +3,8 @@
 use super::Session;
 use super::asking::{chosen, read_passphrase};
 use clap::Args;
+use eroam::charging::catalogue::Catalogue;
 use eroam::charging::wallet::check_resolver;
-use eroam::charging::wallet_file::Network;
 use eroam_domain::ids::ContractId;
 use serde_json::json;
 use std::path::PathBuf;
@@ -52,7 +52,9 @@ impl Session<'_> {
     pub(super) fn move_resolver(&self, args: &ResolverArgs) -> anyhow::Result<()> {
         let mut file = self.file()?;
         let resolver = args.url.trim_end_matches('/').to_owned();
-        check_resolver(&Network { resolver: resolver.clone(), ..file.network()? }, &self.patience())?;
+        let patience = self.patience();
+        let catalogue = Catalogue::new(&resolver, file.network()?.trust()?).patient_for(patience.within());
+        check_resolver(&catalogue, &patience)?;
         file.put_resolver(&resolver)?;
         file.save()?;
         self.print(&json!({ "resolver": resolver }), &format!("the ledger is looked up at {resolver}"))

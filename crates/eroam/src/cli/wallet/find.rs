@@ -6,7 +6,7 @@ use clap::Args;
 use eroam::causes::chain;
 use eroam::charging::catalogue::Catalogue;
 use eroam::charging::locations::{self, Connector, Location};
-use eroam::charging::wallet::{Estimate, Wallet};
+use eroam::charging::wallet::{Estimate, Wallet, check_resolver};
 use eroam::clock::now;
 use eroam_domain::ids::ContractId;
 use eroam_domain::quantity::WattHours;
@@ -38,22 +38,37 @@ impl Session<'_> {
         }
         let energy = u64::try_from(args.energy).map(WattHours::from_milli_wh);
         let energy = energy.context("so much energy does not exist")?;
-        // Whoever has no wallet yet may look around, too: then prices are what operators say.
-        let estimates: Vec<Estimates> = if self.path.exists() {
-            let mut wallet = self.wallet()?;
-            let ids: Vec<ContractId> = wallet.contracts.keys().copied().collect();
-            ids.iter().for_each(|id| self.learn_prices(&mut wallet, id));
-            let priced = |location: &mut Location| priced(location, &wallet, energy);
-            found.iter_mut().map(priced).collect()
-        } else {
-            found.iter().map(|_| Vec::new()).collect()
-        };
+        let estimates = self.estimates(&mut found, energy)?;
         let both = || found.iter().zip(&estimates);
         let text: String = both().map(|(location, estimates)| location_text(location, estimates)).collect();
         let listed: Vec<Value> = both()
             .map(|(location, estimates)| location_json(location, estimates))
             .collect::<Result<_, _>>()?;
         self.print(&listed, if found.is_empty() { "no station is listed" } else { &text })
+    }
+}
+
+impl Session<'_> {
+    /// Puts the ledger's tariffs in the place of the operators', and makes the driver's prices, as far as there is a wallet, a
+    /// contract and somebody who looks the ledger up. What is missing is said once.
+    fn estimates(&self, found: &mut [Location], energy: WattHours) -> anyhow::Result<Vec<Estimates>> {
+        let nothing = vec![Vec::new(); found.len()];
+        if !self.path.exists() {
+            // Whoever has no wallet yet may look around, too: then tariffs are what operators say.
+            eprintln!("what you would pay depends on your provider: make a wallet and enrol to see it");
+            return Ok(nothing);
+        }
+        let mut wallet = self.wallet()?;
+        if let Err(error) = check_resolver(wallet.catalogue(), wallet.patience()) {
+            eprintln!("tariffs are not proved, and what you would pay is not known: {}", chain(&error));
+            return Ok(nothing);
+        }
+        let ids: Vec<ContractId> = wallet.contracts.keys().copied().collect();
+        if ids.is_empty() {
+            eprintln!("what you would pay depends on your provider: enrol with one to see it");
+        }
+        ids.iter().for_each(|id| self.learn_prices(&mut wallet, id));
+        Ok(found.iter_mut().map(|location| priced(location, &wallet, energy)).collect())
     }
 }
 
