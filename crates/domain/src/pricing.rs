@@ -393,32 +393,41 @@ fn price_by(inputs: &PricingInputs<'_>, rates: Option<&mut KnownRates>) -> Resul
         (PriceRule::Dynamic(_), None) | (PriceRule::Static { .. }, _) => Vec::new(),
     };
     apply_step_sizes(&mut charges)?;
-    let room = charges.len().saturating_add(hours.len()).saturating_add(3);
-    let mut priced = ItemisedPrice::with_capacity(PriceLeg::Wholesale, inputs.tariff.currency(), room);
-    for charge in &charges {
-        priced.push(line(charge)?)?;
-    }
+    let currency = inputs.tariff.currency();
     let factor = inputs.rule.static_factor();
+    let mut priced;
     if hours.is_empty() {
+        let room = charges.len().saturating_add(BOUND_LINES);
+        priced = ItemisedPrice::with_capacity(PriceLeg::Wholesale, currency, room);
+        for charge in &charges {
+            priced.push(line(charge)?)?;
+        }
         apply_bounds(&mut priced, inputs.tariff)?;
         let total = priced.total;
         apply_factor(&mut priced, factor, total)?;
     } else {
-        let energy_by_tariff = priced
-            .lines
-            .iter()
-            .filter(|l| l.rule.dimension() == Some(Dimension::Energy))
-            .try_fold(Price::ZERO, |sum, l| sum.checked_add(l.amount))
-            .ok_or(PriceError::Overflow)?;
-        for hour in hours {
-            priced.push(hour)?;
+        // The hours' lines stay where they are; the few that the tariff has left go in front of them.
+        let mut lines = hours;
+        let mut energy_by_tariff = Price::ZERO;
+        for (place, charge) in charges.iter().enumerate() {
+            let line = line(charge)?;
+            if charge.component.dimension == Dimension::Energy {
+                energy_by_tariff = energy_by_tariff.checked_add(line.amount).ok_or(PriceError::Overflow)?;
+            }
+            lines.insert(place, line);
         }
+        let total = lines.iter().try_fold(Price::ZERO, |sum, line| sum.checked_add(line.amount));
+        let total = total.ok_or(PriceError::Overflow)?;
+        priced = ItemisedPrice { leg: PriceLeg::Wholesale, currency, lines, total };
         apply_factor(&mut priced, factor, energy_by_tariff)?;
         apply_bounds(&mut priced, inputs.tariff)?;
     }
     priced.round(inputs.rounding)?;
     Ok(priced)
 }
+
+/// So many lines at most follow those of the tariff and of the hours: a bound, the factor, the rounding, and one to spare.
+const BOUND_LINES: usize = 4;
 
 /// Adds lines that bring the total within the tariff's minimum and maximum.
 fn apply_bounds(priced: &mut ItemisedPrice, tariff: &Tariff) -> Result<(), PriceError> {

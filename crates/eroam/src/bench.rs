@@ -33,6 +33,7 @@ use eroam_ledger::tx::{BATCH_MAX, Envelope, PublicKey, Tx, VERSION};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A ledger's state in a hash table: a look-up costs the same however many records there are. Nothing is ever read in
@@ -245,9 +246,18 @@ pub fn price(records: u64, rule: Rule) -> Result<Measured, BadWorkload> {
     let bad = || BadWorkload("a record cannot be made".into());
     let workload = Workload::new(rule).ok_or_else(bad)?;
     let distinct = records.min(DISTINCT);
-    let cdrs: Vec<(Cdr, Option<ForecastInput>)> =
-        (0..distinct).map(|n| workload.priced_record(n)).collect::<Option<_>>().ok_or_else(bad)?;
-    // As on the ledger: the records of a partner share the rates of their hours.
+    // As on the ledger: records of the same hours share what was in force, and those of a partner the rates of their hours.
+    let mut shared: BTreeMap<(Digest, i64, usize), Arc<ForecastInput>> = BTreeMap::new();
+    let mut share = |forecast: ForecastInput| {
+        let key = (forecast.attestation, forecast.first_hour, forecast.hours.len());
+        Arc::clone(shared.entry(key).or_insert_with(|| Arc::new(forecast)))
+    };
+    let record = |number| {
+        let (cdr, forecast) = workload.priced_record(number)?;
+        Some((cdr, forecast.map(&mut share)))
+    };
+    let cdrs: Vec<(Cdr, Option<Arc<ForecastInput>>)> =
+        (0..distinct).map(record).collect::<Option<_>>().ok_or_else(bad)?;
     let mut rates: BTreeMap<PartyId, KnownRates> = BTreeMap::new();
     let clock = Clock::start();
     let mut done = 0;
@@ -256,7 +266,7 @@ pub fn price(records: u64, rule: Rule) -> Result<Measured, BadWorkload> {
             if done == records {
                 break;
             }
-            let inputs = workload.inputs(number, cdr, forecast.as_ref()).ok_or_else(bad)?;
+            let inputs = workload.inputs(number, cdr, forecast.as_deref()).ok_or_else(bad)?;
             let (_, terms) = workload.partner(number).ok_or_else(bad)?;
             let known = rates.entry(terms.emsp).or_default();
             let priced = pricing::price_with(&inputs, known).map_err(|e| BadWorkload(e.to_string()))?;

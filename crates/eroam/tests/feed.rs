@@ -440,7 +440,11 @@ fn rates_of_an_outside_server_become_the_next_version_of_a_tariff_and_wrong_ones
         let (code, found) = publish(extra, answer);
         assert!(code == Some(1) && found.contains(says), "{says}: {code:?} {found}");
     }
-    assert_eq!(tariff_versions(directory.path(), operator), [base.clone()], "nothing is filled in");
+    assert_eq!(
+        tariff_versions(directory.path(), operator),
+        std::slice::from_ref(&base),
+        "nothing is filled in"
+    );
     let (code, found) = publish(&[], &good);
     assert!(code == Some(0) && found.contains("rates for 2 hours, as version 2"), "{found}");
     // Again, of the version without rates: the hours of before are not kept.

@@ -573,7 +573,7 @@ fn a_driver_whose_station_falls_silent_is_told_and_the_charge_goes_on() {
         assert!(told.unwrap().success());
     };
     let (mut charging, mut said) =
-        started(wallet.command(["charge", network.station(0), "--yes", "--wait", "1"]));
+        started(wallet.command(["charge", network.station(0), "--yes", "--wait", "5"]));
     assert!(said.any(|line| line.contains(" kWh ")), "it says how far it is");
     signal("-STOP");
     assert!(
@@ -630,7 +630,7 @@ fn who_waits_is_told_for_whom_and_what_to_do_when_nobody_answers() {
     wallet.json(["vouchers", "--withdraw", "2"]);
     let (_silent, url) = silence();
     let said = |args: &[&str], waits: &str, sentence: &str| {
-        let ended = wallet.run(args.iter().chain(&["--wait", "1"])).expect(1);
+        let ended = wallet.run(args.iter().chain(&["--wait", "2"])).expect(1);
         assert!(ended.stderr.contains(&format!("waiting for {waits}")), "{args:?}: {ended:?}");
         assert!(ended.stderr.contains(sentence), "{args:?}: {ended:?}");
     };
@@ -657,7 +657,7 @@ fn who_waits_is_told_for_whom_and_what_to_do_when_nobody_answers() {
     assert_eq!(network.end(), Some(0));
     let (resolver, provider) = (network.text("/resolver"), network.text("/providers/0/url"));
     let gone = |args: &[&str], sentence: &str| {
-        let ended = wallet.run(args.iter().chain(&["--wait", "1"])).expect(1);
+        let ended = wallet.run(args.iter().chain(&["--wait", "2"])).expect(1);
         assert!(ended.stderr.contains(sentence), "{args:?}: {ended:?}");
     };
     let provider = format!("the provider at {provider} cannot be reached: check your network");

@@ -230,7 +230,7 @@ impl fmt::Display for CostParts {
         match &self.recommended {
             Some(best) => writeln!(f, "cheapest   {}", starting(best)),
             None if self.later.is_empty() => writeln!(f, "later      no later hour has a forecast"),
-            None => writeln!(f, "cheapest   now, of all hours that are forecast"),
+            None => writeln!(f, "cheapest   now, of all hours whose price can be told"),
         }
     }
 }

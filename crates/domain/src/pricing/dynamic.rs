@@ -147,7 +147,9 @@ pub(super) fn take_hours(
     if forecast.hours.len() > FORECAST_HOURS_MAX {
         return Err(PriceError::ForecastTooLong);
     }
-    let mut lines = Vec::with_capacity(forecast.hours.len());
+    // Room for whatever else the price will have: they become its lines.
+    let room = forecast.hours.len().saturating_add(charges.len()).saturating_add(super::BOUND_LINES);
+    let mut lines = Vec::with_capacity(room);
     for charge in charges.iter_mut().filter(|c| c.component.dimension == Dimension::Energy) {
         let index = usize::from(charge.period);
         let start = inputs.periods.get(index).ok_or(PriceError::PeriodOrder(index))?.start;

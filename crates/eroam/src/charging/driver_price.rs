@@ -97,10 +97,15 @@ pub fn cost_of_quote(
     limit: Option<Money>,
 ) -> ChargeCost {
     let taken = taken_apart(ledger, quote, place, leaves_at, contract);
-    let Taken { terms, tariff, detail, retail } = match taken {
+    let Taken { terms, tariff, mut detail, retail } = match taken {
         Ok(taken) => taken,
         Err(missing) => return ChargeCost::unknown(quote, limit, chain(&missing)),
     };
+    if let Ok((version, _, known)) = &retail {
+        // Who begins when other rules are in force pays by those.
+        let are_others = |at| known.terms.in_force(at).is_none_or(|then| then.version != version.version);
+        detail.later.iter_mut().filter(|later| are_others(later.start)).for_each(|later| later.retail = None);
+    }
     let known = retail.and_then(|(version, tier, known)| {
         let price = detail.retail.as_ref().ok_or(Missing::NoRetailPrice)?;
         let (payment, roaming) = (known.terms.payment, quote.agreement.is_some());

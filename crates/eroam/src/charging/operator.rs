@@ -58,7 +58,7 @@ use eroam_station::metering;
 use eroam_wire::ocmf::{MeterPublicKey, MeteredSession};
 use serde_json::Value;
 use std::cell::Cell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -71,6 +71,8 @@ pub const STATION_ISSUER: &str = "station-issuer";
 pub const STATION_VCT: &str = "https://eroam.example/station-credential/1";
 /// So many questions of stations are handled at a time.
 const AT_A_TIME: usize = 4;
+/// So many that connected and did not register are remembered; the oldest are forgotten. A station registers at once.
+const STRANGERS_MAX: usize = 64;
 /// So many stations can have credentials.
 const STATIONS_MAX: u32 = 8_192;
 /// So long a station's credential is good.
@@ -98,6 +100,8 @@ struct Inner {
     status: Mutex<StatusList>,
     stations: Stations,
     connections: Mutex<HashMap<Channel, Connection>>,
+    /// Connections of which nobody knows yet whose they are, the oldest first.
+    strangers: Mutex<VecDeque<Channel>>,
     /// Which station a connection is.
     stations_by_channel: Mutex<HashMap<Channel, EvseId>>,
     invitation: Invitation,
@@ -180,6 +184,7 @@ impl Operator {
             status: Mutex::new(status),
             stations,
             connections: Mutex::new(connections),
+            strangers: Mutex::default(),
             stations_by_channel: Mutex::new(stations_by_channel),
             invitation,
             invited,
@@ -305,9 +310,28 @@ impl Operator {
             let Inner { agent, invitation, invited, .. } = &*self.0;
             let accepted = agent.accept(invitation, invited, Duration::from_millis(500));
             if let Ok(connection) = accepted {
-                lock(&self.0.connections).insert(connection.channel(), connection);
+                self.connected(connection);
             }
         }
+    }
+
+    /// Somebody has connected. The invitation is no secret, so it may be anybody, and often.
+    fn connected(&self, connection: Connection) {
+        let mut strangers = lock(&self.0.strangers);
+        {
+            let stations = lock(&self.0.stations_by_channel);
+            strangers.retain(|channel| !stations.contains_key(channel));
+        }
+        let mut connections = lock(&self.0.connections);
+        while strangers.len() >= STRANGERS_MAX
+            && let Some(oldest) = strangers.pop_front()
+        {
+            if let Some(ended) = connections.remove(&oldest) {
+                self.0.agent.forget(&ended);
+            }
+        }
+        strangers.push_back(connection.channel());
+        connections.insert(connection.channel(), connection);
     }
 
     /// Answers stations.

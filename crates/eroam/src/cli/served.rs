@@ -90,6 +90,7 @@ fn readme(listing: &Listing, directory: &Path, mode: Mode) -> anyhow::Result<Str
          --field iban=GB29NWBK60161331926819\n\
          eroam wallet find {operator}\n\
          eroam wallet scan '{invitation}'{mode}\n\
+         eroam wallet quote '{invitation}' --energy 1{mode}\n\
          eroam wallet charge '{invitation}' --energy 1{mode}\n\
          eroam wallet receipts\n\
          eroam wallet receipts --proof 1 proof.json\n\

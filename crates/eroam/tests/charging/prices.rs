@@ -157,6 +157,28 @@ fn a_price_by_forecast_is_shown_with_its_parts_and_what_a_later_start_would_cost
 }
 
 #[test]
+fn a_later_start_under_rules_that_are_announced_is_not_priced_by_those_of_today() {
+    let town = Town::new(1, 1);
+    follow_forecast(&town, &[900, 500, 500, 100, 100]);
+    let hour = |ahead| UnixMillis::from_utc_hour(now().utc_hour() + ahead).unwrap();
+    town.world.providers()[0].office().with(|gateway, _| {
+        let rules = gateway.rules_mut();
+        let dearer = rules.home.versions().last().expect("rules").rules.clone();
+        rules
+            .home
+            .update(hour(3), eroam_domain::retail::RetailRules { margin_bps: 9_000, ..dearer })
+            .unwrap();
+    });
+    let mut newcomer = town.newcomer("*");
+    let Driver { wallet, contract } = &mut newcomer;
+    let (_, cost) = wallet.quote(contract, &town.invitation(0), five_kwh(), euros(30)).unwrap();
+    let parts = cost.parts.expect("what it is made of");
+    let known: Vec<bool> = parts.later.iter().map(|later| later.driver.is_some()).collect();
+    assert_eq!(known, [true, true, false, false]);
+    assert_eq!(parts.recommended.map(|best| best.start), Some(hour(1)), "the cheapest whose price is known");
+}
+
+#[test]
 fn where_the_price_does_not_follow_from_the_ledger_or_the_rules_are_not_known_none_is_made_up() {
     let mut town = Town::new(1, 1);
     // The operator prices a station of half the power, for twice the time that its credential lets expect.

@@ -290,6 +290,23 @@ fn only_who_has_the_key_of_a_station_takes_its_place() {
 }
 
 #[test]
+fn strangers_who_connect_to_an_operator_and_stay_are_forgotten_and_no_station_is() {
+    let town = Town::new(1, 1);
+    let claims = entered(&town, "PT*O01*E00099");
+    let station = Post::connect(&town);
+    station.register(&claims);
+    let first = Post::connect(&town);
+    // One more than are remembered: they are let in one after another, so the last but one is known when the last is let in.
+    let strangers: Vec<Post> = (0..65).map(|_| Post::connect(&town)).collect();
+    let forgotten = first.ask(&first.registration(&claims, &first.key)).map(drop).unwrap_err();
+    assert!(matches!(forgotten, ChargingError::Agent(_)), "{forgotten:?}");
+    // The newest is heard, and the station, who came before all of them, too.
+    let newest = strangers.last().unwrap();
+    newest.is_unknown(&newest.registration(&claims, &newest.key));
+    station.register(&claims);
+}
+
+#[test]
 fn a_station_learns_and_reserves_nothing_of_anothers_session() {
     let mut town = Town::new(1, 1);
     town.charge(0, 0).unwrap();

@@ -417,6 +417,7 @@ fn what_the_ledger_refuses_is_denied_with_a_reason_for_the_driver() {
     for (code, denial) in [
         (RejectCode::ForgedVoucher, Denial::ForgedVoucher),
         (RejectCode::UnknownVoucherKey, Denial::ForgedVoucher),
+        (RejectCode::VoucherKeyRevoked, Denial::VoucherWithdrawn),
         (RejectCode::VoucherNotValid, Denial::VoucherNotValid),
         (RejectCode::VoucherSpent, Denial::VoucherSpent),
         (RejectCode::VoucherLimit, Denial::VoucherLimit),

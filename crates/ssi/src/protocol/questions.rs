@@ -151,7 +151,7 @@ pub fn rejoin_digest(
     Digest::of_parts(context, &[contract.as_bytes(), wallet.as_bytes(), provider.as_bytes()])
 }
 
-/// A wallet asks what its customer's prices follow from. It asks ahead of its charges, so that this says nothing of them.
+/// A wallet asks what its customer's prices follow from: ahead of its charges, since asking says that one may be near.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PricesAsked {}

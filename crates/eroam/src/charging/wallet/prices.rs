@@ -1,5 +1,5 @@
-//! What the driver pays, as far as the wallet's provider has told its rules. They are asked for ahead of a charge, so that
-//! asking says nothing about one.
+//! What the driver pays, as far as the wallet's provider has told its rules. They are asked for with vouchers, ahead of a
+//! charge; at a charge only when that was more than a day ago.
 
 use super::super::ChargingError;
 use super::super::driver_price::{self, KnownPrices, PricedContract, PricedPlace};
