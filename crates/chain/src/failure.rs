@@ -17,6 +17,8 @@ pub(crate) enum Phase {
 const FULL: &str = "No space left on device";
 /// What the names of the votes' journals have in common.
 const VOTES: &str = "-epoch-";
+/// What the engine says when a block or certificate of its archives, which opened, turns out to be damaged.
+const ARCHIVED: [&str; 2] = ["failed to get finalization: ", "failed to get block: "];
 /// A node that cannot write so much at once cannot go on.
 const ROOM_BYTES: usize = 1 << 20;
 
@@ -32,14 +34,15 @@ pub(crate) fn explain(directory: &Path, phase: Phase, alone: bool, said: &str) -
     }
     let engine = format!("{name}/engine");
     let again = "Start the node again. If it stops again, keep a copy of the directory";
+    let archives = phase == Phase::Archives || ARCHIVED.iter().any(|damage| said.contains(damage));
     // Votes that are forgotten could be cast a second time for something else.
-    let irreplaceable = said.contains(VOTES) || (phase == Phase::Archives && alone);
+    let irreplaceable = said.contains(VOTES) || (archives && alone);
     if irreplaceable {
         format!(
             "{name}: {said}. Nothing replaces this: put back a copy of {name} that was made since the node last ran, \
              never an older one, or begin with an empty directory and a new key"
         )
-    } else if phase == Phase::Archives {
+    } else if archives {
         format!(
             "{name}: {said}. {again}, and remove all of {engine} but ledger-epoch-* and ledger-joined*: the blocks are fetched again from \
              the other validators"

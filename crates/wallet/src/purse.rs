@@ -256,6 +256,13 @@ impl Purse {
         self.kept.remove(&nullifier).is_some()
     }
 
+    /// Forgets the vouchers that a home utility signed with a key that it has revoked; gives how many that were.
+    pub fn forget_signed_with(&mut self, emsp: PartyId, key: u32) -> usize {
+        let before = self.kept.len();
+        self.kept.retain(|_, kept| (kept.voucher.voucher.emsp, kept.voucher.voucher.key) != (emsp, key));
+        before.saturating_sub(self.kept.len())
+    }
+
     /// Forgets what is over; gives how many vouchers that were.
     pub fn forget_over(&mut self, now: UnixMillis) -> usize {
         let before = self.kept.len();

@@ -341,6 +341,17 @@ impl Catalogue {
         key.ok_or(CatalogueError::None(item))
     }
 
+    /// Whether a home utility has revoked the key with which it signed vouchers: looked up anew.
+    ///
+    /// # Errors
+    /// [`CatalogueError`].
+    pub fn is_voucher_key_revoked(&self, emsp: PartyId, number: u32) -> Result<bool, CatalogueError> {
+        let item = format!("voucher key {number} of {emsp}");
+        let keys: Vec<VoucherKey> = self.entry(&StateKey::VoucherKeys(emsp), &item)?;
+        let key = usize::try_from(number).ok().and_then(|at| keys.get(at));
+        Ok(key.ok_or(CatalogueError::None(item))?.is_revoked())
+    }
+
     /// Everything that a proof about a contract of this definition is made or checked with.
     ///
     /// # Errors

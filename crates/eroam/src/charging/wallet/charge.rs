@@ -6,6 +6,7 @@ use super::super::{ChargingError, proving};
 use super::{Attendant, Receipt, Timings, Wallet, read_code, refused};
 use crate::agent::{AgentError, new_id};
 use crate::clock::{in_time, now};
+use eroam_domain::charge::Denial;
 use eroam_domain::ids::ContractId;
 use eroam_domain::money::Money;
 use eroam_domain::visit::{ChargeLimits, Finished, Started, StationClaims};
@@ -101,6 +102,9 @@ impl Wallet {
                     charge.progress = ChargeStage::NotStarted { reason: denied.reason.clone() };
                     self.forget_resumption(charge.number)?;
                     self.keep(&charge)?;
+                    if denied.denial == Denial::VoucherWithdrawn {
+                        self.forget_withdrawn(id, &spent.voucher.voucher)?;
+                    }
                 }
                 return Err(error);
             }

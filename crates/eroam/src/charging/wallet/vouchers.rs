@@ -8,7 +8,7 @@ use crate::clock::now;
 use eroam_domain::charge::Denial;
 use eroam_domain::ids::ContractId;
 use eroam_domain::money::Money;
-use eroam_domain::voucher::Nullifier;
+use eroam_domain::voucher::{Nullifier, Voucher};
 use eroam_ledger::state::StateKey;
 use eroam_ledger::voucher::VoucherState;
 use eroam_ssi::didcomm::OsRng;
@@ -64,6 +64,22 @@ impl Wallet {
         purse.forget_over(at);
         if purse.choose(at, amount.micros).is_none() {
             self.withdraw(id, count, at.utc_day())?;
+        }
+        Ok(())
+    }
+
+    /// Forgets the vouchers that are signed with the same key as one that was refused because its key was revoked: each
+    /// would be refused in front of a station. Only if the ledger says so, too: a station could say it of any voucher.
+    pub(super) fn forget_withdrawn(
+        &mut self,
+        id: &ContractId,
+        refused: &Voucher,
+    ) -> Result<(), ChargingError> {
+        let (emsp, key) = (refused.emsp, refused.key);
+        let (catalogue, resolver) = (Arc::clone(&self.catalogue), self.resolver());
+        if self.patience.wait(&resolver, || catalogue.is_voucher_key_revoked(emsp, key))? {
+            self.contract(id)?.purse.forget_signed_with(emsp, key);
+            self.save()?;
         }
         Ok(())
     }
