@@ -330,10 +330,10 @@ impl<J: Journal> ChargePoint<J> {
     }
 }
 
-/// Register and time of the next reading, if as much flows until then as since the last one, in the same time.
+/// Register and time of the next reading, after as long a time as since the last one, if as much flows as ever did between two.
 fn one_more(charge: &Charge, register: WattHours, now: UnixMillis) -> Option<(WattHours, UnixMillis)> {
-    let flowed = register.checked_sub(charge.last.register)?;
-    Some((register.checked_add(flowed)?, now.checked_add(now.since(charge.last.at)?)?))
+    let flows = charge.flow_ahead(register)?;
+    Some((register.checked_add(flows)?, now.checked_add(now.since(charge.last.at)?)?))
 }
 
 /// What a price is made of, as if the session ended with `register` now.

@@ -289,9 +289,17 @@ pub struct Charge {
     pub idle_since: Option<UnixMillis>,
     /// Since when it takes more than it was offered.
     pub over_since: Option<UnixMillis>,
+    /// The most that flowed between two readings.
+    pub most_flowed: WattHours,
 }
 
 impl Charge {
+    /// The most that is going to flow from a reading that shows `register` until the next one: a vehicle that pauses, or takes
+    /// less for a while, may take as much again as it ever took. `None` if the register went back.
+    pub(crate) fn flow_ahead(&self, register: WattHours) -> Option<WattHours> {
+        Some(register.checked_sub(self.last.register)?.max(self.most_flowed))
+    }
+
     /// When it began, and with which register.
     #[must_use]
     pub fn begin(&self) -> (UnixMillis, WattHours) {
@@ -690,6 +698,7 @@ fn metered_before(
         clock,
         idle_since: None,
         over_since: None,
+        most_flowed: WattHours::ZERO,
     };
     let begin = charge.sign(Mark::Begin, at, register);
     let offered = offered(settings, &charge.enabled);
@@ -729,6 +738,8 @@ fn metered(
         charge.clock = ClockState::Unknown;
     }
     let at = now.max(before.at);
+    let flows_next = charge.flow_ahead(register);
+    charge.most_flowed = flows_next.unwrap_or(charge.most_flowed);
     charge.last = Sample { at, register, cost: cost.unwrap_or(before.cost) };
 
     let is_idle = current < settings.idle_below;
@@ -759,25 +770,25 @@ fn metered(
     if lasted(charge.over_since, settings.overcurrent_after) {
         return stopping(charge, EndReason::Fault, Some(Fault::Overcurrent), effects, at);
     }
-    match reason_to_stop(settings, &charge, flowed, before.cost, (cost, ahead)) {
+    match reason_to_stop(settings, &charge, flows_next, before.cost, (cost, ahead)) {
         Some(reason) => stopping(charge, reason, None, effects, at),
         None => (State::Charging(charge), effects),
     }
 }
 
-/// Whether the charge has to stop after its last reading, before which `flowed` was delivered since the one before it. `ahead`
-/// is what the next one would cost. As long as no interval adds more than the one before it, a limit is never passed, and
-/// missed by less than an interval adds.
+/// Whether the charge has to stop after its last reading. Until the next one `flows_next` flows at most, and that would cost
+/// `ahead`. As long as no interval adds more than all before it, a limit is never passed, and missed by less than the most that
+/// one added.
 fn reason_to_stop(
     settings: &Settings,
     charge: &Charge,
-    flowed: WattHours,
+    flows_next: Option<WattHours>,
     cost_before: i64,
     (cost, ahead): (Option<i64>, Option<i64>),
 ) -> Option<EndReason> {
     let limits = &charge.enabled.limits;
-    // One more interval like the last one must fit; what cannot be computed does not.
-    let next = charge.energy().checked_add(flowed);
+    // What cannot be computed does not fit.
+    let next = flows_next.and_then(|flows| charge.energy().checked_add(flows));
     if next.is_none_or(|next| next > limits.energy_max) || charge.energy() >= limits.energy_max {
         return Some(EndReason::EnergyReached);
     }

@@ -331,10 +331,11 @@ impl Provider {
             issuing: Mutex::default(),
             renew_voucher_key: OnceLock::new(),
         }));
-        provider.take_up()?;
+        // First: there is room for these two.
         let (serving, accepting) = (provider.clone(), provider.clone());
         provider.spawn("provider", move || serving.serve())?;
         provider.spawn("provider accepts", move || accepting.accept(&invited))?;
+        provider.take_up()?;
         Ok(provider)
     }
 
@@ -345,7 +346,10 @@ impl Provider {
                 self.withdraw(&customer)?;
             } else if let Some(kept) = customer.invitation.filter(|kept| kept.deadline() > now()) {
                 let (invitation, invited) = self.0.agent.take_up_invitation(&kept)?;
-                self.await_wallet(customer.contract, invitation, invited)?;
+                if let Err(error) = self.await_wallet(customer.contract, invitation, invited) {
+                    // That wallet asks again.
+                    tracing::warn!(error = %chain(&error), contract = %customer.contract, "provider.take_up");
+                }
             }
         }
         Ok(())
@@ -655,13 +659,15 @@ impl Provider {
         invitation: Invitation,
         invited: Responder,
     ) -> Result<(), ChargingError> {
-        let provider = self.clone();
-        self.spawn("provider issues", move || {
+        let (provider, left) = (self.clone(), invited.clone());
+        let spawned = self.spawn("provider issues", move || {
             if let Err(error) = provider.issue(&invitation, &invited, contract) {
                 tracing::warn!(error = %chain(&error), "provider.issue");
             }
             provider.0.agent.end_invitation(&invited);
-        })
+        });
+        // Nobody waits for an answer to it.
+        spawned.inspect_err(|_| self.0.agent.end_invitation(&left))
     }
 
     fn check(&self, registration: &Registration) -> Result<(), Rejected> {
@@ -920,8 +926,11 @@ impl Provider {
         };
         let mut issued = issue()?;
         if let (Err(VoucherRefusal::NoKey), Some(renew)) = (&issued, self.0.renew_voucher_key.get()) {
-            renew()?;
-            issued = issue()?;
+            match renew() {
+                Ok(()) => issued = issue()?,
+                // The customer hears that there is no key.
+                Err(error) => tracing::error!(error = %chain(&error), "provider.voucher_key"),
+            }
         }
         Ok(issued.map_err(|refusal| {
             let denial = match &refusal {

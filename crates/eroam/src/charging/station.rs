@@ -74,6 +74,8 @@ const INVITED_FOR: Duration = Duration::from_secs(10 * 365 * 86_400);
 pub(super) const VISIT_WITHIN: Duration = Duration::from_secs(7 * 86_400);
 /// So many drivers are talked to at a time; more wait.
 const VISITS_MAX: usize = 16;
+/// A wallet that takes longer to hear how a charge goes on is not told any more.
+const HEARD_WITHIN: Duration = Duration::from_secs(2);
 /// So often it is looked whether the station is stopped.
 const LOOKS_EVERY: Duration = Duration::from_millis(200);
 /// After so long an operator that was away is tried again.
@@ -813,8 +815,11 @@ impl Station {
             let mut watch = |progress: Option<Progress>| {
                 progress.into_iter().for_each(|progress| under_way.progress(progress));
                 // A driver whose wallet is gone is not called again and again: each call may take its time.
+                // Nor is one that keeps us waiting: meanwhile nobody looks at the meter.
                 if let Some(progress) = progress.filter(|_| listens) {
-                    listens = self.say(connection, visit, &Said::Progress(progress)).is_ok();
+                    let begun = Instant::now();
+                    let heard = self.say(connection, visit, &Said::Progress(progress)).is_ok();
+                    listens = heard && begun.elapsed() < HEARD_WITHIN;
                 }
                 let by_station = self.is_stopped().then_some(StoppedBy::Station);
                 let mut by_driver = || under_way.is_stopped() || self.is_stopped_by(connection, visit);

@@ -136,8 +136,9 @@ mod gpio {
 
     /// From one look to the next: each is a write that waits for the disk, which a card bears.
     const LOOKS_EVERY: Duration = Duration::from_secs(5);
-    /// What flowed in a longer time between two looks, nobody knows, and nothing is counted.
-    const GAP_MAX: DurationMs = DurationMs::from_millis(15_000);
+    /// What flowed in a longer time between two looks, nobody knows, and nothing is counted. Longer than a look and a wallet
+    /// that does not answer take together, so that nobody has power without being counted.
+    const GAP_MAX: DurationMs = DurationMs::from_millis(30_000);
     /// The record of what the meter had counted when the last session was settled.
     const REGISTER: &str = "meter's register";
 

@@ -102,8 +102,11 @@ impl Wallet {
                     charge.progress = ChargeStage::NotStarted { reason: denied.reason.clone() };
                     self.forget_resumption(charge.number)?;
                     self.keep(&charge)?;
-                    if denied.denial == Denial::VoucherWithdrawn {
-                        self.forget_withdrawn(id, &spent.voucher.voucher)?;
+                    if denied.denial == Denial::VoucherWithdrawn
+                        && let Err(error) = self.forget_withdrawn(id, &spent.voucher.voucher)
+                    {
+                        // The driver hears why there is no power; the others are refused one after the other.
+                        tracing::warn!(%error, "wallet.forget_withdrawn");
                     }
                 }
                 return Err(error);
