@@ -2,12 +2,13 @@
 #![cfg(unix)]
 
 use eroam::bench::resident_memory_mib;
+use eroam::charging::ChargingError;
 use eroam::charging::catalogue::Catalogue;
 use eroam::charging::customers::ListedCustomer;
 use eroam::charging::post::Pace;
 use eroam::charging::station::{Mode, StationStatus};
 use eroam::charging::stations::RegisteredStation;
-use eroam::charging::wallet::{Attendant, Timings, Wallet};
+use eroam::charging::wallet::{Attendant, Receipt, Timings, Wallet};
 use eroam::consortium::Seed;
 use eroam::consortium::founders::currency;
 use eroam::node::RemoteNode;
@@ -87,6 +88,23 @@ impl Driver {
     fn withdraw(&mut self, contract: &ContractId) {
         self.wallet.withdraw(contract, 2, eroam::clock::now().utc_day()).unwrap();
     }
+
+    /// Charges at the first station, and agrees to everything.
+    fn charge(&mut self, town: &Processes, contract: &ContractId, wh: u64) -> Result<Receipt, ChargingError> {
+        let invitation = Invitation::from_url(&town.stations[0].ready.invitation).unwrap();
+        self.charge_at(&invitation, contract, wh, &mut |_: &Consent| true)
+    }
+
+    fn charge_at(
+        &mut self,
+        station: &Invitation,
+        contract: &ContractId,
+        wh: u64,
+        attendant: &mut dyn Attendant,
+    ) -> Result<Receipt, ChargingError> {
+        let allowed = Money::new(40_000_000, currency());
+        self.wallet.charge(contract, station, limits(wh), allowed, attendant, &mut Timings::default())
+    }
 }
 
 /// Says how far it is, and stops when the other end is gone.
@@ -128,10 +146,7 @@ fn charging(
     let invitation = Invitation::from_url(&town.stations[0].ready.invitation).unwrap();
     let ((tells, told), (stops, stop)) = (channel(), channel());
     let thread = std::thread::spawn(move || {
-        let (mut watching, mut timings) = (Watching { tells, stop }, Timings::default());
-        let allowed = Money::new(40_000_000, currency());
-        let charged =
-            driver.wallet.charge(&contract, &invitation, limits(wh), allowed, &mut watching, &mut timings);
+        let charged = driver.charge_at(&invitation, &contract, wh, &mut Watching { tells, stop });
         (driver, charged.is_ok())
     });
     (told, stops, thread)
@@ -336,12 +351,7 @@ fn staff_lists_and_revokes_whether_the_program_runs_or_not() {
     town.operators[0].restart().unwrap();
     let stations: Vec<RegisteredStation> = town.operators[0].command(&OperatorCommand::Stations).unwrap();
     assert_eq!(stations[0].revoked.as_deref(), Some("stolen"));
-    let invitation = Invitation::from_url(&town.stations[0].ready.invitation).unwrap();
-    let mut timings = Timings::default();
-    let allowed = Money::new(40_000_000, currency());
-    let agrees = &mut |_: &Consent| true;
-    let refused = driver.wallet.charge(&contract, &invitation, limits(100), allowed, agrees, &mut timings);
-    let refused = refused.map(drop).unwrap_err().to_string();
+    let refused = driver.charge(&town, &contract, 100).map(drop).unwrap_err().to_string();
     assert_eq!(refused, "the operator has revoked this station: do not charge here");
 }
 
@@ -354,25 +364,12 @@ fn a_provider_blocks_the_vouchers_of_a_wallet_that_was_lost_and_the_contract_goe
     let config = town.providers[0].config.to_str().unwrap();
     let (is_done, text) = eroam(&["provider", "block", &contract.to_string(), "--config", config]);
     assert_eq!((is_done, text), (true, format!("blocked {contract}\n")));
-    let invitation = Invitation::from_url(&town.stations[0].ready.invitation).unwrap();
-    let charge = |driver: &mut Driver| {
-        let allowed = Money::new(40_000_000, currency());
-        let mut timings = Timings::default();
-        driver.wallet.charge(
-            &contract,
-            &invitation,
-            limits(50),
-            allowed,
-            &mut |_: &Consent| true,
-            &mut timings,
-        )
-    };
-    let refused = charge(&mut driver).map(drop).unwrap_err().to_string();
+    let refused = driver.charge(&town, &contract, 50).map(drop).unwrap_err().to_string();
     assert!(refused.contains("voucher"), "{refused}");
     // Its other voucher is blocked, too; those that it gets from now on are good.
-    charge(&mut driver).map(drop).unwrap_err();
+    driver.charge(&town, &contract, 50).map(drop).unwrap_err();
     driver.withdraw(&contract);
-    charge(&mut driver).unwrap();
+    driver.charge(&town, &contract, 50).unwrap();
     assert_eq!(town.settle(1).unwrap(), (1, 1));
 }
 
@@ -387,33 +384,20 @@ fn a_provider_revokes_the_key_of_its_vouchers_and_signs_with_another() {
         || eroam(&["provider", "revoke-voucher-key", "--reason", "a lost backup", "--config", &config]);
     let (is_done, said) = revoke();
     assert!(is_done && said.contains("a lost backup"), "{said}");
-    let invitation = Invitation::from_url(&town.stations[0].ready.invitation).unwrap();
-    let charge = |driver: &mut Driver| {
-        let allowed = Money::new(40_000_000, currency());
-        let mut timings = Timings::default();
-        driver.wallet.charge(
-            &contract,
-            &invitation,
-            limits(50),
-            allowed,
-            &mut |_: &Consent| true,
-            &mut timings,
-        )
-    };
-    let refused = charge(&mut driver).map(drop).unwrap_err().to_string();
+    let refused = driver.charge(&town, &contract, 50).map(drop).unwrap_err().to_string();
     assert_eq!(refused, "your provider has withdrawn the voucher with others: renew your vouchers");
     // The others of that key are not tried one after the other.
     assert_eq!(driver.wallet.contracts[&contract].purse.vouchers().count(), 0);
     driver.withdraw(&contract);
-    charge(&mut driver).unwrap();
+    driver.charge(&town, &contract, 50).unwrap();
     // The same by a program of its own; the next start knows the newest key.
     town.providers[0].kill().unwrap();
     let (is_done, said) = revoke();
     assert!(is_done, "{said}");
     town.providers[0].restart().unwrap();
-    charge(&mut driver).map(drop).unwrap_err();
+    driver.charge(&town, &contract, 50).map(drop).unwrap_err();
     driver.withdraw(&contract);
-    charge(&mut driver).unwrap();
+    driver.charge(&town, &contract, 50).unwrap();
     assert_eq!(town.settle(2).unwrap(), (2, 2));
 }
 
@@ -453,20 +437,7 @@ fn a_station_with_a_fault_is_out_of_service_until_staff_says_what_was_done() {
     std::fs::write(&config, right).unwrap();
     town.stations[0].kill().unwrap();
     town.stations[0].restart().unwrap();
-    let invitation = Invitation::from_url(&town.stations[0].ready.invitation).unwrap();
-    let charge = |driver: &mut Driver| {
-        let allowed = Money::new(40_000_000, currency());
-        let mut timings = Timings::default();
-        driver.wallet.charge(
-            &contract,
-            &invitation,
-            limits(50),
-            allowed,
-            &mut |_: &Consent| true,
-            &mut timings,
-        )
-    };
-    let refused = charge(&mut driver).map(drop).unwrap_err().to_string();
+    let refused = driver.charge(&town, &contract, 50).map(drop).unwrap_err().to_string();
     assert_eq!(refused, "the station has a fault: take another one");
     let (is_done, said) = repair(" ");
     assert!(!is_done && said.contains("say what was done"), "{said}");
@@ -476,7 +447,7 @@ fn a_station_with_a_fault_is_out_of_service_until_staff_says_what_was_done() {
     let last = repaired.last_repair.expect("it is remembered");
     assert_eq!((repaired.fault, last.fault.as_str(), last.reason.as_str()), (None, fault.as_str(), reason));
     assert!(!repair(reason).0, "once");
-    charge(&mut driver).unwrap();
+    driver.charge(&town, &contract, 50).unwrap();
     assert_eq!(town.settle(2).unwrap(), (2, 2));
     // A power cut does not bring the fault back.
     town.stations[0].kill().unwrap();

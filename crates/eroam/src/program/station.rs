@@ -12,7 +12,7 @@ use super::control::Control;
 use super::organisation::{known_network, share_clock};
 use super::secrets;
 use super::station_hardware::Behind;
-pub use super::station_hardware::HardwareConfig;
+pub use super::station_hardware::{GpioConfig, HardwareConfig};
 use crate::causes::chain;
 use crate::charging::ChargingError;
 use crate::charging::catalogue::Catalogue;

@@ -23,22 +23,27 @@ pub enum HardwareConfig {
     },
     /// A plain socket at a Raspberry Pi: a relay, a contact in the socket, and a current transformer behind an ADS1115, of which
     /// the meter is made. It takes a program that was built with the feature `gpio`.
-    Gpio {
-        /// The BCM number of the relay's pin, which is high while the relay is closed.
-        relay_bcm: u8,
-        /// The BCM number of the contact's pin, which is low while a plug is in the socket.
-        contact_bcm: u8,
-        /// Amperes of the wire for one ampere of the resistor: 2000 for 100 A : 50 mA.
-        transformer_ratio: f64,
-        /// The resistor behind the transformer.
-        burden_ohm: f64,
-        /// The mains between a phase and the neutral.
-        mains_v: u64,
-        /// How many phases the socket has; the transformer is around one of them, and the others are taken to be alike.
-        phases: u64,
-        /// What the socket and its fuse bear.
-        current_max_a: u64,
-    },
+    Gpio(GpioConfig),
+}
+
+/// What is wired to which pin, and what that bears.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GpioConfig {
+    /// The BCM number of the relay's pin, which is high while the relay is closed.
+    pub relay_bcm: u8,
+    /// The BCM number of the contact's pin, which is low while a plug is in the socket.
+    pub contact_bcm: u8,
+    /// Amperes of the wire for one ampere of the resistor: 2000 for 100 A : 50 mA.
+    pub transformer_ratio: f64,
+    /// The resistor behind the transformer.
+    pub burden_ohm: f64,
+    /// The mains between a phase and the neutral.
+    pub mains_v: u64,
+    /// How many phases the socket has; the transformer is around one of them, and the others are taken to be alike.
+    pub phases: u64,
+    /// What the socket and its fuse bear.
+    pub current_max_a: u64,
 }
 
 /// What a post is made of.
@@ -60,7 +65,7 @@ impl Behind {
                 let post = SimulatedPost::new(evse, key, seed, pace, journal, state)?;
                 Ok(Box::new(post.calibrated(calibration)))
             }
-            HardwareConfig::Gpio { .. } => {
+            HardwareConfig::Gpio(config) => {
                 check(config)?;
                 self.gpio(config)
             }
@@ -68,31 +73,21 @@ impl Behind {
     }
 
     #[cfg(not(all(feature = "gpio", target_os = "linux")))]
-    fn gpio(self, _: &HardwareConfig) -> Result<Box<dyn Post>, ProgramError> {
+    fn gpio(self, _: GpioConfig) -> Result<Box<dyn Post>, ProgramError> {
         let rule = "this program has no drivers for it: build it on Linux with `--features gpio`";
         Err(ProgramError::rule("[hardware] kind = \"gpio\"", rule))
     }
 
     #[cfg(all(feature = "gpio", target_os = "linux"))]
-    fn gpio(self, config: &HardwareConfig) -> Result<Box<dyn Post>, ProgramError> {
+    fn gpio(self, config: GpioConfig) -> Result<Box<dyn Post>, ProgramError> {
         gpio::post(self, config)
     }
 }
 
 /// What cannot be a socket is refused before a pin is touched.
-fn check(config: &HardwareConfig) -> Result<(), ProgramError> {
-    let HardwareConfig::Gpio {
-        relay_bcm,
-        contact_bcm,
-        transformer_ratio,
-        burden_ohm,
-        mains_v,
-        phases,
-        current_max_a,
-    } = *config
-    else {
-        return Ok(());
-    };
+fn check(config: GpioConfig) -> Result<(), ProgramError> {
+    let GpioConfig { relay_bcm, contact_bcm, transformer_ratio, burden_ohm, mains_v, phases, current_max_a } =
+        config;
     let is_positive = |number: f64| number.is_finite() && number > 0.0;
     for (item, is_right, rule) in [
         ("relay_bcm", relay_bcm < 28, "the header has the pins 0 to 27"),
@@ -115,7 +110,7 @@ fn check(config: &HardwareConfig) -> Result<(), ProgramError> {
 mod gpio {
     //! The drivers, and what is read between two looks at them.
 
-    use super::{Behind, HardwareConfig};
+    use super::{Behind, GpioConfig};
     use crate::charging::hardware_post::{HardwarePost, Looks};
     use crate::charging::state::{AgentState, Changes, StateError};
     use crate::charging::station::Post;
@@ -165,8 +160,8 @@ mod gpio {
         }
     }
 
-    pub(super) fn post(behind: Behind, config: &HardwareConfig) -> Result<Box<dyn Post>, ProgramError> {
-        let HardwareConfig::Gpio {
+    pub(super) fn post(behind: Behind, config: GpioConfig) -> Result<Box<dyn Post>, ProgramError> {
+        let GpioConfig {
             relay_bcm,
             contact_bcm,
             transformer_ratio,
@@ -174,10 +169,7 @@ mod gpio {
             mains_v,
             phases,
             current_max_a,
-        } = *config
-        else {
-            return Err(ProgramError::rule("[hardware]", "it is no hardware of this computer"));
-        };
+        } = config;
         let Behind { evse, key, mut journal, state, calibration } = behind;
         // First of all: off.
         let relay = PinRelay::new(relay_bcm).map_err(of("relay_bcm"))?;
@@ -243,14 +235,16 @@ mod tests {
     const SOCKET: &str = "kind = \"gpio\"\nrelay_bcm = 17\ncontact_bcm = 27\ntransformer_ratio = 2000\nburden_ohm = 22\n\
                           mains_v = 230\nphases = 1\ncurrent_max_a = 16";
 
-    fn refused(text: &str) -> String {
-        let config: HardwareConfig = toml::from_str(text).unwrap();
-        check(&config).unwrap_err().to_string()
+    fn checked(text: &str) -> Result<(), ProgramError> {
+        let HardwareConfig::Gpio(config) = toml::from_str(text).unwrap() else {
+            panic!("{text} is no socket")
+        };
+        check(config)
     }
 
     #[test]
     fn what_cannot_be_a_socket_is_refused_by_name() {
-        check(&toml::from_str(SOCKET).unwrap()).unwrap();
+        checked(SOCKET).unwrap();
         for (right, wrong) in [
             ("relay_bcm = 17", "relay_bcm = 28"),
             ("contact_bcm = 27", "contact_bcm = 40"),
@@ -261,7 +255,7 @@ mod tests {
             ("phases = 1", "phases = 0"),
             ("current_max_a = 16", "current_max_a = 160"),
         ] {
-            let said = refused(&SOCKET.replace(right, wrong));
+            let said = checked(&SOCKET.replace(right, wrong)).unwrap_err().to_string();
             let (name, _) = wrong.split_once(' ').unwrap();
             assert!(said.contains(name), "{wrong}: {said}");
         }
