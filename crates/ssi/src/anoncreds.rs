@@ -38,6 +38,7 @@ mod error;
 mod freshness;
 pub mod holder;
 pub mod issuer;
+mod issuer_key;
 pub mod limits;
 mod link_secret;
 mod members;

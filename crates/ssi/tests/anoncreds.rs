@@ -414,3 +414,28 @@ fn every_key_in_the_vectors_is_read() {
         ["driver", "member"].iter().flat_map(|kind| files.map(|file| format!("{kind}/{file}"))).collect();
     assert_eq!(names, read);
 }
+
+/// The lengths of the scheme are made for 2048 bits, and arithmetic is fast with a whole number of four words.
+#[test]
+fn a_new_key_has_2048_bits_and_signs_and_its_proof_holds_for_no_other() {
+    let schema = Schema::new(id("did:eroam:club"), "member", "1.0", vec!["level", "since"]).unwrap();
+    let (schema_id, def_id) = (id("did:eroam:club/schema/member"), id("did:eroam:club/def/member"));
+    let make = || {
+        issuer::new_credential_definition(id("did:eroam:club"), schema_id.clone(), &schema, "1", false)
+            .unwrap()
+    };
+    let (new, other) = (make(), make());
+    let written: serde_json::Value = serde_json::from_slice(&new.definition.to_json()).unwrap();
+    let modulus = written["value"]["primary"]["n"].as_str().unwrap();
+    assert_eq!(modulus.parse::<num_bigint::BigUint>().unwrap().bits(), 2048);
+
+    let offer = issuer::offer(schema_id.clone(), def_id.clone(), &new.key_correctness).unwrap();
+    let link_secret = LinkSecret::random().unwrap();
+    let (request, pending) = holder::request(&offer, &def_id, &new.definition, &link_secret).unwrap();
+    let values = AttributeValues::new([("level", "gold"), ("since", "2026")]).unwrap();
+    let issued = issuer::issue(&new.definition, &new.secret, &offer, &request, &values, None).unwrap();
+    pending.accept(issued, &link_secret, &new.definition, None, &values).unwrap();
+
+    let foreign = issuer::offer(schema_id.clone(), def_id.clone(), &other.key_correctness).unwrap();
+    assert!(holder::request(&foreign, &def_id, &new.definition, &link_secret).is_err());
+}

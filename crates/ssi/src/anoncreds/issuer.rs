@@ -7,9 +7,12 @@ use super::credential::{AttributeValue, Credential, Revocable, library_values};
 use super::credential_definition::CredentialDefinition;
 use super::credential_offer::{CredentialOffer, KeyCorrectnessProof};
 use super::credential_request::CredentialRequest;
-use super::encoding::{AttributeValues, normalise};
+use super::encoding::{AttributeValues, LINK_SECRET, normalise};
 use super::error::AnonCredsError;
+use super::holder;
+use super::issuer_key::PrimaryKey;
 use super::limits::LABEL_BYTES_MAX;
+use super::link_secret::LinkSecret;
 use super::nonce::Nonce;
 use super::object_id::ObjectId;
 use super::registry::{RegistryFacts, RevocationIndex, RevocationRegistryDefinition, check_size};
@@ -21,7 +24,7 @@ use super::timestamp::Timestamp;
 use anoncreds_clsignatures as cl;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io::Write;
@@ -124,7 +127,8 @@ pub struct NewCredentialDefinition {
     pub key_correctness: KeyCorrectnessProof,
 }
 
-/// Makes the key of a credential definition; takes 0.3 to 30 seconds.
+/// Makes the key of a credential definition; takes 0.3 to 40 seconds, the more for one that can revoke: the library makes its
+/// key for that only together with a primary key, which is dropped for one of 2048 bits.
 ///
 /// # Errors
 /// [`AnonCredsError`].
@@ -135,13 +139,34 @@ pub fn new_credential_definition(
     tag: impl Into<String>,
     revocable: bool,
 ) -> Result<NewCredentialDefinition, AnonCredsError> {
-    let (open, blinded) = library_schemas(schema.normal())?;
-    let made = cl::Issuer::new_credential_def(&open, &blinded, revocable);
-    let (key, secret, proof) = made.map_err(AnonCredsError::library("a credential definition"))?;
+    let doing = "a credential definition";
+    let primary =
+        PrimaryKey::new(std::iter::once(LINK_SECRET).chain(schema.normal().iter().map(String::as_str)))?;
+    let (mut public_part, mut secret_part) = (None, Value::Null);
+    if revocable {
+        let (open, blinded) = library_schemas(schema.normal())?;
+        let made = cl::Issuer::new_credential_def(&open, &blinded, true);
+        let (key, secret, _) = made.map_err(AnonCredsError::library(doing))?;
+        public_part = key.get_revocation_key().cloned();
+        let mut secret =
+            serde_json::to_value(&secret).map_err(|_| AnonCredsError::field("secret", "not written"))?;
+        secret_part = secret.get_mut("r_key").map(Value::take).unwrap_or_default();
+        wipe(&mut secret);
+    }
+    let key = cl::CredentialPublicKey::build_from_parts(&primary.public, public_part.as_ref());
+    let key = key.map_err(AnonCredsError::library(doing))?;
+    let secret = json!({ "p_key": primary.secret, "r_key": secret_part });
+    let mut secret: Part<cl::CredentialPrivateKey> = Part::read(&PRIVATE_KEY, secret, "secret")?;
+    wipe(&mut secret.value);
+    let definition = CredentialDefinition::new(issuer_id, schema_id.clone(), tag.into(), &key)?;
+    let key_correctness = KeyCorrectnessProof(Part::made(primary.proof, "key_correctness_proof")?);
+    // A key that holders refuse is not given out: they check its proof before they ask for a credential.
+    let first = offer(schema_id.clone(), schema_id.clone(), &key_correctness)?;
+    holder::request(&first, &schema_id, &definition, &LinkSecret::random()?)?;
     Ok(NewCredentialDefinition {
-        definition: CredentialDefinition::new(issuer_id, schema_id, tag.into(), &key)?,
-        secret: CredentialDefinitionSecret(secret),
-        key_correctness: KeyCorrectnessProof(Part::made(proof, "key_correctness_proof")?),
+        definition,
+        secret: CredentialDefinitionSecret(secret.parsed),
+        key_correctness,
     })
 }
 
