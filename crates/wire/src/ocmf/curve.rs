@@ -1,6 +1,7 @@
 //! The elliptic curves of OCMF's table 22, and signatures on those that this build can check.
 
 use ecdsa::signature::hazmat::PrehashVerifier as _;
+use ring::signature::{ECDSA_P256_SHA256_ASN1, UnparsedPublicKey};
 use sha2::{Digest as _, Sha256};
 
 /// One body for curves whose types have nothing but traits in common.
@@ -17,6 +18,12 @@ macro_rules! check {
             Err(_) => Check::Wrong,
         }
     }};
+}
+
+/// The curve of our own meters, several times faster: an operator and a home utility check every reading of every session. What
+/// it does not accept is looked at again, since it does not say what is wrong, nor read other spellings than DER.
+fn is_right_on_p256(point: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify(message, signature).is_ok()
 }
 
 /// A curve that OCMF names.
@@ -112,6 +119,9 @@ impl Curve {
 
     /// Checks ECDSA over SHA-256 of `message`; also on the curves of 384 bits, OCMF hashes with SHA-256.
     pub(super) fn check(self, point: &[u8], message: &[u8], signature: &[u8]) -> Check {
+        if self == Self::Secp256r1 && is_right_on_p256(point, message, signature) {
+            return Check::Right;
+        }
         let hash: [u8; 32] = Sha256::digest(message).into();
         match self {
             Self::Secp192k1 | Self::Secp192r1 => Check::Unsupported,
