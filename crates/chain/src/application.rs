@@ -62,6 +62,11 @@ pub(crate) trait Dishonest: Send + Sync {
         honest
     }
 
+    /// The height whose certificate it gives to somebody who asks for the latest, instead of the latest.
+    fn latest(&self) -> Option<u64> {
+        None
+    }
+
     /// What it proposes instead of the block that it built on `parent`.
     fn change(&self, _parent: &Header, block: Block) -> Block {
         block
@@ -353,10 +358,11 @@ impl<E: Spawner + StorageContext + Clock> Application<E> for Ledger {
     async fn capture(
         &mut self,
         _: (E, ConsensusContext),
-        _: &Block,
+        block: &Block,
         state: &Merkleized<E>,
         _: Readers<E>,
     ) -> Self::Captured {
+        self.shared.tip.applies(block.header().height);
         state.operations().1
     }
 

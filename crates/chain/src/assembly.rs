@@ -7,14 +7,16 @@
 //!   +--blocks--> buffered --> marshal (archive of blocks and finalizations) --final blocks--+        QMDB (state)
 //!   +--envelopes--> gossip <--> mempool <----- propose, finalized -------------------------------------- Ledger
 //!   +--questions about the state--> sync: answers from QMDB; on an empty directory asks, and fills QMDB
-//!   +--"what is final?"--> probe: answers from marshal; on an empty directory asks, and chooses the state to copy
+//!   +--"what is final?"--> probe: answers from marshal; on an empty directory asks first, to choose the state to copy
 //! ```
 
+use crate::anchor::header_of_state;
 use crate::application::{Ledger, Shared as ApplicationState};
 use crate::beginning::Beginning;
 use crate::block::Block;
 use crate::epochs::{Epochs, FinalizedBlocks, Timing};
 use crate::execution::MissedKeys;
+use crate::failure::JOINED;
 use crate::gossip;
 use crate::history::{self, History};
 use crate::hold::{Hold, Reasons};
@@ -22,6 +24,7 @@ use crate::joining::Joining;
 use crate::keep::Kept;
 use crate::machine::StateMachine;
 use crate::mempool::Mempool;
+use crate::probe;
 use crate::requests::{Marshal, Questions, Request, answer, until_stop};
 use crate::state::{Databases, operation_cfg};
 use crate::sync;
@@ -37,7 +40,6 @@ use commonware_consensus::{Heightable as _, Reporters, simplex};
 use commonware_cryptography::certificate::{ConstantProvider, Verifier as _};
 use commonware_cryptography::{Digested, Digestible as _, Signer as _, ed25519};
 use commonware_glue::stateful::db::SyncEngineConfig;
-use commonware_glue::stateful::probe::{self, Probe};
 use commonware_glue::stateful::{Config as StatefulConfig, PruneConfig, Stateful, SyncPlan};
 use commonware_p2p::{Blocker, Provider, Receiver, Sender, max_message_size};
 use commonware_parallel::Sequential;
@@ -63,8 +65,6 @@ const PAGE_BYTES: u16 = 4096;
 const PAGE_PAYLOAD: NonZeroU16 = NonZeroU16::new(PAGE_BYTES - 12).expect("not zero");
 /// Blocks are kept for ever; the operations of states older than this are not.
 const STATES_KEPT: usize = 256;
-/// Whoever is asked for the latest final block and does not answer is asked again after this.
-const PROBED_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// What a validator is to know.
 pub(crate) struct Parts {
@@ -115,7 +115,7 @@ pub(crate) fn message_bytes_max(validators: u32) -> u32 {
         marshal::max_payload_size::<Standard<Block>, Scheme>(validators, &()),
         gossip::MESSAGE_BYTES_MAX,
         sync::message_bytes_max(),
-        probe::max_payload_size::<Standard<Block>, Scheme>(validators),
+        probe::message_bytes_max(validators),
     ])
 }
 
@@ -210,24 +210,20 @@ where
     // The genesis block is at height 0; a copied state has no history before its block.
     let first = if joining.has_begun() { joining.holds_from() } else { 0 };
     let (whole_to, next) = archived.next_gap(first);
+    let kept_to = archived.last_index().unwrap_or(0);
 
     let genesis = parts.beginning.block.clone();
     let provider = ConstantProvider::new(scheme.clone());
-    let (prober, probed) = Probe::new(probe::Config {
-        context: context.child("probe"),
-        provider: provider.clone(),
-        strategy: Sequential,
-        mailbox_size: NZUsize!(16),
-        blocker: network.oracle.clone(),
-        minimum_epoch: Epoch::zero(),
-        retry_timeout: NZDuration!(PROBED_AGAIN_AFTER),
-    });
-    prober.start(network.probe);
+    let (mut asking, mut answers) = network.probe;
     if copies {
+        let mut child = context.child("probe");
+        let mut blocker = network.oracle.clone();
+        let ask = probe::latest(&mut child, (&mut asking, &mut answers), &local, &silent, &mut blocker);
         let latest = commonware_macros::select! {
             _ = until_stop(&mut parts.requests) => return,
-            latest = probed.subscribe() => latest.expect("the probe runs as long as the node"),
+            latest = ask => latest,
         };
+        let Some(latest) = latest else { return };
         joining = joining.copies(latest.proposal.round.epoch()).await;
         plan = plan.set_floor(latest).await;
     }
@@ -257,6 +253,10 @@ where
         )
         .await;
     let processed = floor.processed().map_or(0, |p| p.height().get());
+    if let (false, 0, Some(begins)) = (joining.has_begun(), whole_to.unwrap_or(0), next) {
+        // Whoever has executed blocks has all of them, unless it copied the state.
+        assert!(begins <= 1 || processed == 0, "{JOINED} is gone, and its blocks begin at {begins}");
+    }
     assert!(
         copies || whole_to.unwrap_or(0) >= processed,
         "blocks {} to {} are missing in its archive",
@@ -298,6 +298,8 @@ where
         #[cfg(test)]
         parts.dishonest.clone(),
     );
+    #[cfg(test)]
+    let dishonest = parts.dishonest.clone();
     let state = ApplicationState {
         machine: parts.machine,
         beginning: Arc::clone(&parts.beginning),
@@ -321,7 +323,7 @@ where
             sync_config: SyncEngineConfig {
                 fetch_batch_size: sync::OPERATIONS_MAX,
                 apply_batch_size: NZU64!(4096),
-                max_outstanding_requests: NZUsize!(16),
+                max_outstanding_requests: sync::QUESTIONS_MAX,
             },
             prune_config: Some(PruneConfig {
                 maintenance_interval: NZUsize!(64),
@@ -345,7 +347,16 @@ where
     let indexing = Arc::new(AtomicBool::new(false));
     let finalized = FinalizedBlocks { heights, blocks: blocks_to_tell, indexing: Arc::clone(&indexing) };
     marshal_actor.start(Reporters::from((mailbox.clone(), finalized)), blocks, resolver);
-    probed.attach(marshal.clone());
+    let known = marshal.clone();
+    context.child("answers").spawn(move |_| {
+        probe::answer(
+            asking,
+            answers,
+            known,
+            #[cfg(test)]
+            dishonest,
+        )
+    });
     if let Some(copied) = copied {
         let wait = marshal.subscribe_by_commitment(copied, CommitmentFallback::Wait);
         let block = commonware_macros::select! {
@@ -358,6 +369,8 @@ where
         tracing::info!(height = header.height, "chain.copy");
     }
     parts.tip.hold_from(joining.holds_from());
+    // An epoch without a first height is later than any.
+    parts.tip.vote_from(epocher.first(joining.votes_from()).map_or(u64::MAX, |first| first.get().max(1)));
     stateful.start();
 
     let epochs = Epochs {
@@ -401,19 +414,23 @@ where
     } else {
         mailbox.subscribe_databases().await
     };
-    // The latest block that the state on the disk is of.
-    if let Some((_, latest)) = marshal.get_anchor().await {
-        parts.tip.finalized(latest.inner().header(), &[]);
+    // Before anybody is answered or voted for.
+    if let Some(header) =
+        header_of_state(&databases, &marshal, &parts.tip, joining.holds_from()..=kept_to).await
+    {
+        parts.tip.finalized(&header, &[]);
+        if copies {
+            tracing::info!(height = header.height, votes_from = votes_from.get(), "chain.copied");
+        }
     }
     if copies {
-        let header = sync::header_of_copy(&databases, &marshal, &parts.tip, joining.holds_from()).await;
-        parts.tip.finalized(&header, &[]);
         parts.tip.is_copied();
-        tracing::info!(height = header.height, votes_from = votes_from.get(), "chain.copied");
     }
     // An error: the engine ended, which is found below.
     let _ = opened.send(());
-    let latest = marshal.get_info(Identifier::Latest).await.map_or(0, |(height, _)| height.get());
+    let certified = marshal.get_info(Identifier::Latest).await.map_or(0, |(height, _)| height.get());
+    // Certificates may be damaged, and the blocks are executed all the same.
+    let latest = certified.max(kept_to);
     let known = parts.tip.header().height.max(latest);
     let epoch =
         epocher.containing(Height::new(known).next()).map_or_else(Epoch::zero, |bounds| bounds.epoch());

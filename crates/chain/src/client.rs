@@ -62,6 +62,13 @@ impl Client {
         self.tip.holds_from()
     }
 
+    /// The height of the first block that this node's validator may vote on: 1, or later where it has copied the state of
+    /// others and does not know what it voted for before.
+    #[must_use]
+    pub fn votes_from(&self) -> u64 {
+        self.tip.votes_from()
+    }
+
     /// How full the mempool is.
     #[must_use]
     pub fn pool(&self) -> PoolFill {
@@ -232,6 +239,10 @@ impl Client {
     fn included(&self, envelope: &Digest, code: RejectCode) -> Result<Option<Receipt>, LedgerError> {
         if !matches!(code, RejectCode::SequenceUsed | RejectCode::RotatedKey) {
             return Ok(None);
+        }
+        // The block that it is in may be the one whose state was read and that is not the latest yet.
+        if !self.tip.wait_for_what_was_read(Instant::now() + self.decided_within) {
+            return Err(self.stopped());
         }
         let place = self.read_model.place_of(envelope, self.latest().height);
         let place = place.map_err(|error| LedgerError::State(StateError::Storage(Box::new(error))))?;

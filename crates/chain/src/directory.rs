@@ -145,6 +145,18 @@ impl Directory {
         Genesis::from_json(&text).map_err(|source| DirectoryError::Genesis { path, source })
     }
 
+    /// Whether there is a validator's directory at `path`.
+    #[must_use]
+    pub fn is_made(path: &Path) -> bool {
+        path.join("format").exists()
+    }
+
+    /// Whether the validator of the directory at `path` was ever started, and may have voted.
+    #[must_use]
+    pub fn has_run(path: &Path) -> bool {
+        path.join("engine").exists()
+    }
+
     /// Where the engine keeps its files.
     #[must_use]
     pub fn engine(&self) -> PathBuf {

@@ -24,6 +24,7 @@ use commonware_utils::vec::NonEmptyVec;
 use commonware_utils::{Acknowledgement as _, NZDuration, NZUsize};
 use rand::{CryptoRng, Rng};
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -184,13 +185,15 @@ where
     }
 
     /// Where the engine of `epoch` takes up: at the latest certificate of the epoch, which its journal may have lost, so
-    /// that it never votes again on what is final; or at the block that ends the epoch before.
+    /// that it never votes again on what is final; or at the block that ends the epoch before. Who copied the state in this
+    /// epoch has no such block, but the certificate that it copied by.
     async fn floor(&self, epoch: Epoch) -> Option<Floor<Scheme, EngineDigest>> {
-        if let Some((latest, _)) = self.marshal.get_info(Identifier::Latest).await
-            && self.epocher.containing(latest).is_some_and(|bounds| bounds.epoch() == epoch)
-            && let Some(finalization) = self.marshal.get_finalization(latest).await
-        {
-            return Some(Floor::Finalized(finalization));
+        let (latest, _) = self.marshal.get_info(Identifier::Latest).await.unzip();
+        let (first, last) = (self.epocher.first(epoch)?, self.epocher.last(epoch)?);
+        let latest = latest.unwrap_or(Height::zero());
+        let known = |height| self.marshal.get_finalization(height);
+        if let Some(certificate) = latest_known(first..=last, latest, known).await {
+            return Some(Floor::Finalized(certificate));
         }
         Some(Floor::Genesis(match epoch.previous().and_then(|before| self.epocher.last(before)) {
             None => self.genesis,
@@ -298,5 +301,47 @@ where
         channels.votes.1.prepend(self.presence(epoch, reached));
         tracing::info!(epoch = epoch.get(), "chain.epoch");
         Some(engine.start(channels.votes, channels.certificates, channels.requests))
+    }
+}
+
+/// What is known of the latest of these heights of which anything is, where nothing is known of heights after `latest`.
+/// That may be one after all of them: blocks that were executed before a crash are executed again, and by then certificates
+/// of the next epoch had arrived.
+async fn latest_known<T, F: Future<Output = Option<T>>>(
+    heights: RangeInclusive<Height>,
+    latest: Height,
+    known: impl Fn(Height) -> F,
+) -> Option<T> {
+    for height in (heights.start().get()..=latest.min(*heights.end()).get()).rev() {
+        let found = known(Height::new(height)).await;
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use commonware_runtime::{Runner as _, deterministic};
+
+    #[test]
+    fn the_latest_certificate_of_an_epoch_is_found_whatever_follows_it() {
+        let found = |certified: &'static [u64]| {
+            let known = |height: Height| certified.contains(&height.get()).then_some(height.get());
+            let latest = Height::new(certified.iter().copied().max().unwrap_or(0));
+            deterministic::Runner::default().start(async move |_| {
+                let epoch = Height::new(10)..=Height::new(19);
+                latest_known(epoch, latest, |height| std::future::ready(known(height))).await
+            })
+        };
+        assert_eq!(found(&[3, 12, 15]), Some(15));
+        assert_eq!(found(&[12, 15, 20, 31]), Some(15), "the latest is of a later epoch");
+        assert_eq!(found(&[10]), Some(10));
+        assert_eq!(found(&[19, 20]), Some(19));
+        assert_eq!(found(&[9]), None, "nothing of the epoch is known yet");
+        assert_eq!(found(&[9, 20]), None);
+        assert_eq!(found(&[]), None);
     }
 }

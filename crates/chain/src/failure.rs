@@ -17,6 +17,8 @@ pub(crate) enum Phase {
 const FULL: &str = "No space left on device";
 /// What the names of the votes' journals have in common.
 const VOTES: &str = "-epoch-";
+/// What is said when nothing tells from when on a validator that copied the state of others may vote.
+pub(crate) const JOINED: &str = "what this validator remembers of copying the state";
 /// What the engine says when a block or certificate of its archives, which opened, turns out to be damaged.
 const ARCHIVED: [&str; 2] = ["failed to get finalization: ", "failed to get block: "];
 /// A node that cannot write so much at once cannot go on.
@@ -35,6 +37,13 @@ pub(crate) fn explain(directory: &Path, phase: Phase, alone: bool, said: &str) -
     let engine = format!("{name}/engine");
     let again = "Start the node again. If it stops again, keep a copy of the directory";
     let archives = phase == Phase::Archives || ARCHIVED.iter().any(|damage| said.contains(damage));
+    if said.contains(JOINED) {
+        // Without it the validator would count as one that never voted.
+        return format!(
+            "{name}: {said}. Nothing else says from when on it may vote. Keep a copy of {name}, remove all that is in it but \
+             the file snapshot, if there is one, and have the state copied from the other validators again"
+        );
+    }
     // Votes that are forgotten could be cast a second time for something else.
     let irreplaceable = said.contains(VOTES) || (archives && alone);
     if irreplaceable {

@@ -2,10 +2,11 @@
 //! has the chain.
 //!
 //! Its directory was empty, so its journals are gone, if it ever had any: it does not know what it voted for before. It
-//! must not vote again in an epoch in which it may have voted. The latest block that the others report belongs to that
-//! epoch, or, where they are slow to know, to the one before; hence it votes from the epoch after next on. Until then
-//! it follows without a voice.
+//! must not vote again in an epoch in which it may have voted. The latest block that 2f + 1 others report (`probe`) is at
+//! most two epochs older than that; hence it votes from the third epoch after it on. Until then it follows without a
+//! voice. Why that is enough is in `docs/decisions/0028-copying-the-state.md`.
 
+use crate::failure::JOINED;
 use commonware_consensus::types::Epoch;
 use commonware_runtime::{Clock, Metrics, Storage};
 use commonware_storage::metadata::{Config, Metadata};
@@ -17,8 +18,8 @@ const VOTES_FROM: U64 = U64::new(0);
 const HOLDS_FROM: U64 = U64::new(1);
 /// Later than any epoch.
 const NEVER: u64 = u64::MAX;
-/// So many epochs after that of the block whose state was copied.
-const SILENT_EPOCHS: u64 = 2;
+/// It votes again so many epochs after that of the latest block that 2f + 1 others report.
+const SILENT_EPOCHS: u64 = 3;
 
 /// The engine's storage of a few numbers.
 type Numbers<E> = Metadata<E, U64, u64>;
@@ -29,17 +30,20 @@ pub(crate) struct Joining<E: Storage + Metrics + Clock>(Numbers<E>);
 impl<E: Storage + Metrics + Clock> Joining<E> {
     /// What was remembered among the files that begin with `prefix`.
     pub(crate) async fn open(context: E, prefix: &str) -> Self {
-        let config = Config { partition: format!("{prefix}-{PARTITION}"), codec_config: () };
-        Self(
-            Metadata::init(context, config)
-                .await
-                .expect("what a validator that joined remembers can be read"),
-        )
+        let partition = format!("{prefix}-{PARTITION}");
+        let config = Config { partition: partition.clone(), codec_config: () };
+        let kept = Metadata::init(context, config).await;
+        Self(kept.unwrap_or_else(|error| panic!("{JOINED}, in {partition}, cannot be read: {error}")))
     }
 
-    async fn put(self, key: U64, value: u64) -> Self {
-        let kept = self.0.put_sync(key, value).await;
-        Self(kept.expect("what a validator that joined remembers can be written"))
+    /// The engine keeps two copies and writes them in turn. Both are made to say the same: where one is damaged later, the
+    /// other one is believed, which must not be one from before.
+    async fn put(mut self, key: U64, value: u64) -> Self {
+        for _ in 0..2 {
+            let kept = self.0.put_sync(key.clone(), value).await;
+            self = Self(kept.unwrap_or_else(|error| panic!("{JOINED} cannot be written: {error}")));
+        }
+        self
     }
 
     /// Whether the state here is copied, or is to be.

@@ -3,6 +3,7 @@
 //! [`LedgerPort`](eroam_ledger::port::LedgerPort).
 
 mod admission;
+mod anchor;
 mod application;
 mod assembly;
 pub mod beginning;
@@ -23,6 +24,7 @@ pub mod machine;
 pub mod mempool;
 pub mod node;
 mod panics;
+mod probe;
 pub mod read_model;
 mod requests;
 mod state;

@@ -10,8 +10,10 @@ use crate::failure::explain;
 use crate::machine::StateMachine;
 use crate::mempool::{Mempool, PoolLimits};
 use crate::panics::Quiet;
+use crate::probe::{self, can_copy};
 use crate::read_model::{ReadModel, ReadModelError};
 use crate::requests::{Questions, Request};
+use crate::sync;
 use crate::tip::{Copying, StatedTime, Tip};
 use commonware_codec::DecodeExt as _;
 use commonware_cryptography::{ChaCha20Poly1305, Signer as _, ed25519};
@@ -46,8 +48,9 @@ pub enum CatchUp {
     /// never used.
     #[default]
     Blocks,
-    /// It copies the state of a recent block from the others, and does not vote until the epoch after next: what it
-    /// voted for before, in a directory that is gone, it does not know. Blocks before that one are not kept here.
+    /// It copies the state of a recent block from the others, and does not vote until the third epoch after: what it voted
+    /// for before, in a directory that is gone, it does not know. Blocks before that one are not kept here. It takes
+    /// four validators, of whom the others go on without it.
     State,
 }
 
@@ -96,11 +99,16 @@ pub enum StartError {
     )]
     NobodyToCopyFrom,
     #[error(
+        "with {validators} validators nothing is decided without the votes of all, and whoever copies the state may not vote at \
+         first: put back the directory, or begin a new network, with four validators or more if one is to be replaceable"
+    )]
+    TooFewToCopy { validators: usize },
+    #[error(
         "the state here is a part of one that was being copied: start the validator again, it goes on copying"
     )]
     Unfinished,
     #[error(
-        "nobody answers for {seconds} seconds with a part of the state: start more of the other validators"
+        "the state is not copied on for {seconds} seconds: start more of the other validators; with four validators, all of them"
     )]
     NotCopied { seconds: u64 },
     #[error("cannot listen at {address}: choose another port, or stop the program that uses it")]
@@ -162,13 +170,18 @@ impl Node {
     /// # Errors
     /// [`StartError`].
     pub fn start(path: &Path, config: NodeConfig) -> Result<Starting, StartError> {
+        if config.catch_up == CatchUp::State {
+            // Before a directory is made, which would be one of a validator that never voted.
+            match config.genesis.consensus.validators.len() {
+                1 => return Err(StartError::NobodyToCopyFrom),
+                validators if !can_copy(validators) => return Err(StartError::TooFewToCopy { validators }),
+                _ => {}
+            }
+        }
         let directory = Directory::open(path, &config.genesis)?;
         let own = PublicKey::of(&config.key);
         if !config.genesis.consensus.validators.iter().any(|v| v.key == own) {
             return Err(StartError::NotAValidator);
-        }
-        if config.catch_up == CatchUp::State && config.genesis.consensus.validators.len() == 1 {
-            return Err(StartError::NobodyToCopyFrom);
         }
         Self::run(directory, config, true)
     }
@@ -361,8 +374,8 @@ fn run_on_runtime(
             backfill: network.register(3, MESSAGES_PER_SECOND),
             blocks: network.register(4, MESSAGES_PER_SECOND),
             envelopes: network.register(5, MESSAGES_PER_SECOND),
-            state: network.register(6, MESSAGES_PER_SECOND),
-            probe: network.register(7, MESSAGES_PER_SECOND),
+            state: network.register(6, sync::MESSAGES_PER_SECOND),
+            probe: network.register(7, probe::MESSAGES_PER_SECOND),
             oracle,
         };
         network.start();

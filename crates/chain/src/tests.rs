@@ -9,7 +9,7 @@ mod epochs;
 mod equivocator;
 mod execution;
 mod joining;
-mod ledger;
+pub(crate) mod ledger;
 mod links;
 mod objections;
 mod repetition;

@@ -44,6 +44,8 @@ const HEADERS_KEPT: usize = 64;
 struct Inner {
     /// The latest headers, the latest last.
     headers: VecDeque<Header>,
+    /// The height of the latest block whose state is being applied, or was.
+    applied: u64,
     /// When a block was last built, checked or finalized here.
     last_block: SystemTime,
     /// The node is ready when the block at this height is final; unknown until the directory is open.
@@ -54,6 +56,8 @@ struct Inner {
     unfinished: bool,
     /// The height of the first block that is kept here.
     holds_from: u64,
+    /// The height of the first block that this validator may vote on.
+    votes_from: u64,
     engine_ended: bool,
     stopped: bool,
 }
@@ -80,12 +84,14 @@ impl Tip {
         stated.advance(header.time);
         let inner = Inner {
             headers: VecDeque::from([header]),
+            applied: header.height,
             last_block: now(),
             ready_at: None,
             phase: Phase::Archives,
             copying: None,
             unfinished: false,
             holds_from: 1,
+            votes_from: 1,
             engine_ended: false,
             stopped: false,
         };
@@ -120,6 +126,17 @@ impl Tip {
         self.stated.advance(at);
     }
 
+    /// The state of the block at `height` is about to be applied: from now on somebody may read it.
+    pub(crate) fn applies(&self, height: u64) {
+        let mut inner = self.lock();
+        inner.applied = inner.applied.max(height);
+    }
+
+    /// The height of the latest block whose state is being applied, or was.
+    pub(crate) fn applied(&self) -> u64 {
+        self.lock().applied
+    }
+
     /// A block was finalized and its state applied.
     pub(crate) fn finalized(&self, header: &Header, operations: &[StateOperation]) {
         self.cache.apply(operations);
@@ -130,6 +147,7 @@ impl Tip {
                 inner.headers.pop_front();
             }
         }
+        inner.applied = inner.applied.max(header.height);
         inner.last_block = (self.now)();
         drop(inner);
         self.stated.advance(header.time);
@@ -200,6 +218,16 @@ impl Tip {
         self.lock().holds_from
     }
 
+    /// This validator may vote on the block at `height` and on those after it.
+    pub(crate) fn vote_from(&self, height: u64) {
+        self.lock().votes_from = height;
+    }
+
+    /// The height of the first block that this validator may vote on.
+    pub(crate) fn votes_from(&self) -> u64 {
+        self.lock().votes_from
+    }
+
     /// Nobody told the node to stop, and it cannot go on.
     pub(crate) fn engine_ended(&self) {
         self.lock().engine_ended = true;
@@ -231,6 +259,13 @@ impl Tip {
         self.wait(until, |inner| inner.ready_at.is_some_and(|height| inner.header().height >= height))
     }
 
+    /// Waits until nothing that was read before is of a later block than [`Self::header`]: values can be read a moment
+    /// before their block counts as the latest. `false` if the node stopped or `until` passed.
+    pub(crate) fn wait_for_what_was_read(&self, until: Instant) -> bool {
+        let applied = self.lock().applied;
+        self.wait_for(applied, until)
+    }
+
     /// Waits until the block at `height` is final. `false` if the node stopped or `until` passed.
     pub(crate) fn wait_for(&self, height: u64, until: Instant) -> bool {
         self.wait(until, |inner| inner.header().height >= height)
@@ -246,5 +281,32 @@ impl Tip {
             inner = self.changed.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::ledger::header;
+
+    #[test]
+    fn what_was_read_while_a_block_is_applied_is_waited_for() {
+        let tip = Tip::new(header(0), StatedTime::default(), Arc::new(SystemTime::now));
+        let now = Instant::now();
+        assert!(tip.wait_for_what_was_read(now), "nothing is under way");
+        tip.applies(1);
+        assert!(!tip.wait_for_what_was_read(now), "block 1 may have been read, and is not the latest");
+        tip.finalized(&header(1), &[]);
+        assert!(tip.wait_for_what_was_read(now));
+        // A block that is applied again after a crash.
+        tip.applies(1);
+        assert!(tip.wait_for_what_was_read(now));
+        tip.applies(2);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| tip.wait_for_what_was_read(now + Duration::from_secs(600)));
+            tip.finalized(&header(2), &[]);
+            assert!(waiting.join().unwrap());
+        });
+        assert_eq!(tip.header().height, 2);
     }
 }

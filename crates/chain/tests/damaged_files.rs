@@ -3,7 +3,7 @@
 
 mod support;
 
-use eroam_chain::node::{Node, StartError};
+use eroam_chain::node::{CatchUp, Node, NodeConfig, StartError};
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;
 use eroam_ledger::port::LedgerPort as _;
@@ -241,6 +241,44 @@ fn one_of_four_validators_with_a_damaged_file() {
     }
     let states: Vec<Digest> = nodes.iter().map(|node| digest_of_state(node.client())).collect();
     assert!(states.iter().all(|state| *state == states[0]), "{states:?}");
+}
+
+/// It says from when on the validator may vote. Nothing else does, but with an empty directory it is found out anew.
+#[test]
+fn what_a_validator_that_copied_the_state_remembers_is_damaged_or_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = Cluster::new(dir.path(), 4, 1000);
+    let mut network = Acknowledged { cluster, member: members()[0], envelopes: Vec::new() };
+    let nodes = network.cluster.start_some(&[0, 1, 2]);
+    network.submit(&nodes[0], 5);
+    let directory = network.cluster.directory(3);
+    let memory = directory.join("engine/ledger-joined");
+    let config =
+        |network: &Acknowledged| NodeConfig { catch_up: CatchUp::State, ..network.cluster.config(3) };
+    for damage in [Some(Damage::LastByteFlipped), Some(Damage::AllCut), None] {
+        let copied = Node::start(&directory, config(&network)).unwrap().ready().unwrap();
+        network.submit(&copied, 1);
+        let (from, votes_from) = (copied.client().holds_from(), copied.client().votes_from());
+        assert!(from > 1 && votes_from >= 3000, "{from}, {votes_from}");
+        copied.stop();
+        let files = files_below(&memory);
+        assert_eq!(files.len(), 2, "{files:?}");
+        // One of the two copies is enough.
+        let sound = fs::read(&files[0]).unwrap();
+        assert!(Damage::LastByteFlipped.strike(&files[0]));
+        let again = network.cluster.start_one(3).unwrap();
+        assert!(again.client().votes_from() >= 3000, "it votes too early");
+        again.stop();
+        fs::write(&files[0], sound).unwrap();
+        match damage {
+            Some(damage) => assert!(files.iter().all(|file| damage.strike(file))),
+            None => fs::remove_dir_all(&memory).unwrap(),
+        }
+        let refused = refusal(network.cluster.start_one(3));
+        let name = directory.to_str().unwrap();
+        says(&refused, &[name, "remembers of copying the state", "remove all that is in it"]);
+        fs::remove_dir_all(&directory).unwrap();
+    }
 }
 
 #[test]

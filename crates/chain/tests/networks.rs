@@ -9,7 +9,7 @@ use eroam_ledger::state::state_digest;
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
-use support::{Cluster, accepted, members, submit};
+use support::{Cluster, accepted, members, says, submit};
 
 fn digest(node: &Node) -> Digest {
     let (_, entries) = node.client().entries().unwrap();
@@ -103,6 +103,25 @@ fn a_copy_that_was_interrupted_is_not_read_and_goes_on() {
     let joined = cluster.start_one(3).unwrap();
     assert!(joined.client().holds_from() > 0);
     assert_eq!(digest(&joined), digest(&nodes[0]));
+}
+
+/// Nothing is decided without the votes of all, and one of them must not vote.
+#[test]
+fn a_validator_of_two_or_three_does_not_copy() {
+    for validators in [2, 3] {
+        let dir = tempfile::tempdir().unwrap();
+        let cluster = Cluster::new(dir.path(), validators, 1000);
+        let config = NodeConfig { catch_up: CatchUp::State, ..cluster.config(0) };
+        let Err(refused) = Node::start(&cluster.directory(0), config) else {
+            panic!("the network stands still")
+        };
+        assert!(matches!(refused, StartError::TooFewToCopy { .. }), "{refused}");
+        says(&refused.to_string(), &[&format!("with {validators} validators"), "put back the directory"]);
+        assert!(
+            !cluster.directory(0).exists(),
+            "a directory would count as one of a validator that never voted"
+        );
+    }
 }
 
 #[test]

@@ -386,41 +386,36 @@ pub fn price_with(inputs: &PricingInputs<'_>, rates: &mut KnownRates) -> Result<
 
 fn price_by(inputs: &PricingInputs<'_>, rates: Option<&mut KnownRates>) -> Result<ItemisedPrice, PriceError> {
     let mut charges = tariff_charges(inputs)?;
-    let hours = match (inputs.rule, inputs.forecast) {
+    let by_hour = match (inputs.rule, inputs.forecast) {
         (PriceRule::Dynamic(rule), Some(forecast)) => {
-            dynamic::take_hours(&mut charges, inputs, rule, forecast, rates)?
+            let lines = dynamic::take_hours(&mut charges, inputs, forecast)?;
+            (lines > 0).then_some((rule, forecast, lines))
         }
-        (PriceRule::Dynamic(_), None) | (PriceRule::Static { .. }, _) => Vec::new(),
+        (PriceRule::Dynamic(_), None) | (PriceRule::Static { .. }, _) => None,
     };
     apply_step_sizes(&mut charges)?;
     let currency = inputs.tariff.currency();
     let factor = inputs.rule.static_factor();
-    let mut priced;
-    if hours.is_empty() {
-        let room = charges.len().saturating_add(BOUND_LINES);
-        priced = ItemisedPrice::with_capacity(PriceLeg::Wholesale, currency, room);
-        for charge in &charges {
-            priced.push(line(charge)?)?;
+    // Room for all lines at once: growing them would cost more than computing one.
+    let hour_lines = by_hour.map_or(0, |(_, _, lines)| lines);
+    let room = charges.len().saturating_add(hour_lines).saturating_add(BOUND_LINES);
+    let mut priced = ItemisedPrice::with_capacity(PriceLeg::Wholesale, currency, room);
+    let mut energy_by_tariff = Price::ZERO;
+    for charge in charges.iter().filter(|c| c.volume > 0) {
+        let line = line(charge)?;
+        if by_hour.is_some() && charge.component.dimension == Dimension::Energy {
+            energy_by_tariff = energy_by_tariff.checked_add(line.amount).ok_or(PriceError::Overflow)?;
         }
+        priced.push(line)?;
+    }
+    if let Some((rule, forecast, _)) = by_hour {
+        dynamic::price_hours(&mut priced, &charges, inputs, rule, forecast, rates)?;
+        apply_factor(&mut priced, factor, energy_by_tariff)?;
+        apply_bounds(&mut priced, inputs.tariff)?;
+    } else {
         apply_bounds(&mut priced, inputs.tariff)?;
         let total = priced.total;
         apply_factor(&mut priced, factor, total)?;
-    } else {
-        // The hours' lines stay where they are; the few that the tariff has left go in front of them.
-        let mut lines = hours;
-        let mut energy_by_tariff = Price::ZERO;
-        for (place, charge) in charges.iter().enumerate() {
-            let line = line(charge)?;
-            if charge.component.dimension == Dimension::Energy {
-                energy_by_tariff = energy_by_tariff.checked_add(line.amount).ok_or(PriceError::Overflow)?;
-            }
-            lines.insert(place, line);
-        }
-        let total = lines.iter().try_fold(Price::ZERO, |sum, line| sum.checked_add(line.amount));
-        let total = total.ok_or(PriceError::Overflow)?;
-        priced = ItemisedPrice { leg: PriceLeg::Wholesale, currency, lines, total };
-        apply_factor(&mut priced, factor, energy_by_tariff)?;
-        apply_bounds(&mut priced, inputs.tariff)?;
     }
     priced.round(inputs.rounding)?;
     Ok(priced)
@@ -482,9 +477,12 @@ struct Charge<'a> {
     reserved: bool,
     element: u16,
     component: &'a PriceComponent,
-    /// Thousandths of a Wh, or milliseconds; 1 for a flat fee.
+    /// Thousandths of a Wh, or milliseconds; 1 for a flat fee. Zero where all of it is priced by the hour.
     volume: u64,
+    /// The volume with what step sizes add.
     billed: u64,
+    /// Energy that is priced at the rates of its hours, in thousandths of a Wh, and is no longer in the volume.
+    by_hour: u64,
 }
 
 /// What the tariff's components charge, before step sizes.
@@ -523,7 +521,15 @@ fn tariff_charges<'a>(inputs: &PricingInputs<'a>) -> Result<Vec<Charge<'a>>, Pri
                 }
             };
             if volume > 0 {
-                charges.push(Charge { period: number, reserved, element, component, volume, billed: volume });
+                charges.push(Charge {
+                    period: number,
+                    reserved,
+                    element,
+                    component,
+                    volume,
+                    billed: volume,
+                    by_hour: 0,
+                });
             }
         }
         energy_so_far = energy_so_far.checked_add(period.energy).ok_or(PriceError::Overflow)?;
@@ -538,14 +544,16 @@ fn tariff_charges<'a>(inputs: &PricingInputs<'a>) -> Result<Vec<Charge<'a>>, Pri
 
 /// Rounds the session's totals up to the step sizes of the last component that applied: energy on its own; parking
 /// when there was any, otherwise charging time; and the time of a reservation on its own, which OCPI totals apart
-/// from charging. The addition is billed at that last component's price. What no component prices does not count.
+/// from charging. The addition is billed at that last component's price. What no component prices does not count, nor does
+/// what is priced by the hour.
 ///
 /// Source: OCPI 2.2.1 mod_tariffs 1.4.2, step_size.
 fn apply_step_sizes(charges: &mut [Charge<'_>]) -> Result<(), PriceError> {
     let parked = charges.iter().any(|c| c.component.dimension == Dimension::ParkingTime && !c.reserved);
     let time_like = if parked { Dimension::ParkingTime } else { Dimension::Time };
     for (dimension, reserved) in [(Dimension::Energy, false), (time_like, false), (Dimension::Time, true)] {
-        let of_it = |c: &Charge<'_>| c.component.dimension == dimension && c.reserved == reserved;
+        let of_it =
+            |c: &Charge<'_>| c.component.dimension == dimension && c.reserved == reserved && c.volume > 0;
         let total = charges
             .iter()
             .filter(|c| of_it(c))

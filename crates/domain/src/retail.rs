@@ -9,7 +9,7 @@
 //!
 //! Source: Paper A, sections 1 (tiers honoured abroad), 2.1.4 (rates by loyalty, payment option and time of use).
 
-use crate::agreement::PriceRule;
+use crate::agreement::{PriceRule, VatTreatment};
 use crate::cdr::ChargingPeriod;
 use crate::money::{Money, Price, Rounding};
 use crate::pricing::{ItemisedPrice, LineRule, PriceError, PriceLeg, PriceLine, Quantity, scale_bps};
@@ -224,7 +224,7 @@ pub struct RetailTerms {
 }
 
 impl RetailTerms {
-    /// The rules by which a charge is billed that is agreed to at `instant`.
+    /// The rules by which a charge is billed whose quote was made at `instant`.
     #[must_use]
     pub fn in_force(&self, instant: UnixMillis) -> Option<&RetailVersion> {
         self.versions.iter().rev().find(|version| version.from <= instant)
@@ -312,20 +312,65 @@ fn add_percentages(
     percentage(retail, LineRule::Payment { option: payment, bps }, bps)
 }
 
-/// What bounds a driver's price when the operator's is bounded.
+/// What bounds a driver's price when the operator's is bounded: [`bound`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bound {
-    /// The most that the operator gets.
-    pub due_max: Money,
-    /// The most that lines of energy of the operator's price add up to without VAT, in millionths; `None` where nothing
-    /// follows for them: [`energy_within`].
-    pub energy_max: Option<i64>,
+    /// The most that the operator's price is without VAT, which is what is passed on.
+    pub passed_on_max: Money,
+    /// What is known of the part of it that is for energy, to which windows of the day add.
+    pub energy: EnergyBound,
 }
 
-/// The most that the lines of energy of a price add up to without VAT, in millionths, when no more than `due_max` is due;
-/// `None` where the tariff's maximum price hides any amount of them, or the agreement's factor is nothing.
+/// What is known of the lines of energy of a price, without VAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnergyBound {
+    /// None is negative, and they add up to so many millionths at most.
+    AtMost(i64),
+    /// None is negative. The tariff's maximum price hides any amount of them, or the agreement's factor is nothing.
+    Hidden,
+    /// Some may be negative, so that even a discount on them may make a price higher.
+    AnySign,
+}
+
+/// So many lines of a price have VAT of their own at most: each rounds it down by less than a millionth.
+const TAXED_LINES_MAX: i64 = 4 * crate::cdr::PERIODS_MAX as i64;
+
+/// What follows for a driver's price when no more than `due_max` is due to the operator, with VAT or without as `vat` says;
+/// `None` where nothing does, because a tariff that gives money back at one VAT rate and takes it at another, or takes it hour
+/// by hour, can have any price without VAT for one with it.
 #[must_use]
-pub fn energy_within(tariff: &Tariff, rule: &PriceRule, rounding: Rounding, due_max: Money) -> Option<i64> {
+pub fn bound(
+    tariff: &Tariff,
+    rule: &PriceRule,
+    rounding: Rounding,
+    vat: VatTreatment,
+    due_max: Money,
+) -> Option<Bound> {
+    if !tariff.has_negative_prices() {
+        // No line is negative, so that what is due with VAT is no less than the price without.
+        let energy =
+            energy_within(tariff, rule, rounding, due_max).map_or(EnergyBound::Hidden, EnergyBound::AtMost);
+        return Some(Bound { passed_on_max: due_max, energy });
+    }
+    let passed_on_max = match (vat, rule) {
+        (VatTreatment::ReverseCharge, _) => due_max.micros,
+        (VatTreatment::Charged, PriceRule::Static { factor }) => {
+            tariff.common_vat()?;
+            // With one rate, the price without VAT is the lower one, or both are negative; but for what was rounded down line by
+            // line, and scaled, and the unit that the agreement's rounding makes of it.
+            let of_lines =
+                TAXED_LINES_MAX.checked_mul(i64::from(factor.get()))?.checked_div(10_000)?.checked_add(1)?;
+            due_max.micros.max(0).checked_add(of_lines)?.checked_add(i64::from(rounding.unit_micros()))?
+        }
+        (VatTreatment::Charged, PriceRule::Dynamic(_)) => return None,
+    };
+    let passed_on_max = Money::new(passed_on_max, due_max.currency);
+    Some(Bound { passed_on_max, energy: EnergyBound::AnySign })
+}
+
+/// The most that the lines of energy of a price add up to without VAT, in millionths, when no more than `due_max` is due and no
+/// line is negative; `None` where the tariff's maximum price hides any amount of them, or the agreement's factor is nothing.
+fn energy_within(tariff: &Tariff, rule: &PriceRule, rounding: Rounding, due_max: Money) -> Option<i64> {
     if tariff.max_price().is_some() {
         return None;
     }
@@ -351,15 +396,21 @@ pub fn most(
     if rules.base != RetailBase::PassThrough {
         return Ok(None);
     }
-    // What is passed on is without VAT, and no more than what is due. Every step from there on grows with it; the VAT of
-    // the whole, rounded up, is no less than that of any lines that make less.
-    let mut retail = ItemisedPrice::with_capacity(PriceLeg::Retail, bound.due_max.currency, 6);
-    retail.push(session_line(LineRule::Wholesale, bound.due_max.micros))?;
+    // Every step grows with what is passed on; the VAT of the whole, rounded up, is no less than that of any lines that make
+    // less.
+    let Bound { passed_on_max, energy } = bound;
+    let mut retail = ItemisedPrice::with_capacity(PriceLeg::Retail, passed_on_max.currency, 6);
+    retail.push(session_line(LineRule::Wholesale, passed_on_max.micros))?;
     let dearest = rules.time_of_use.iter().map(|window| window.bps).max().unwrap_or(0);
-    if dearest > 0 {
-        let Some(energy) = bound.energy_max else { return Ok(None) };
-        let excl_vat = scale_bps(energy, i64::from(dearest))?.checked_add(1).ok_or(PriceError::Overflow)?;
-        retail.push(session_line(LineRule::TimeOfUse { window: 0, bps: dearest }, excl_vat))?;
+    match energy {
+        EnergyBound::AnySign if rules.time_of_use.iter().any(|window| window.bps != 0) => return Ok(None),
+        EnergyBound::Hidden if dearest > 0 => return Ok(None),
+        EnergyBound::AtMost(energy) if dearest > 0 => {
+            let excl_vat =
+                scale_bps(energy, i64::from(dearest))?.checked_add(1).ok_or(PriceError::Overflow)?;
+            retail.push(session_line(LineRule::TimeOfUse { window: 0, bps: dearest }, excl_vat))?;
+        }
+        EnergyBound::AnySign | EnergyBound::Hidden | EnergyBound::AtMost(_) => {}
     }
     add_percentages(&mut retail, rules, tier, payment, roaming)?;
     let excl_vat = retail.total.excl_vat;

@@ -274,6 +274,11 @@ pub enum TariffError {
     AmbiguousVat { id: TariffId, bound: &'static str },
     #[error("tariff {id}: {bound} must not be negative")]
     NegativeBound { id: TariffId, bound: &'static str },
+    #[error(
+        "tariff {id}: {bound} is {incl_vat} millionths with VAT, which is less than the {excl_vat} without: give incl_vat as \
+         excl_vat and the VAT on it"
+    )]
+    BoundBelowItsNet { id: TariffId, bound: &'static str, excl_vat: i64, incl_vat: i64 },
 }
 
 impl Tariff {
@@ -309,8 +314,21 @@ impl Tariff {
             if bound.excl_vat < 0 || bound.incl_vat.is_some_and(|v| v < 0) {
                 return Err(TariffError::NegativeBound { id: tariff.id, bound: name });
             }
-            if bound.incl_vat.is_none() && tariff.common_vat().is_none() {
-                return Err(TariffError::AmbiguousVat { id: tariff.id, bound: name });
+            let excl_vat = bound.excl_vat;
+            match bound.incl_vat {
+                // A price that it bounded would be more without VAT than with it.
+                Some(incl_vat) if incl_vat < excl_vat => {
+                    return Err(TariffError::BoundBelowItsNet {
+                        id: tariff.id,
+                        bound: name,
+                        excl_vat,
+                        incl_vat,
+                    });
+                }
+                None if tariff.common_vat().is_none() => {
+                    return Err(TariffError::AmbiguousVat { id: tariff.id, bound: name });
+                }
+                Some(_) | None => {}
             }
         }
         Ok(tariff)
@@ -376,8 +394,17 @@ impl Tariff {
         self.valid_until
     }
 
+    /// Whether some component gives money back, as tariffs do that follow a spot market: OCPI sets no lower bound for prices.
+    #[must_use]
+    pub fn has_negative_prices(&self) -> bool {
+        self.elements
+            .iter()
+            .flat_map(|element| &element.components)
+            .any(|component| component.price_micros < 0)
+    }
+
     /// The VAT rate that all components share; a component without VAT counts as a rate of zero.
-    fn common_vat(&self) -> Option<VatRate> {
+    pub(crate) fn common_vat(&self) -> Option<VatRate> {
         let mut rates =
             self.elements.iter().flat_map(|e| &e.components).map(|c| c.vat.unwrap_or(VatRate::ZERO));
         let first = rates.next()?;
@@ -461,7 +488,7 @@ mod tests {
     #[test]
     fn each_fault_is_named() {
         type Fault = (&'static str, fn(&mut TariffParts));
-        let cases: [Fault; 10] = [
+        let cases: [Fault; 12] = [
             ("it has no elements", |p| p.elements.clear()),
             ("513 elements", |p| p.elements = vec![p.elements[0].clone(); 513]),
             ("element 0: it has no price components", |p| p.elements[0].components.clear()),
@@ -491,6 +518,12 @@ mod tests {
                 p.min_price = Some(PriceBound { excl_vat: 2, incl_vat: None });
             }),
             ("must not be negative", |p| p.max_price = Some(PriceBound { excl_vat: -2, incl_vat: None })),
+            ("min_price is 1 millionths with VAT, which is less than the 2 without", |p| {
+                p.min_price = Some(PriceBound { excl_vat: 2, incl_vat: Some(1) });
+            }),
+            ("max_price is 0 millionths with VAT, which is less than the 1 without", |p| {
+                p.max_price = Some(PriceBound { excl_vat: 1, incl_vat: Some(0) });
+            }),
         ];
         for (message, spoil) in cases {
             let mut spoiled = parts();

@@ -19,13 +19,14 @@ pub mod driver_price;
 pub mod evidence;
 pub mod hardware_post;
 pub mod listed_tariff;
+mod listener;
 pub mod locations;
 pub mod offices;
 pub mod operator;
 pub mod paper;
 pub mod provider;
 pub mod station;
-mod station_credentials;
+pub(crate) mod station_credentials;
 pub mod wallet;
 pub mod wallet_file;
 
@@ -47,7 +48,8 @@ use crate::tails_cache::TailsCacheError;
 use catalogue::CatalogueError;
 use eroam_domain::cdr::GridZone;
 use eroam_domain::charge::Denial;
-use eroam_domain::ids::ContractId;
+use eroam_domain::ids::{ContractId, EvseId};
+use eroam_domain::money::Money;
 use eroam_domain::visit::Denied;
 use eroam_ssi::anoncreds::{AnonCredsError, PresentError, VerifyError};
 use eroam_ssi::protocol::{Abandonment, Illegal, problem_report};
@@ -125,6 +127,16 @@ pub enum ChargingError {
         "your contract {contract} is good in {zones}, and this station is in {zone}: charge elsewhere, or with another contract"
     )]
     OtherZone { contract: ContractId, zones: String, zone: GridZone },
+    #[error(
+        "{least} is due for the beginning of a charge alone, and you allow {limit}: allow more, or charge elsewhere"
+    )]
+    LimitTooLow { least: Money, limit: Money },
+    #[error("no station {0} is entered: enter it in the operator's configuration first")]
+    NotEntered(EvseId),
+    #[error(
+        "station {0} has registered and has its key: it needs no other invitation, and nobody else is given its place"
+    )]
+    RegisteredBefore(EvseId),
     #[error("the driver went away")]
     DriverLeft,
     #[error(

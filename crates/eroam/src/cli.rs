@@ -31,6 +31,7 @@ mod study;
 mod told;
 mod wallet;
 
+use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use eroam::bench;
 use eroam::bench::credentials::{CredentialsSetup, PREDICATES_MAX, REGISTRY_MIN};
@@ -40,12 +41,12 @@ use eroam::demo;
 use eroam::ledger::{EPOCH_BLOCKS, LedgerSetup};
 use eroam::replay::assign::RoamingShare;
 use eroam::replay::{self, Progress, TICK_EVENTS};
-use eroam_gateway::anomalies::AnomalyRules;
+use eroam_gateway::anomalies::{AnomalyConfig, AnomalyRules};
 use eroam_ledger::genesis::EPOCH_BLOCKS_MIN;
 use eroam_store::StoreUrl;
 use indicatif::{ProgressBar, ProgressStyle};
 use output::print_line;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// The seed when none is given: printed, so that a run can be repeated.
@@ -183,6 +184,9 @@ struct ReplayArgs {
     /// be in two places at once, and are contested for it
     #[arg(long)]
     contest: bool,
+    /// By which thresholds: a TOML file with a section `[anomalies]`, as a home utility's program has it
+    #[arg(long, value_name = "FILE", requires = "contest")]
+    contest_rules: Option<PathBuf>,
     /// Every key and id follows from it
     #[arg(long, default_value_t = SEED)]
     seed: u64,
@@ -368,6 +372,20 @@ fn run_demo(args: &DemoArgs) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// The thresholds in a file, or the usual ones.
+fn contest_rules(file: Option<&Path>) -> anyhow::Result<AnomalyRules> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sections {
+        anomalies: AnomalyConfig,
+    }
+    let Some(file) = file else { return Ok(AnomalyRules::DEFAULT) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let sections: Sections =
+        toml::from_str(&text).with_context(|| format!("{} does not say what [anomalies] are", file.display()))?;
+    sections.anomalies.rules().with_context(|| format!("{}: [anomalies]", file.display()))
+}
+
 fn run_replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
     let mut ledger = LedgerSetup { validators: usize::from(args.validators), ..LedgerSetup::default() };
     ledger.block_items = usize::try_from(args.block_items)?;
@@ -383,10 +401,11 @@ fn run_replay(args: ReplayArgs) -> anyhow::Result<ExitCode> {
         },
         (None, None) => None,
     };
+    let anomalies = if args.contest { Some(contest_rules(args.contest_rules.as_deref())?) } else { None };
     let options = replay::Options {
         inputs: args.input,
         out: args.out,
-        setup: Setup { stores: args.data, ledger, anomalies: args.contest.then_some(AnomalyRules::DEFAULT) },
+        setup: Setup { stores: args.data, ledger, anomalies },
         limit: args.limit.and_then(|n| usize::try_from(n).ok()),
         repeat: args.repeat,
         roaming_share: args.roaming_share,

@@ -103,6 +103,22 @@ pub enum OpenLedgerError {
         /// How many may be missing.
         faults: usize,
     },
+    /// With those that were lost before and do not vote yet, the others are no quorum.
+    #[error(
+        "the directories of {lost} validators in {} are gone, while {silent} that lost theirs before do not vote yet; the \
+         others go on without {faults} and no more: put back what is missing, or begin an empty one",
+        directory.display()
+    )]
+    StillSilent {
+        /// The ledger's directory.
+        directory: PathBuf,
+        /// How many have none.
+        lost: usize,
+        /// How many have copied the state, or began to, and do not vote yet.
+        silent: usize,
+        /// How many may be missing or silent.
+        faults: usize,
+    },
 }
 
 /// The validators of one process.
@@ -273,7 +289,7 @@ fn start(
             drop(Directory::open(&path, genesis)?);
         }
     }
-    let catch_up = lost::catch_up(directory, genesis, setup.validators)?;
+    let catch_up = lost::catch_up(directory, genesis, setup.validators, machine)?;
     let addresses = addresses(setup.validators).map_err(OpenLedgerError::Port)?;
     let keys: Vec<PublicKey> = (0..setup.validators).map(|i| PublicKey::of(&seed.validator_key(i))).collect();
     let stated = StatedTime::default();

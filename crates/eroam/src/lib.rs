@@ -11,6 +11,8 @@ pub mod feed;
 pub mod ledger;
 pub mod load_file;
 pub mod node;
+pub mod output_directory;
+pub mod partners_unknown;
 #[cfg(unix)]
 pub mod program;
 pub mod rate_server;

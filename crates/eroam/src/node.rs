@@ -8,9 +8,11 @@
 //! ([`crate::charging::catalogue`]). Transactions are signed before they are handed over, so a node can hold them back but
 //! not change them.
 
+mod looked_up;
 mod remote;
 pub mod server;
 
+pub use looked_up::LookedUp;
 pub use remote::{RemoteNode, RemoteNodeError};
 
 use eroam_chain::client::Client;
@@ -47,6 +49,20 @@ impl Node {
         match self {
             Self::Here(client) => Some(client),
             Self::Remote(_) => None,
+        }
+    }
+
+    /// The values of keys of the state, in their order: one request to a node of another process, at most
+    /// [`server::KEYS_MAX`] keys.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn values(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StateError> {
+        match self {
+            Self::Here(client) => {
+                keys.iter().map(|key| Ok(client.get(key)?.map(Cow::into_owned))).collect()
+            }
+            Self::Remote(node) => node.values_of(keys),
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod operator;
 pub mod organisation;
 pub mod partner_listings;
 pub mod provider;
+mod retail_versions;
 pub mod secrets;
 pub mod station;
 mod station_hardware;

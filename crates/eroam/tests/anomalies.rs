@@ -3,7 +3,8 @@
 //!
 //! Frauds are made from real sessions with a fixed seed: energy beyond the station's power, energy times 1.3, the same
 //! consumption again on another day, and the same driver elsewhere at the same time. Each is looked at with all honest
-//! sessions before it as history, so that what is found is found by the rules and not by another fraud.
+//! sessions before it as history, so that what is found is found by the rules and not by another fraud. A change of pattern
+//! is ten forged records in a row: a post at which slow vehicles charge suddenly has fast ones, all within its rating.
 
 use eroam::replay::input::{InputSession, infer_ports, read_file};
 use eroam_domain::cdr::{AgreementRef, Cdr, ChargingPeriod, EvsePseudonym, Payer, TariffRef};
@@ -14,9 +15,10 @@ use eroam_domain::quantity::{DurationMs, WattHours, Watts};
 use eroam_domain::tariff::TariffId;
 use eroam_domain::time::{LocalClock, UnixMillis};
 use eroam_gateway::anomalies::{
-    AnomalyRules, Finding, History, Known, SIGHTINGS_KEPT_FOR, SecondMeter, SecondMeterKind, Sighting, look,
+    AnomalyRules, Finding, History, Known, RecordName, SIGHTINGS_KEPT_FOR, SecondMeter, SecondMeterKind,
+    Sighting, look,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// SplitMix64.
 struct Random(u64);
@@ -137,16 +139,48 @@ fn is_contested(findings: &[Finding]) -> bool {
     AnomalyRules::DEFAULT.contest(findings)
 }
 
+/// The records that make a change of pattern together, which are contested together.
+fn changed(findings: &[Finding]) -> &[RecordName] {
+    let run = findings.iter().find_map(|finding| match finding {
+        Finding::LastingChange { run, .. } => Some(&run[..]),
+        _ => None,
+    });
+    run.unwrap_or_default()
+}
+
+/// What the rules say of honest sessions.
+#[derive(Default)]
+struct Honest {
+    /// Contested for whatever reason.
+    contested: Share,
+    /// Contested for a lasting change alone.
+    changed: Share,
+    /// Noticed, and not contested.
+    noticed: Share,
+}
+
+impl Honest {
+    fn of(all: usize, hard: &BTreeSet<RecordName>, soft: &BTreeSet<RecordName>, noticed: &BTreeSet<RecordName>) -> Self {
+        let share = |found: usize| Share { found: found.try_into().unwrap(), of: all.try_into().unwrap() };
+        let contested: BTreeSet<_> = hard.union(soft).collect();
+        Self {
+            contested: share(contested.len()),
+            changed: share(soft.difference(hard).count()),
+            noticed: share(noticed.iter().filter(|name| !contested.contains(name)).count()),
+        }
+    }
+}
+
 /// What the rules say of every honest session, and of the frauds made from it by `frauds`: records, each with what is
 /// known of it, by the name of the fraud.
 fn measure(
     sessions: &[InputSession],
     rating: Watts,
     mut frauds: impl FnMut(&Cdr, &Known) -> Vec<(&'static str, Cdr, Known)>,
-) -> (Share, Share, BTreeMap<&'static str, Share>) {
+) -> (Honest, BTreeMap<&'static str, Share>) {
     let rules = AnomalyRules::DEFAULT;
     let mut history = History::default();
-    let (mut contested, mut noticed) = (Share::default(), Share::default());
+    let (mut hard, mut soft, mut noticed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut caught: BTreeMap<&'static str, Share> = BTreeMap::new();
     for (number, session) in sessions.iter().enumerate() {
         let cdr = record(number, session);
@@ -168,8 +202,13 @@ fn measure(
         if is_contested(&findings) {
             println!("honest session {number} at {}: {}", session.station, findings[0]);
         }
-        contested.count(is_contested(&findings));
-        noticed.count(!findings.is_empty() && !is_contested(&findings));
+        if findings.iter().any(Finding::is_hard) {
+            hard.insert(sighting.name.clone());
+        }
+        if !findings.is_empty() {
+            noticed.insert(sighting.name.clone());
+        }
+        soft.extend(changed(&findings).iter().cloned());
         sighting.customer = Some(customer);
         sighting.flagged = findings.iter().any(Finding::is_hard);
         let (before_itself, beside_it): (Vec<_>, Vec<_>) =
@@ -188,7 +227,54 @@ fn measure(
             tell(name, cdr, known, &history);
         }
     }
-    (contested, noticed, caught)
+    (Honest::of(sessions.len(), &hard, &soft, &noticed), caught)
+}
+
+/// So many records in a row are forged.
+const RUN: usize = 10;
+
+/// Posts at which slow vehicles charge (up to 60 % of the rating in the median), and from some record on fast ones (90 to
+/// 100 %), ten in a row: in how many of these runs a change is contested, and how many of their records.
+fn changes_of_pattern(sessions: &[InputSession], rating: Watts) -> (Share, Share) {
+    let rules = AnomalyRules::DEFAULT;
+    let known =
+        Known { agreed_power: Watts::new(350_000), rating: Some(rating), customer: None, places: 1, second_meter: None };
+    let mut at_evse: BTreeMap<EvsePseudonym, Vec<Cdr>> = BTreeMap::new();
+    for (number, session) in sessions.iter().enumerate() {
+        let cdr = record(number, session);
+        at_evse.entry(cdr.evse).or_default().push(cdr);
+    }
+    let (mut runs, mut records) = (Share::default(), Share::default());
+    let mut random = Random(1);
+    for cdrs in at_evse.values() {
+        for first in (40..cdrs.len().saturating_sub(RUN)).step_by(25) {
+            let mut history = History::default();
+            let mut powers = Vec::new();
+            for cdr in &cdrs[first.saturating_sub(80)..first] {
+                let sighting = Sighting::of(operator(), cdr);
+                powers.extend(sighting.mean_power().filter(|power| *power <= rating));
+                history.add(sighting);
+            }
+            let middle = powers.len() / 2;
+            if powers.select_nth_unstable(middle).1.get() > rating.get() * 6 / 10 {
+                continue;
+            }
+            let mut contested = BTreeSet::new();
+            for cdr in &cdrs[first..first + RUN] {
+                let part = 900 + random.below(101);
+                let full = rating.energy_over(cdr.periods[0].charging).unwrap().milli_wh();
+                let forged = forged(cdr, |c| with_energy(c, (full * part / 1_000).max(1)));
+                let sighting = Sighting::of(operator(), &forged);
+                let findings = look(&rules, &known, &forged, &sighting, &history);
+                contested.extend(changed(&findings).iter().filter(|name| name.cdr.as_str().starts_with('f')).cloned());
+                history.add(sighting);
+            }
+            runs.count(!contested.is_empty());
+            records.found += u32::try_from(contested.len()).unwrap();
+            records.of += u32::try_from(RUN).unwrap();
+        }
+    }
+    (runs, records)
 }
 
 #[test]
@@ -234,14 +320,16 @@ fn frauds_among_public_sessions_are_found_and_honest_ones_are_not_contested() {
             ("driver in two places", shifted, unmetered),
         ]
     };
-    let (contested, noticed, caught) = measure(&sessions, rating, frauds);
+    let (Honest { contested, changed, noticed }, caught) = measure(&sessions, rating, frauds);
     println!("honest: {} of {} contested ({:.3} %)", contested.found, contested.of, contested.percent());
+    println!("honest: {} of them for a lasting change alone ({:.3} %)", changed.found, changed.percent());
     println!("honest: {} noticed ({:.3} %)", noticed.found, noticed.percent());
     for (name, share) in &caught {
         println!("{name}: {} of {} ({:.1} %)", share.found, share.of, share.percent());
     }
     assert!(contested.of > 23_000);
     assert!(contested.percent() <= 0.06, "{:.3} % of honest sessions contested", contested.percent());
+    assert!(changed.percent() <= 0.05, "{:.3} % of honest sessions contested for a change", changed.percent());
     assert!(noticed.percent() <= 1.0, "{:.3} % of honest sessions noticed", noticed.percent());
     for (name, floor) in [
         ("energy beyond power", 100.0),
@@ -256,19 +344,46 @@ fn frauds_among_public_sessions_are_found_and_honest_ones_are_not_contested() {
 }
 
 #[test]
-fn drivers_with_names_are_contested_rarely() {
-    for (name, rating) in
-        [("acn_site0002_2021_first70.json", 80_000), ("workplace_dataverse_first70.csv", 7_700)]
+fn slow_posts_that_suddenly_have_fast_vehicles_are_found() {
+    for (name, rating, runs_min, records_min) in
+        [("ev_boulder_2018_2021.csv.gz", 7_200, 57.0, 53.0), ("trondheim_residential_first70.csv", 7_400, 77.0, 75.0)]
     {
         let Some(sessions) = sessions(name) else { continue };
-        let (contested, noticed, _) = measure(&sessions, Watts::new(rating), |_, _| Vec::new());
+        let (runs, records) = changes_of_pattern(&sessions, Watts::new(rating));
         println!(
-            "{name}: {} of {} contested ({:.2} %), {} noticed",
+            "{name}: {} of {} runs ({:.1} %), {} of {} records ({:.1} %)",
+            runs.found,
+            runs.of,
+            runs.percent(),
+            records.found,
+            records.of,
+            records.percent()
+        );
+        assert!(runs.of >= 50 && runs.percent() >= runs_min, "{name}: {:.1} %", runs.percent());
+        assert!(records.percent() >= records_min, "{name}: {:.1} %", records.percent());
+    }
+}
+
+#[test]
+fn drivers_with_names_are_contested_rarely() {
+    for (name, rating, contested_max) in [
+        ("acn_site0002_2021_first70.json", 80_000, 0.5),
+        ("workplace_dataverse_first70.csv", 7_700, 1.0),
+        // Which post of a garage a session used is guessed here, and what one gave says little of another.
+        ("trondheim_residential_first70.csv", 7_400, 2.0),
+    ] {
+        let Some(sessions) = sessions(name) else { continue };
+        let (Honest { contested, changed, noticed }, _) =
+            measure(&sessions, Watts::new(rating), |_, _| Vec::new());
+        println!(
+            "{name}: {} of {} contested ({:.2} %), {} of them for a lasting change alone, {} noticed",
             contested.found,
             contested.of,
             contested.percent(),
+            changed.found,
             noticed.found
         );
-        assert!(contested.percent() <= 1.5, "{name}: {:.2} %", contested.percent());
+        assert!(changed.percent() <= 0.05, "{name}: {:.3} % for a change", changed.percent());
+        assert!(contested.percent() <= contested_max, "{name}: {:.2} %", contested.percent());
     }
 }

@@ -329,6 +329,33 @@ fn bad_rows_count_once_for_each_repetition() {
 }
 
 #[test]
+fn what_was_read_twice_is_charged_once() {
+    let place = Place::new();
+    let (small, large) = (workplace_csv(5), workplace_csv(12));
+    let good = place.file("good.csv", &large);
+    let [once, twice, overlapping] = ["once", "twice", "overlapping"].map(|name| place.path().join(name));
+    let replay = |inputs: &[&Path], out: &Path, code| Replay::new(inputs, out).run().expect(code);
+    let known = replay(&[&good], &once, 0).json();
+    let copy = place.file("copy.csv.gz", gzip(large.as_bytes()));
+    let ended = replay(&[&good, &copy], &twice, 3);
+    assert!(ended.stderr.contains("copy.csv.gz: 12 of its sessions were read before"), "{}", ended.stderr);
+    let part = place.file("part.csv", &small);
+    let also = replay(&[&part, &good], &overlapping, 3);
+    for (summary, out, refused, read) in
+        [(ended.json(), &twice, 1, 24), (also.json(), &overlapping, 5, 17)]
+    {
+        for key in ["sessions_charged", "ports", "drivers", "energy_wh"] {
+            assert_eq!(summary[key], known[key], "{key}");
+        }
+        assert_eq!(count(&summary, "sessions_read"), read);
+        assert_eq!(count(&summary, "sessions_rejected"), read - 12);
+        let list = lines(&out.join("rejected.jsonl"));
+        assert_eq!(list.len(), refused, "{list:?}");
+        assert!(list[0]["reason"].as_str().unwrap().contains("line 2 of"), "{}", list[0]);
+    }
+}
+
+#[test]
 fn an_end_of_charging_that_leaves_no_time_for_the_energy_is_not_believed() {
     let place = Place::new();
     let input = place.file(
@@ -397,6 +424,15 @@ fn wrong_usage_ends_with_2_and_says_what_is_expected() {
         let ended = eroam(replay.iter().chain(more)).expect(2);
         assert!(ended.stderr.contains(says), "`{says}` is not in: {}", ended.stderr);
         assert_eq!(ended.stdout, "");
+    }
+    for (rules, says) in [
+        ("[anomalies]\ntime_tolerance_s = 9000\n", "time_tolerance_s = 9000 is not between 0 and 3600"),
+        ("time_tolerance_s = 60\n", "does not say what [anomalies] are"),
+        ("[anomalies]\ntimetolerance = 60\n", "unknown field `timetolerance`"),
+    ] {
+        let rules = place.file("rules.toml", rules).display().to_string();
+        let ended = eroam(replay.iter().chain(&["--contest", "--contest-rules", &rules])).expect(1);
+        assert!(ended.stderr.contains(says), "`{says}` is not in: {}", ended.stderr);
     }
     assert!(!place.out().exists(), "nothing was begun");
     for args in [&["replay", "--out", &out][..], &["replay", "--input", &input], &["repaly"], &[]] {

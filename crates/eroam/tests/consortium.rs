@@ -455,3 +455,25 @@ fn a_customer_in_two_places_at_once_is_contested_and_partners_are_compared_with_
     let text = all.to_string();
     assert!(text.contains("uptime: unknown") && text.contains("1 open"), "{text}");
 }
+
+#[test]
+fn a_reservation_that_no_record_followed_is_counted_once_it_has_expired() {
+    let directory = tempdir();
+    let ledger = LedgerSetup { directory: Some(directory.path().into()), ..LedgerSetup::default() };
+    let mut world = World::at(&Setup { stores: None, ledger, anomalies: None });
+    let contract = world.customer("PT-LUZ", 1, Tier::Standard);
+    world.charge("s0", "ES-SLV", &contract).unwrap();
+    world.ask("in-vain", "ES-SLV", &contract).unwrap();
+    assert!(world.accept("in-vain", "ES-SLV"));
+    // Longer than any session.
+    world.now = world.now.checked_add(minutes(120 * 24 * 60)).unwrap();
+    world.charge("s1", "ES-SLV", &contract).unwrap();
+    world.ask("under-way", "ES-SLV", &contract).unwrap();
+    assert!(world.accept("under-way", "ES-SLV"));
+    drop(world);
+    let reader = Reader::open(directory.path(), None).unwrap();
+    let all = partners::of(&reader, Some(party("PT-LUZ"))).unwrap();
+    let [partner] = &all.partners[..] else { panic!("{all}") };
+    assert_eq!((partner.records, partner.reservations, partner.reservations_unused), (2, 4, 1));
+    assert!(all.to_string().contains("1 of 4 reservations expired without a record"), "{all}");
+}

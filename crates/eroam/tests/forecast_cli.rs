@@ -93,6 +93,51 @@ fn figure_five_is_written_in_four_forms() {
 }
 
 #[test]
+fn a_study_does_not_write_into_somebody_elses_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("out");
+    let study = || eroam(&["study", "revenue", "--out", &out.display().to_string()]);
+    std::fs::create_dir(&out).unwrap();
+    std::fs::write(out.join("revenue.json"), "mine").unwrap();
+    let refused = study();
+    let says = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(refused.status.code() == Some(1) && says.contains("holds something else"), "{says}");
+    assert_eq!(std::fs::read_to_string(out.join("revenue.json")).unwrap(), "mine");
+    std::fs::remove_file(out.join("revenue.json")).unwrap();
+    assert!(study().status.success(), "empty");
+    assert!(study().status.success(), "its own");
+    // Before anything is read or computed.
+    let other = eroam(&["study", "backtest", "--load", "none.csv", "--out", &out.display().to_string()]);
+    let says = String::from_utf8_lossy(&other.stderr).into_owned();
+    assert!(other.status.code() == Some(1) && says.contains("holds something else"), "{says}");
+}
+
+#[test]
+fn a_short_history_is_said_and_how_much_would_be_enough() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("load.csv");
+    let predict = |hours: usize, more: &[&str]| {
+        let text: Vec<String> = made_up().lines().take(hours + 1).map(str::to_owned).collect();
+        std::fs::write(&file, text.join("\n") + "\n").unwrap();
+        eroam(&[&["forecast", "predict", "--input", &file.display().to_string()][..], more].concat())
+    };
+    let too_short = predict(10, &[]);
+    let says = String::from_utf8_lossy(&too_short.stderr).into_owned();
+    assert_eq!(too_short.status.code(), Some(1));
+    assert!(says.contains("10 hours of loads are known; 240 in a row are enough"), "{says}");
+    let seasonal = predict(100, &["--json"]);
+    let hours = json(&seasonal)["hours"].as_array().unwrap().clone();
+    for hour in &hours {
+        let why = &hour["degraded"];
+        assert_eq!((&why["known_hours"], &why["needed_hours"]), (&100.into(), &240.into()), "{hour}");
+    }
+    let text = String::from_utf8_lossy(&predict(100, &[]).stdout).into_owned();
+    assert_eq!(text.matches("not by the model: 100 hours of loads are known").count(), 24, "{text}");
+    let enough = predict(240, &["--json"]);
+    assert!(json(&enough)["hours"].as_array().unwrap().iter().all(|hour| hour["degraded"].is_null()));
+}
+
+#[test]
 fn decisions_by_forecast_are_better_than_by_rule_on_a_real_load() {
     let (Some(load), Some(sessions)) =
         (data("load/pjm_DUQ_2013_2016.csv.gz"), data("sessions/acn_site0002_2021_first70.json"))

@@ -15,6 +15,8 @@ use eroam_domain::codec::{Digest, ShortText, from_bytes, to_bytes};
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::Money;
 use eroam_domain::quantity::DurationMs;
+use eroam_domain::time::UnixMillis;
+use eroam_ledger::genesis::Genesis;
 use eroam_ledger::port::LedgerPort as _;
 use eroam_ledger::query;
 use eroam_ledger::reject::{ItemOutcome, RejectCode};
@@ -186,7 +188,12 @@ fn partners_are_compared_by_what_all_members_see() {
     assert!(sum("energy_milli_wh") > 0);
     for row in rows {
         assert!(row["payer"] != row["operator"]);
-        assert!(row["uptime_bps"].is_null() && row["turned_away"].is_null(), "unknown is not perfect: {row}");
+        for unknown in ["uptime_bps", "turned_away"] {
+            assert!(row[unknown].is_null(), "unknown is not perfect: {row}");
+            assert!(row["unknown"][unknown].as_str().is_some_and(|why| why.contains("ledger")), "{row}");
+        }
+        assert_eq!(row["reservations"], row["records"], "each record had one");
+        assert_eq!(row["reservations_unused"], 0);
         let per_kwh =
             row["price_micros"].as_i64().unwrap() * 1_000_000 / row["energy_milli_wh"].as_i64().unwrap();
         assert_eq!(row["micros_per_kwh"], per_kwh);
@@ -641,20 +648,67 @@ fn an_export_begins_a_network_with_the_same_state_again_and_again() {
     assert_eq!(hidden, [""; 0]);
 }
 
+/// A replay's ledger of four validators, to be opened again.
+fn reopening(place: &Place, epoch_blocks: u32) -> (Genesis, LedgerSetup) {
+    let directory = Some(place.path("data/ledger"));
+    let setup = LedgerSetup { directory, validators: 4, epoch_blocks, ..LedgerSetup::default() };
+    (read_genesis(&place.genesis()).unwrap(), setup)
+}
+
+/// What an envelope asked, in another envelope.
+fn again(ledger: &Ledger, tx: &TxView) -> SignedEnvelope {
+    let (lane, client) = (7, ledger.client());
+    let block = client.block(tx.height).unwrap().unwrap();
+    let before = block.contents().unwrap().envelopes[usize::from(tx.index)].envelope();
+    let envelope = Envelope {
+        key: 0,
+        lane,
+        sequence: query::next_sequence(client, tx.member, lane).unwrap(),
+        expires_at: client.time().checked_add(DurationMs::from_millis(3_600_000)).unwrap(),
+        ..before.clone()
+    };
+    envelope.sign(&Seed(1).signing_key(tx.member))
+}
+
+#[test]
+fn another_validator_may_be_lost_when_the_first_one_votes_again() {
+    let place = Place::with(4, 4);
+    let (genesis, setup) = reopening(&place, 4);
+    let (tx, _) = records(&place.reader());
+    let noted = place.path("data/ledger/validator-2.copies");
+    fs::remove_dir_all(place.path("data/ledger/validator-2")).unwrap();
+    let mut ledger = Ledger::open(Seed(1), &genesis, &setup).unwrap();
+    assert!(noted.exists());
+    while ledger.nodes()[2].client().latest().height < ledger.nodes()[2].client().votes_from() {
+        let envelope = again(&ledger, &tx);
+        ledger.client_mut().submit(UnixMillis::EPOCH, vec![envelope]).unwrap();
+    }
+    drop(ledger);
+    fs::remove_dir_all(place.path("data/ledger/validator-1")).unwrap();
+    let ledger = Ledger::open(Seed(1), &genesis, &setup).unwrap();
+    assert!(!noted.exists(), "it is not silent any more");
+    assert!(place.path("data/ledger/validator-1.copies").exists());
+    assert!(ledger.nodes()[1].client().holds_from() > 1);
+}
+
 #[test]
 fn a_validator_whose_directory_is_gone_takes_the_state_from_the_others_and_says_what_it_has_not() {
     let place = Place::with(4, 1_000);
     let gone = place.path("data/ledger/validator-2");
-    let (_, records) = records(&place.reader());
+    let (tx, records) = records(&place.reader());
     fs::remove_dir_all(&gone).unwrap();
-    let genesis = read_genesis(&place.genesis()).unwrap();
-    let setup = LedgerSetup {
-        directory: Some(place.path("data/ledger")),
-        validators: 4,
-        epoch_blocks: 1_000,
-        ..LedgerSetup::default()
-    };
-    drop(Ledger::open(Seed(1), &genesis, &setup).unwrap());
+    // Whoever removes what says that the network has begun does not make a lost validator a new one.
+    let begun = place.path("data/ledger/begun");
+    fs::remove_file(&begun).unwrap();
+    let (genesis, setup) = reopening(&place, 1_000);
+    let mut ledger = Ledger::open(Seed(1), &genesis, &setup).unwrap();
+    assert!(begun.exists());
+    // The same records once more are refused, as they are booked already.
+    let again = again(&ledger, &tx);
+    let receipts = ledger.client_mut().submit(UnixMillis::EPOCH, vec![again]).unwrap();
+    let rejections: Vec<_> = receipts[0].items.iter().map(|item| item.outcome.rejection()).collect();
+    assert!(rejections.contains(&Some(RejectCode::DuplicateRecord)), "{rejections:?}");
+    drop(ledger);
 
     let of = |validator: &str| place.json(&["ledger", "status", "--validator", validator]);
     let (joined, whole) = (of("2"), of("0"));
@@ -669,6 +723,28 @@ fn a_validator_whose_directory_is_gone_takes_the_state_from_the_others_and_says_
     refused(place.run(&["ledger", "tx", &records, "--validator", "2"]), &["is not in the blocks from"]);
     let words = place.run(&["ledger", "status", "--validator", "2"]).expect(0).stdout;
     assert!(words.contains("the state before was copied from other validators"), "{words}");
+    assert!(words.contains("vote          from block"), "{words}");
+    assert_eq!(whole["votes_from"], 1);
+    // Of a record that was accepted before it knows that it was refused later, and that this may not be all.
+    let booked = tx.items.iter().position(|item| item.outcome.is_accepted()).unwrap();
+    let record = tx.items[booked].hash.to_string();
+    let of = |validator: &str| place.json(&["ledger", "tx", &record, "--validator", validator]);
+    let (there, here) = (of("0"), of("2"));
+    assert_eq!((&there["height"], &there["unknown_before"]), (&tx.height.into(), &Value::Null));
+    assert_eq!(
+        (here["height"].as_u64() > Some(tx.height), here["unknown_before"].as_u64()),
+        (true, Some(from))
+    );
+    let words = place.run(&["ledger", "tx", &record, "--validator", "2"]).expect(0).stdout;
+    assert!(words.contains("may have been accepted there: ask another validator"), "{words}");
+
+    // Another one is too many as long as the first must not vote.
+    let other = place.path("data/ledger/validator-1");
+    fs::rename(&other, place.path("validator-1")).unwrap();
+    let Err(refused) = Ledger::open(Seed(1), &genesis, &setup) else { panic!("two are no quorum") };
+    assert!(refused.to_string().contains("1 that lost theirs before do not vote yet"), "{refused}");
+    assert!(!other.exists(), "nothing is made before that is said");
+    fs::rename(place.path("validator-1"), &other).unwrap();
 
     // Two of four that have forgotten what they voted for are too many.
     fs::remove_dir_all(place.path("data/ledger/validator-1")).unwrap();

@@ -345,6 +345,10 @@ fn staff_lists_and_revokes_whether_the_program_runs_or_not() {
 
     let config = town.operators[0].config.to_str().unwrap().to_owned();
     let evse = town.stations[0].ready.claims.evse.to_string();
+    let (is_done, text) = eroam(&["operator", "invite", &evse, "--config", &config]);
+    assert!(!is_done && text.contains("has registered and has its key"), "{text}");
+    let (is_done, text) = eroam(&["operator", "invite", "PT*O01*E99999", "--config", &config]);
+    assert!(!is_done && text.contains("no station PT*O01*E99999 is entered"), "{text}");
     let (is_done, text) = eroam(&["operator", "revoke", &evse, "--reason", "stolen", "--config", &config]);
     assert!(is_done && text.contains("stolen"), "{text}");
     town.operators[0].kill().unwrap();
@@ -643,8 +647,9 @@ fn second_meters_are_imported_row_by_row_and_partners_listings_are_counted() {
         .map(|_| town.providers[0].command::<Value>(&ProviderCommand::Partners).unwrap())
         .find(|seen| seen.as_array().is_some_and(|seen| !seen.is_empty()))
         .expect("the listing is read");
-    assert_eq!((&seen[0]["party"], &seen[0]["charging_points"]), (&operator.to_string().into(), &1.into()));
+    assert_eq!((&seen[0]["operator"], &seen[0]["charging_points"]), (&operator.to_string().into(), &1.into()));
     assert_eq!(seen[0]["uptime_bps"], 10_000);
+    assert!(seen[0]["turned_away"].is_null() && seen[0]["unknown"]["turned_away"].is_string(), "{seen}");
 
     // Thresholds that cannot be meant stop it before it does anything.
     town.providers[0].kill().unwrap();

@@ -201,6 +201,16 @@ fn records_that_cannot_be_true_are_contested_where_that_is_asked_for() {
         assert_eq!(summary[what], plain[what], "{what}");
     }
     assert_ne!(summary["state_digest"], plain["state_digest"]);
+    // By thresholds of one's own: here nobody asks for patterns.
+    let rules = file(runs.dir.path(), "rules.toml", "[anomalies]\npattern_records_min = 0\n");
+    let quiet = runs.out("quiet");
+    let replay = Replay::new(&[&runs.input], &quiet).with("--limit", runs.limit).flag("--contest");
+    replay.with("--contest-rules", rules.display()).done();
+    let changes = |cases: &[Value]| {
+        let findings = cases.iter().flat_map(|case| case["findings"].as_array().unwrap());
+        findings.filter(|finding| finding["rule"].as_str().unwrap().ends_with("_change")).count()
+    };
+    assert!(changes(&cases) > 0 && changes(&lines(&quiet.join("anomalies.jsonl"))) == 0);
 }
 
 #[test]

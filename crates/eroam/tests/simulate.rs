@@ -59,3 +59,17 @@ fn with_a_process_for_every_agent_the_same_is_charged_and_reported() {
     // All processes are counted: a proof alone takes longer than this.
     assert!(apart["event_cpu_ms"].as_f64().unwrap() > 10.0, "{apart}");
 }
+
+#[test]
+fn a_network_is_not_served_from_a_directory_with_something_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let readme = directory.path().join("README.md");
+    std::fs::write(&readme, "mine").unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_eroam"))
+        .args(["simulate", "--serve", &directory.path().display().to_string()])
+        .output()
+        .unwrap();
+    let says = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && says.contains("holds something else"), "{says}");
+    assert_eq!(std::fs::read_to_string(readme).unwrap(), "mine");
+}

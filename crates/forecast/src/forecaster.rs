@@ -39,15 +39,26 @@ pub trait Forecaster {
 
     /// SHA-256 over everything that predictions follow from, apart from the series.
     fn digest(&self) -> Digest;
+
+    /// How many hours of loads without a gap it must have learned to predict all that can be asked of it.
+    fn hours_needed(&self) -> i64 {
+        0
+    }
 }
 
-/// Why an hour was not forecast by the model, but by the seasonal rule.
+/// Why an hour was not forecast by the model, but by the seasonal rule or, where it has learned too little, from the last
+/// load.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case", tag = "reason")]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum Degraded {
     #[error("the last known load is {hours} hours old, and the model looks a day ahead")]
     Late { hours: i64 },
+    #[error(
+        "{known_hours} hours of loads are known, and the model needs {needed_hours}: the hours next to the last load repeat \
+         it, the others follow the seasonal rule"
+    )]
+    ShortHistory { known_hours: i64, needed_hours: i64 },
     #[error("loads that the model needs are missing, or it has not learned enough yet")]
     Missing,
     #[error("the load of {kw} kW in the hour {hour} of 1970 cannot be")]
@@ -65,7 +76,7 @@ pub struct ForecastHour {
     pub load_kw: u32,
     /// Where nine of ten loads lie, in kilowatts, lower end first; `None` while too few errors are known.
     pub band_kw: Option<(u32, u32)>,
-    /// Why the seasonal rule stands in, if it does.
+    /// Why it is not the model's, if it is not.
     pub degraded: Option<Degraded>,
 }
 
@@ -87,9 +98,11 @@ pub struct Forecast {
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum ForecastError {
     #[error(
-        "no load of the same hour of a day or week before {hour} is known: there is nothing to forecast from"
+        "no load of the same hour of a day or week before {hour} is known: there is nothing to forecast from. \
+         {known_hours} hours of loads are known; {needed_hours} in a row are enough, and the 24 before the forecast are for \
+         its first day"
     )]
-    NoHistory { hour: UtcHour },
+    NoHistory { hour: UtcHour, known_hours: i64, needed_hours: i64 },
     #[error("a forecast is of 1 to {HOURS_AHEAD_MAX} hours before the end of the year 9999, not {asked}")]
     Length { asked: usize },
     #[error("a load of {hour} is beyond 4294967295 kW")]
@@ -127,6 +140,9 @@ pub fn forecast(
     let last_known = series.last_known(origin);
     let late_hours = last_known.map_or(i64::MAX, |last| origin.since(last) - 1);
     let absurd = last_known.and_then(|last| absurd(series, last));
+    let (known_hours, needed_hours) = (series.known_hours(origin), model.hours_needed());
+    let short = || Degraded::ShortHistory { known_hours, needed_hours };
+    let is_short = known_hours < needed_hours;
     let mut forecast = Forecast {
         hours: Vec::with_capacity(hours),
         late_hours,
@@ -141,10 +157,14 @@ pub fn forecast(
             None => predict(model, series, target, last_known),
         };
         let (prediction, degraded) = match by_model {
-            Ok(prediction) => (prediction, None),
+            // Without a band no expert has won yet.
+            Ok(prediction) => (prediction, (is_short && prediction.band_kw.is_none()).then(short)),
             Err(degraded) => {
+                let degraded = if is_short && degraded == Degraded::Missing { short() } else { degraded };
                 let load_kw = fallback.load_kw(series, origin, target);
-                let load_kw = load_kw.ok_or(ForecastError::NoHistory { hour: target })?;
+                let needed_hours = needed_hours.max(WEEK);
+                let none = ForecastError::NoHistory { hour: target, known_hours, needed_hours };
+                let load_kw = load_kw.ok_or(none)?;
                 let width = *band.get_or_insert_with(|| fallback.band(series, origin));
                 let band_kw = width.map(|w: f64| (load_kw * (1.0 - w).max(0.0), load_kw * (1.0 + w)));
                 (Prediction { load_kw, band_kw }, Some(degraded))
@@ -221,7 +241,7 @@ pub fn data_window(series: &LoadSeries, origin: UtcHour) -> Digest {
     Digest::of_value("eroam/forecast/data-window/1", &(origin.get(), loads, influences))
 }
 
-/// What is digested of an hour: the count from 1970, load and band in kilowatts, whether the seasonal rule stood in.
+/// What is digested of an hour: the count from 1970, load and band in kilowatts, whether it is not the model's.
 #[derive(BorshSerialize)]
 struct CanonicalHour {
     hour: i64,

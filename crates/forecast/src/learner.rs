@@ -33,6 +33,9 @@ const NOTED_WEEKS: i64 = 10;
 /// Rows below which a regression is not solved: less than three days say nothing about a day.
 const ROWS_MIN: u64 = 72;
 
+/// With so many hours without a gap a day is forecast by the model: the oldest lags lie a week and a day before the
+/// origin's day, and an expert must have shown itself on a day's hours.
+pub const HOURS_NEEDED: i64 = 10 * DAY;
 /// As far as the last known load is a forecast while nothing better is known.
 const UNTRAINED_HOURS_MAX: i64 = 4;
 
@@ -145,6 +148,10 @@ impl Forecaster for Learner {
 
     fn digest(&self) -> Digest {
         self.digest
+    }
+
+    fn hours_needed(&self) -> i64 {
+        HOURS_NEEDED
     }
 }
 

@@ -101,6 +101,13 @@ impl LoadSeries {
         self.first.plus(index as i64)
     }
 
+    /// How many hours before `origin` have a load.
+    #[must_use]
+    pub fn known_hours(&self, origin: UtcHour) -> i64 {
+        let past = self.before(origin).known;
+        self.counts.get(past).map_or(0, |known| i64::from(*known))
+    }
+
     /// What was known before `hour`.
     #[must_use]
     pub fn before(&self, hour: UtcHour) -> Past<'_> {

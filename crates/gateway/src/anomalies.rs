@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! booked record -> Sighting -+-> hard rules: power, energy against time, replay, overlap, second meter -> contest
-//! earlier sightings (History)+-> soft rule: sudden change of pattern ---------------------------------> notice
+//! earlier sightings (History)+-> a change of pattern that lasts over several records -----------------> contest of all
+//!                            +-> a sudden change of one record ---------------------------------------> notice
 //! ```
 //! A record that the ledger has booked fits its agreement and its price. Whether its energy was ever delivered, the
 //! ledger cannot know; the home utility, which pays, looks at its own records together. What it finds, it says with the
@@ -27,7 +28,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use eroam_domain::cdr::{Cdr, CdrId, ChargingPeriod, EvsePseudonym};
 use eroam_domain::codec::{Digest, to_bytes};
 use eroam_domain::ids::PartyId;
-use eroam_domain::quantity::{DurationMs, WattHours, Watts};
+use eroam_domain::money::decimal;
+use eroam_domain::quantity::{BasisPoints, DurationMs, WattHours, Watts};
 use eroam_domain::time::UnixMillis;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -219,6 +221,19 @@ pub enum Finding {
         /// Of what they are records.
         of: PatternOf,
     },
+    /// The power of several records of an EVSE, one after another, is unlike that of those before.
+    LastingChange {
+        /// These records, in the order in which they came. Each of them is contested for it.
+        run: Vec<RecordName>,
+        /// The median of their mean powers while energy flowed.
+        found: Watts,
+        /// That of the records before.
+        median: Watts,
+        /// In so many of all pairs of one of them and one before it is above, by more than the margin.
+        above: BasisPoints,
+        /// How many records there are before.
+        records: u32,
+    },
 }
 
 /// What bounds a record's energy.
@@ -277,7 +292,7 @@ impl Finding {
     /// Whether it follows from what cannot be, and not from what was usual.
     #[must_use]
     pub const fn is_hard(&self) -> bool {
-        !matches!(self, Self::SuddenChange { .. })
+        !matches!(self, Self::SuddenChange { .. } | Self::LastingChange { .. })
     }
 
     /// A name of the rule.
@@ -290,6 +305,7 @@ impl Finding {
             Self::Overlap { .. } => "overlap",
             Self::SecondMeter { .. } => "second_meter",
             Self::SuddenChange { .. } => "sudden_change",
+            Self::LastingChange { .. } => "lasting_change",
         }
     }
 
@@ -365,6 +381,17 @@ impl fmt::Display for Finding {
                     deviation.get()
                 )
             }
+            Self::LastingChange { run, found, median, above, records } => {
+                write!(
+                    f,
+                    "it is one of {} records in a row of the EVSE with a mean power of {} W (median), and of {} W in the \
+                     {records} before: above these in {} % of all pairs",
+                    run.len(),
+                    found.get(),
+                    median.get(),
+                    decimal(above.get().into(), 2, 0)
+                )
+            }
         }
     }
 }
@@ -373,7 +400,7 @@ impl fmt::Display for Finding {
 /// ledger is of, and what the resolver is given.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct AnomalyEvidence {
-    /// 1.
+    /// 2.
     pub version: u8,
     /// The operator.
     pub operator: PartyId,

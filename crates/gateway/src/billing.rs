@@ -16,6 +16,7 @@ use eroam_domain::quantity::{DurationMs, WattHours};
 use eroam_domain::retail::{PaymentOption, Tier};
 use eroam_domain::time::{CivilMonth, LocalClock, SettlementPeriod, UnixMillis};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A booking that the ledger shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +128,9 @@ pub struct Bill {
     pub issuer: PartyId,
     /// The issuer's name.
     pub issuer_name: String,
+    /// The names of the other operators on it, as the ledger has them; without one an operator is named by its id alone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub operator_names: BTreeMap<PartyId, String>,
     /// Whose bill.
     pub contract: ContractId,
     /// Which month.
@@ -157,14 +161,15 @@ pub struct BillOverflow {
 pub struct BillMaker {
     issuer: PartyId,
     issuer_name: String,
+    names: BTreeMap<PartyId, String>,
     open: Vec<Bill>,
 }
 
 impl BillMaker {
-    /// For one organisation.
+    /// For one organisation, that knows the operators of these names.
     #[must_use]
-    pub fn new(issuer: PartyId, issuer_name: &str) -> Self {
-        Self { issuer, issuer_name: issuer_name.to_owned(), open: Vec::new() }
+    pub fn new(issuer: PartyId, issuer_name: &str, names: BTreeMap<PartyId, String>) -> Self {
+        Self { issuer, issuer_name: issuer_name.to_owned(), names, open: Vec::new() }
     }
 
     /// Adds a line; gives the finished bills (one for each currency) when it belongs to the next contract or month.
@@ -183,6 +188,7 @@ impl BillMaker {
                     number: format!("{}/{}/{currency}", line.contract, line.month),
                     issuer: self.issuer,
                     issuer_name: self.issuer_name.clone(),
+                    operator_names: BTreeMap::new(),
                     contract: line.contract,
                     month: line.month,
                     currency,
@@ -196,6 +202,11 @@ impl BillMaker {
         let bill = self.open.get_mut(place).ok_or_else(overflow)?;
         bill.energy = bill.energy.checked_add(line.energy).ok_or_else(overflow)?;
         bill.total = bill.total.checked_add(line.retail.total).ok_or_else(overflow)?;
+        if line.operator != self.issuer
+            && let Some(name) = self.names.get(&line.operator)
+        {
+            bill.operator_names.entry(line.operator).or_insert_with(|| name.clone());
+        }
         bill.lines.push(line);
         Ok(finished)
     }

@@ -16,6 +16,7 @@ pub mod billing;
 pub mod forecasts;
 pub mod gateway;
 pub mod invoice;
+pub mod limits;
 mod page;
 pub mod ports;
 pub mod profiles;

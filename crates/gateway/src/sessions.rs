@@ -262,7 +262,7 @@ pub enum Phase {
         /// The acceptance.
         accepted: Accepted,
     },
-    /// The ledger refused the record, or would: a metered price above a voucher's limit is not even sent.
+    /// The ledger refused the record, or would: one of which not even the beginning is within a voucher's limit is not sent.
     Disputed {
         /// The subscription.
         grant: Grant,
@@ -346,13 +346,13 @@ pub enum SessionEvent {
         /// What opens its payer.
         opening: PayerOpening,
     },
-    /// Both halves were put together, but the price is above what the driver agreed to.
+    /// Both halves were put together, but not even the beginning of the session costs as little as the driver agreed to.
     OverLimit {
         /// The record that the ledger would refuse.
         cdr: Cdr,
         /// What opens its payer.
         opening: PayerOpening,
-        /// What would be due, in millionths.
+        /// What would be due for that beginning, in millionths.
         due: i64,
         /// The most that may be due, in millionths.
         limit: i64,
@@ -537,8 +537,8 @@ pub fn handle(session: &mut Session, own: PartyId, event: SessionEvent) -> Vec<S
         }
         (Phase::Charging { grant, .. }, SessionEvent::OverLimit { cdr, opening, due, limit }) => {
             let code = format!(
-                "the metered session costs {due} millionths, and the driver agreed to {limit} at most: the ledger \
-                 books nothing above that"
+                "the beginning of the session alone costs {due} millionths, and the driver agreed to {limit} at most: nothing \
+                 of it can be billed"
             );
             (Phase::Disputed { grant, cdr, opening, code }, Vec::new())
         }

@@ -16,7 +16,9 @@
 //! The relay is switched on in one place, the step into `Charging` or back into it after a power cut, and is switched
 //! off by every step out of it. The energy of a session is its last signed reading less its first. A charge stops when the
 //! next interval would pass a limit, not when the limit has been passed, since nobody promised to pay for what is above
-//! it. A time that goes back is taken for the last one seen, and the reading says that its clock is not to be trusted.
+//! it. An interval that adds more than each one before it passes it all the same, and so does what flows until the relay is
+//! open: the meter signs that, too, and the operator bills up to the limit. A time that goes back is taken for the last one
+//! seen, and the reading says that its clock is not to be trusted.
 //!
 //! What it deliberately does not do: read hardware, sign, compute prices (what a charge costs so far comes with each
 //! reading), or remember.
@@ -182,10 +184,9 @@ pub enum Event {
         /// What the session costs up to this reading, in millionths of the quote's currency; `None` if that cannot be
         /// computed, which ends a charge.
         cost: Option<i64>,
-        /// What it would cost up to the next reading if the time until then and the energy were those since the last one.
-        /// Priced as a whole, so that a fee for each charge counts once, and blocks, minimum prices and rates that change
-        /// count as they will. `None` if that cannot be computed, or was not: then the cost is taken to grow as it did.
-        #[serde(default)]
+        /// What it would cost up to the next reading if as much time as since the last one passed until then, and as much
+        /// energy flowed as ever did between two. Priced as a whole, so that a fee for each charge counts once, and blocks,
+        /// minimum prices and rates that change count as they will. `None` if that cannot be computed, which ends a charge.
         ahead: Option<i64>,
     },
     /// Somebody wants it to stop.
@@ -253,8 +254,6 @@ pub struct Sample {
     pub at: UnixMillis,
     /// The register.
     pub register: WattHours,
-    /// What the session cost up to it, in millionths of the quote's currency.
-    pub cost: i64,
 }
 
 /// A session that is allowed and has not begun.
@@ -540,15 +539,8 @@ pub fn handle(
             Ok(stopping(charge.clone(), EndReason::Fault, Some(*fault), vec![], now))
         }
 
-        (
-            State::Stopping { charge, reason, fault, since },
-            Event::Metered { register, current, cost, .. },
-        ) => {
-            let last = Sample {
-                at: now.max(charge.last.at),
-                register: *register,
-                cost: cost.unwrap_or(charge.last.cost),
-            };
+        (State::Stopping { charge, reason, fault, since }, Event::Metered { register, current, .. }) => {
+            let last = Sample { at: now.max(charge.last.at), register: *register };
             if let Some(fault) = fault_of_register(settings, charge.last, *register, now) {
                 Ok(aborted(charge.clone(), fault, vec![Effect::SwitchOff]))
             } else if *current < settings.idle_below {
@@ -693,7 +685,7 @@ fn metered_before(
     let clock = if now < enabled.since { ClockState::Unknown } else { settings.clock };
     let mut charge = Charge {
         enabled: enabled.clone(),
-        last: Sample { at, register, cost: 0 },
+        last: Sample { at, register },
         signed: Vec::new(),
         clock,
         idle_since: None,
@@ -740,7 +732,7 @@ fn metered(
     let at = now.max(before.at);
     let flows_next = charge.flow_ahead(register);
     charge.most_flowed = flows_next.unwrap_or(charge.most_flowed);
-    charge.last = Sample { at, register, cost: cost.unwrap_or(before.cost) };
+    charge.last = Sample { at, register };
 
     let is_idle = current < settings.idle_below;
     charge.idle_since = is_idle.then(|| charge.idle_since.unwrap_or(at));
@@ -770,20 +762,19 @@ fn metered(
     if lasted(charge.over_since, settings.overcurrent_after) {
         return stopping(charge, EndReason::Fault, Some(Fault::Overcurrent), effects, at);
     }
-    match reason_to_stop(settings, &charge, flows_next, before.cost, (cost, ahead)) {
+    match reason_to_stop(settings, &charge, flows_next, (cost, ahead)) {
         Some(reason) => stopping(charge, reason, None, effects, at),
         None => (State::Charging(charge), effects),
     }
 }
 
 /// Whether the charge has to stop after its last reading. Until the next one `flows_next` flows at most, and that would cost
-/// `ahead`. As long as no interval adds more than all before it, a limit is never passed, and missed by less than the most that
-/// one added.
+/// `ahead`. As long as no interval adds more than each before it, a limit is never passed, and missed by less than the most
+/// that one added.
 fn reason_to_stop(
     settings: &Settings,
     charge: &Charge,
     flows_next: Option<WattHours>,
-    cost_before: i64,
     (cost, ahead): (Option<i64>, Option<i64>),
 ) -> Option<EndReason> {
     let limits = &charge.enabled.limits;
@@ -792,10 +783,9 @@ fn reason_to_stop(
     if next.is_none_or(|next| next > limits.energy_max) || charge.energy() >= limits.energy_max {
         return Some(EndReason::EnergyReached);
     }
-    let Some(cost) = cost else { return Some(EndReason::StoppedByStation) };
-    let grown = || cost.checked_sub(cost_before).and_then(|step| cost.checked_add(step.max(0)));
-    let next = ahead.or_else(grown);
-    if next.is_none_or(|next| next > limits.amount_max) || cost >= limits.amount_max {
+    // Nobody agreed to a price that is not known.
+    let (Some(cost), Some(next)) = (cost, ahead) else { return Some(EndReason::StoppedByStation) };
+    if next > limits.amount_max || cost >= limits.amount_max {
         return Some(EndReason::AmountReached);
     }
     if is_over(&charge.enabled, charge.last.at) {

@@ -1,7 +1,12 @@
 //! What a driver is told before anything is shown: what it costs, who learns what, and what stays hidden.
 //!
-//! The lists are made from the very messages that are sent, taken to pieces member by member: whatever is added to a
-//! message has to be added here before it compiles.
+//! What the operator is told is made from the very messages that are sent, taken to pieces member by member: whatever is
+//! added to a message has to be added here before it compiles. What others learn is said in [`others`]; where a driver asks
+//! for what a charge costs, and whom the wallet asks for vouchers and prices ahead of it, is not part of a charge.
+
+mod others;
+
+pub use others::{Learner, Lookups};
 
 use crate::cost::ChargeCost;
 use crate::visit::Offer;
@@ -31,41 +36,26 @@ pub struct Consent {
     pub said: Vec<(String, String)>,
     /// Names of what is in the contract and stays hidden from the operator.
     pub hidden: Vec<String>,
-    /// What others learn.
+    /// What others learn, and what its operator learns in other ways.
     pub others: Vec<(Learner, String)>,
     /// What it costs.
     pub cost: ChargeCost,
-}
-
-/// Who learns of a charge besides the operator.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Learner {
-    /// The station, which is in touch with the device.
-    Station,
-    /// The driver's own provider.
-    Provider,
-    /// Every member of the ledger.
-    Ledger,
-}
-
-impl fmt::Display for Learner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Station => "station",
-            Self::Provider => "provider",
-            Self::Ledger => "ledger",
-        })
-    }
 }
 
 /// The name of the contract's provider among the attributes of its credential.
 const PROVIDER: &str = "provider";
 
 impl Consent {
-    /// What answering `request` with `credential` and the voucher of `offer`, at its station, discloses.
+    /// What answering `request` with `credential` and the voucher of `offer`, at its station, discloses. `lookups` are those
+    /// by which station and offer were checked.
     #[must_use]
-    pub fn of(offer: &Offer, request: &ProofRequest, credential: &HeldCredential, cost: ChargeCost) -> Self {
+    pub fn of(
+        offer: &Offer,
+        request: &ProofRequest,
+        credential: &HeldCredential,
+        cost: ChargeCost,
+        lookups: Lookups<'_>,
+    ) -> Self {
         let wanted: BTreeSet<String> = request
             .attributes()
             .values()
@@ -97,7 +87,7 @@ impl Consent {
             proved,
             said: said(offer.request(), offer.voucher(), offer.limit()),
             hidden,
-            others: others(offer),
+            others: others::others(offer, lookups),
             cost,
         }
     }
@@ -130,33 +120,6 @@ fn said(request: &VisitRequest, voucher: &SignedVoucher, limit: Money) -> Vec<(S
     say("a voucher that was never shown", format!("{} pays up to {cap}", holder.nullifier()));
     say("the voucher is valid", format!("{valid_from} to {valid_until}"));
     said
-}
-
-/// What others than the operator learn.
-fn others(offer: &Offer) -> Vec<(Learner, String)> {
-    let station = offer.station();
-    let (emsp, operator, zone) = (offer.request().emsp, station.operator, &station.zone);
-    let by_voucher = if emsp == operator {
-        format!("{emsp} runs this station and knows by the voucher that it is you")
-    } else {
-        format!(
-            "{emsp} finds out by the voucher that it was you: it learns the station, the times, the energy and the price from \
-             {operator}"
-        )
-    };
-    let on_ledger = if emsp == operator {
-        format!("its members see that a voucher of {emsp} was used up, and when; nothing else")
-    } else {
-        format!(
-            "its members see {operator}, {emsp}, the voucher with your limit, the zone {zone}, a code of {operator} for the \
-             station, the times, the energy and what {operator} is paid; not you, your contract or the station's number"
-        )
-    };
-    vec![
-        (Learner::Station, "it sees the network address of your device, and your car".to_owned()),
-        (Learner::Provider, by_voucher),
-        (Learner::Ledger, on_ledger),
-    ]
 }
 
 impl fmt::Display for Consent {

@@ -185,7 +185,7 @@ impl fmt::Display for ChargeCost {
                 }
                 writeln!(f, ", by the rules of {provider} as of {}", LocalClock::UTC.at(*rules_of).date)?;
                 if most.is_none() && self.limit.is_some() {
-                    let why = "your provider's price does not follow the operator's alone";
+                    let why = "what you pay does not follow from what the operator gets alone";
                     writeln!(f, "           no most can be said: {why}")?;
                 }
             }

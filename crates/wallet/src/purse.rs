@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! withdraw: new one-time keys ──► home utility signs ──► deposit: checked, kept ──► spend: once, at one station
+//!                      └─ what came is over, or nothing came ──► give up: the key is forgotten
 //! ```
 //! A key is used for one voucher, and a voucher for one session: whoever sees two sessions sees nothing that they share.
 //! A voucher that was shown to a station is spent, whatever came of it: the key has signed.
@@ -44,9 +45,12 @@ pub enum DepositError {
     /// The provider's key did not sign it.
     #[error("voucher {0} is not signed by its provider: withdraw again")]
     Forged(Nullifier),
-    /// It pays nothing, or is over already.
-    #[error("voucher {0} pays nothing, or is over already")]
+    /// It pays nothing, whenever it is shown.
+    #[error("voucher {0} pays nothing")]
     Worthless(Nullifier),
+    /// Its time was over before it came.
+    #[error("voucher {0} was over before it came")]
+    Over(Nullifier),
     /// The purse is full.
     #[error("the purse holds {VOUCHERS_MAX} vouchers: spend some first")]
     Full,
@@ -149,11 +153,17 @@ impl Purse {
         self.withdrawn.keys().copied()
     }
 
+    /// Forgets which of these keys still wait, since nothing that pays is going to come for them: a home utility gives the
+    /// same voucher for the same key, however late. Gives how many that were.
+    pub fn give_up(&mut self, keys: &[OneTimeKey]) -> usize {
+        keys.iter().filter(|key| self.withdrawn.remove(key).is_some()).count()
+    }
+
     /// Takes a voucher that came, if it is what was asked for. `provider` is the key with which the ledger says that
     /// `emsp` signs vouchers.
     ///
     /// # Errors
-    /// [`DepositError`]; the key goes on waiting.
+    /// [`DepositError`]; the key goes on waiting, until it is [given up](Self::give_up).
     pub fn deposit(
         &mut self,
         signed: SignedVoucher,
@@ -180,8 +190,11 @@ impl Purse {
         if !provider.verifies(&voucher.digest().0, &signed.signature.0) {
             return Err(DepositError::Forged(nullifier));
         }
-        if voucher.cap.micros <= 0 || voucher.valid_until < voucher.valid_from || voucher.valid_until < now {
+        if voucher.cap.micros <= 0 || voucher.valid_until < voucher.valid_from {
             return Err(DepositError::Worthless(nullifier));
+        }
+        if voucher.valid_until < now {
+            return Err(DepositError::Over(nullifier));
         }
         if self.kept.len() >= VOUCHERS_MAX {
             return Err(DepositError::Full);
@@ -394,7 +407,8 @@ mod tests {
                 DepositError::Forged(nullifier),
             ),
             (sign(promise(key, 0, 100)), DepositError::Worthless(nullifier)),
-            (sign(promise(key, 5, 9)), DepositError::Worthless(nullifier)),
+            (sign(Voucher { valid_from: at(51), ..promise(key, 5, 50) }), DepositError::Worthless(nullifier)),
+            (sign(promise(key, 5, 9)), DepositError::Over(nullifier)),
         ];
         for (signed, error) in table {
             assert_eq!(deposit(&mut purse, signed), Err(error));
@@ -404,6 +418,19 @@ mod tests {
             deposit(&mut purse, sign(good)).expect("the same one may come twice");
         }
         assert_eq!((purse.vouchers().count(), purse.under_way().count()), (1, 0));
+    }
+
+    #[test]
+    fn a_key_for_which_nothing_comes_makes_room_for_another() {
+        let mut purse = Purse::new();
+        let keys = purse.withdraw(WITHDRAWN_MAX, &mut OsRng).unwrap();
+        let late = promise(keys[0], 5, 9);
+        assert_eq!(deposit(&mut purse, sign(late)), Err(DepositError::Over(late.nullifier())));
+        assert_eq!(purse.give_up(&[keys[0], OneTimeKey([1; 32])]), 1);
+        assert_eq!(purse.give_up(&keys[..1]), 0, "once");
+        assert_eq!((purse.under_way().count(), purse.withdraw(1, &mut OsRng).unwrap().len()), (255, 1));
+        // What comes for it after all is not ours any more.
+        assert_eq!(deposit(&mut purse, sign(late)), Err(DepositError::ForeignKey(late.nullifier())));
     }
 
     #[test]

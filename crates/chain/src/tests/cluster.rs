@@ -18,7 +18,9 @@ use crate::epochs::Timing;
 use crate::history::History;
 use crate::machine::{Rules, StateMachine};
 use crate::mempool::{Lane, Mempool, NotTaken, PoolLimits, Ticket};
+use crate::probe;
 use crate::requests::{Questions, Request};
+use crate::sync;
 use crate::tip::{Now, StatedTime, Tip};
 use commonware_actor::Feedback;
 use commonware_consensus::simplex::scheme::ed25519::Scheme;
@@ -472,7 +474,11 @@ impl Cluster {
     }
 
     async fn channel(&self, key: &Key, channel: u64) -> Channel {
-        let quota = Quota::per_second(NZU32!(4096));
+        let quota = match channel {
+            6 => sync::MESSAGES_PER_SECOND,
+            7 => probe::MESSAGES_PER_SECOND,
+            _ => Quota::per_second(NZU32!(4096)),
+        };
         self.oracle.control(key.clone()).register(channel, quota).await.unwrap()
     }
 
@@ -568,6 +574,30 @@ impl Cluster {
     /// Whether a running validator is copying the state of the others.
     pub(super) fn is_copying(&self, index: usize) -> bool {
         self.running[index].as_ref().is_some_and(|running| running.door.tip.copying().is_some())
+    }
+
+    /// Whether a running validator that copies has chosen the block whose state it copies.
+    pub(super) fn has_chosen(&self, index: usize) -> bool {
+        let running = self.running[index].as_ref().expect("it runs");
+        running.door.tip.copying().is_none_or(|copying| copying.wanted > 0)
+    }
+
+    /// Whether a validator that was started has not given up.
+    pub(super) fn is_alive(&self, index: usize) -> bool {
+        !self.running[index].as_ref().expect("it was started").door.tip.has_engine_ended()
+    }
+
+    /// Whether a running validator has a certificate of the block at `height`.
+    pub(super) async fn has_certificate(&self, index: usize, height: u64) -> bool {
+        let (answer, certificate) = oneshot::channel();
+        let questions = &self.running[index].as_ref().expect("it runs").door.questions;
+        questions.0.send(Request::Certificate(height, answer)).ok().unwrap();
+        certificate.await.unwrap().is_some()
+    }
+
+    /// The height of the first block that a running validator may vote on.
+    pub(super) fn votes_from(&self, index: usize) -> u64 {
+        self.running[index].as_ref().expect("it runs").door.tip.votes_from()
     }
 
     /// The height of the first block that a validator holds, once it has told so; 0 if it holds all.

@@ -1,7 +1,7 @@
 //! Validators that lost their directory: they copy the state of the others, follow without a voice, and vote again when
 //! they cannot have voted before.
 
-use super::cluster::{Cluster, Settings, Simulation, link, millis, seeds};
+use super::cluster::{Cluster, Settings, Simulation, link, millis, seconds, seeds};
 use crate::application::Dishonest;
 use bytes::Bytes;
 use commonware_runtime::deterministic::{FaultConfig, PartialWriteMode, WriteConfig};
@@ -57,9 +57,9 @@ fn a_validator_without_a_directory_copies_the_state_and_follows() {
 }
 
 #[test]
-fn it_votes_again_in_the_epoch_after_next() {
+fn it_votes_again_in_the_third_epoch_after() {
     for seed in seeds(2) {
-        let settings = Settings { epoch_blocks: 10, envelopes: 60, ..settings(seed) };
+        let settings = Settings { epoch_blocks: 8, envelopes: 80, ..settings(seed) };
         Simulation::new(settings).run(async |cluster| {
             lose(cluster).await;
             cluster.start_one(LOST).await;
@@ -70,10 +70,58 @@ fn it_votes_again_in_the_epoch_after_next() {
                 let blocks = cluster.blocks(0).into_iter().filter(|b| epochs.contains(&b.header().epoch));
                 blocks.filter(|b| b.header().leader == cluster.leader(LOST)).count()
             };
-            assert!(cluster.epoch() > first + 2, "too few epochs: {first} to {}", cluster.epoch());
+            assert!(cluster.epoch() > first + 3, "too few epochs: {first} to {}", cluster.epoch());
             // In the first of them it led before it was lost, perhaps.
-            assert_eq!(led(first + 1..first + 2), 0, "it has no voice");
-            assert!(led(first + 2..u64::MAX) > 0, "it has a voice");
+            assert_eq!(led(first + 1..first + 3), 0, "it has no voice");
+            assert!(led(first + 3..u64::MAX) > 0, "it has a voice");
+        });
+    }
+}
+
+/// Answers with an old certificate when it is asked for the latest.
+struct Dated;
+
+impl Dishonest for Dated {
+    fn latest(&self) -> Option<u64> {
+        Some(2)
+    }
+}
+
+/// With the answers of a liar and of an honest validator that was away, which are f + 1, it would copy a state of an epoch
+/// long before the one that it voted in last, and vote there a second time.
+#[test]
+fn an_old_certificate_and_an_honest_latecomer_do_not_make_it_vote_twice() {
+    const LIAR: usize = 1;
+    const AWAY: usize = 2;
+    const EPOCH: u64 = 8;
+    for seed in seeds(3) {
+        let settings = Settings {
+            dishonest: Some((LIAR, Arc::new(Dated))),
+            epoch_blocks: u32::try_from(EPOCH).unwrap(),
+            envelopes: 60,
+            ..settings(seed)
+        };
+        Simulation::new(settings).run(async |cluster| {
+            cluster.until_height(AWAY, 3).await;
+            cluster.crash(AWAY);
+            cluster.until("epochs pass without it", |c| c.epoch() >= 6).await;
+            let voted = cluster.epoch();
+            cluster.crash(LOST);
+            cluster.sleep(millis(100)).await;
+            cluster.empty(LOST);
+            // It reaches these two alone, and they do not reach each other.
+            cluster.partition(&[&[LOST, LIAR], &[LOST, AWAY], &[0]]).await;
+            cluster.start_one(AWAY).await;
+            cluster.start_one(LOST).await;
+            cluster.sleep(seconds(20)).await;
+            assert!(!cluster.has_chosen(LOST), "two of three have answered");
+            cluster.settle().await;
+            let votes_from = cluster.votes_from(LOST);
+            assert!(
+                votes_from >= (voted + 1) * EPOCH,
+                "it votes again from {votes_from}, and voted in {voted}"
+            );
+            assert!(votes_from <= (voted + 4) * EPOCH, "it is silent up to {votes_from} without need");
         });
     }
 }
@@ -155,6 +203,31 @@ fn the_machine_crashes_while_the_state_is_copied() {
         simulation.run(async |cluster| {
             cluster.settle().await;
             assert!(cluster.begins(LOST) > BLOCKS_BEFORE / 2);
+        });
+    }
+}
+
+/// In the epoch that it joined in it has no block of the epoch before to begin at, but the certificate that it copied by.
+#[test]
+fn it_is_killed_at_any_time_around_the_end_of_the_epoch_that_it_joined_in() {
+    for seed in seeds(2) {
+        // Copying takes about as long as an epoch.
+        let settings = Settings { epoch_blocks: 6, envelopes: 60, link: link(60, 20, 100), ..settings(seed) };
+        Simulation::new(settings).run(async |cluster| {
+            lose(cluster).await;
+            for _ in 0..8 {
+                cluster.start_one(LOST).await;
+                let pause = cluster.draw(2500);
+                cluster.sleep(millis(pause)).await;
+                assert!(cluster.is_alive(LOST), "it has nowhere to begin");
+                cluster.crash(LOST);
+                // What it was at ends first.
+                cluster.sleep(millis(50)).await;
+            }
+            cluster.settle().await;
+            check_joined(cluster);
+            let begins = cluster.begins(LOST);
+            assert!(cluster.has_certificate(LOST, begins).await, "the block that it copied by, {begins}");
         });
     }
 }

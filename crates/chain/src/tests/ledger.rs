@@ -13,6 +13,27 @@ use eroam_ledger::genesis::{BlockTime, Consensus, Genesis, GenesisMember, Parame
 use eroam_ledger::membership::{MembershipTx, Roles};
 use eroam_ledger::settlement::SettlementTx;
 use eroam_ledger::tx::{Envelope, PublicKey, SignedEnvelope, Tx, VERSION};
+use eroam_light::block::{self as light, Header};
+
+/// The header of a block that says nothing but its height.
+pub(crate) fn header(height: u64) -> Header {
+    Header {
+        version: light::VERSION,
+        height,
+        epoch: 0,
+        view: height,
+        leader: PublicKey([0; 32]),
+        parent_view: 0,
+        parent: Digest::ZERO,
+        time: UnixMillis::EPOCH,
+        body: Digest::ZERO,
+        receipts: Digest::ZERO,
+        state: Digest::ZERO,
+        operations: Digest::ZERO,
+        operations_start: 0,
+        operations_end: 1,
+    }
+}
 
 /// When the simulations begin.
 pub(super) const NOON: i64 = 1_740_000_000_000;
@@ -26,7 +47,7 @@ fn validator_name(index: usize) -> String {
 }
 
 /// The key that a validator votes with.
-pub(super) fn validator_key(index: usize) -> ed25519::PrivateKey {
+pub(crate) fn validator_key(index: usize) -> ed25519::PrivateKey {
     let bytes = key_of(&validator_name(index)).to_bytes();
     ed25519::PrivateKey::decode(bytes::Bytes::copy_from_slice(&bytes)).unwrap()
 }

@@ -11,7 +11,8 @@
 //! Source: DESIGN.md, "Price and shares" (paper A's AI contract).
 
 use super::{
-    Charge, ForecastInput, HourForecast, KnownRates, LineRule, PriceError, PriceLine, PricingInputs, Quantity,
+    Charge, ForecastInput, HourForecast, ItemisedPrice, KnownRates, LineRule, PriceError, PriceLine,
+    PricingInputs, Quantity,
 };
 use crate::agreement::DynamicRule;
 use crate::quantity::{BasisPoints, DurationMs, WattHours};
@@ -134,32 +135,64 @@ fn between(low: (u32, i32), high: (u32, i32), at: u32) -> Option<i32> {
     i32::try_from(i64::from(low.1).checked_add(added)?).ok()
 }
 
-/// Takes the energy of hours with a forecast out of `charges`, before step sizes, and prices it at the rates of the
-/// hours, in time order. Only energy that the tariff prices at all is priced: where the tariff charges time instead,
-/// there is no price to replace.
+/// Takes the energy of hours with a forecast out of `charges`, before step sizes: what is left is the tariff's. Gives how
+/// many lines [`price_hours`] will make of it at most, 0 if there is no such energy. Only energy that the tariff prices at
+/// all is taken: where the tariff charges time instead, there is no price to replace.
+///
+/// Hours that follow each other are taken as one, since what they hold adds up exactly: most sessions need no division here.
 pub(super) fn take_hours(
-    charges: &mut Vec<Charge<'_>>,
+    charges: &mut [Charge<'_>],
+    inputs: &PricingInputs<'_>,
+    forecast: &ForecastInput,
+) -> Result<usize, PriceError> {
+    if forecast.hours.len() > FORECAST_HOURS_MAX {
+        return Err(PriceError::ForecastTooLong);
+    }
+    let mut lines = 0usize;
+    for charge in charges.iter_mut().filter(|c| c.component.dimension == Dimension::Energy) {
+        let flow = Flow::of(charge, inputs)?;
+        let mut taken = WattHours::ZERO;
+        let mut run: Option<(i64, i64)> = None;
+        let mut hours = 0usize;
+        for (hour, _) in flow.hours(forecast) {
+            let next = hour.checked_add(1).ok_or(PriceError::Overflow)?;
+            run = match run {
+                Some((first, end)) if end == hour => Some((first, next)),
+                Some((first, end)) => {
+                    taken = taken.checked_add(flow.between(first, end)?).ok_or(PriceError::Overflow)?;
+                    Some((hour, next))
+                }
+                None => Some((hour, next)),
+            };
+            hours = hours.saturating_add(1);
+        }
+        if let Some((first, end)) = run {
+            taken = taken.checked_add(flow.between(first, end)?).ok_or(PriceError::Overflow)?;
+        }
+        if !taken.is_zero() {
+            charge.by_hour = taken.milli_wh();
+            charge.volume = charge.volume.checked_sub(charge.by_hour).ok_or(PriceError::Overflow)?;
+            charge.billed = charge.volume;
+            lines = lines.saturating_add(hours);
+        }
+    }
+    Ok(lines)
+}
+
+/// Adds the lines of the energy that [`take_hours`] took, at the rates of its hours, in time order.
+pub(super) fn price_hours(
+    priced: &mut ItemisedPrice,
+    charges: &[Charge<'_>],
     inputs: &PricingInputs<'_>,
     rule: &DynamicRule,
     forecast: &ForecastInput,
     mut rates: Option<&mut KnownRates>,
-) -> Result<Vec<PriceLine>, PriceError> {
-    if forecast.hours.len() > FORECAST_HOURS_MAX {
-        return Err(PriceError::ForecastTooLong);
-    }
-    // Room for whatever else the price will have: they become its lines.
-    let room = forecast.hours.len().saturating_add(charges.len()).saturating_add(super::BOUND_LINES);
-    let mut lines = Vec::with_capacity(room);
-    for charge in charges.iter_mut().filter(|c| c.component.dimension == Dimension::Energy) {
-        let index = usize::from(charge.period);
-        let start = inputs.periods.get(index).ok_or(PriceError::PeriodOrder(index))?.start;
-        let next = index.checked_add(1).and_then(|i| inputs.periods.get(i));
-        let end = next.map_or(inputs.end, |p| p.start);
-        let span = end.since(start).ok_or(PriceError::PeriodOrder(index))?;
-        let flow = Flow { start, span, energy: WattHours::from_milli_wh(charge.volume) };
+) -> Result<(), PriceError> {
+    for charge in charges.iter().filter(|c| c.by_hour > 0) {
+        let flow = Flow::of(charge, inputs)?;
         // What has flowed at the end of the hour before, which is the start of this one.
         let mut flowed = None;
-        for (hour, of_hour) in hours_between(start.utc_hour(), flow.last_hour(), forecast) {
+        for (hour, of_hour) in flow.hours(forecast) {
             let before = match flowed {
                 Some((at, energy)) if at == hour => energy,
                 _ => flow.until(hour).ok_or(PriceError::Overflow)?,
@@ -172,17 +205,14 @@ pub(super) fn take_hours(
             if energy.is_zero() {
                 continue;
             }
-            charge.volume = charge.volume.checked_sub(energy.milli_wh()).ok_or(PriceError::Overflow)?;
             let rate = match &mut rates {
                 Some(rates) => rates.rate(rule, hour, &inputs.clock, of_hour)?,
                 None => rule.rate(hour, &inputs.clock, of_hour)?,
             };
-            lines.push(line(charge.period, hour, rate, energy, rule.vat)?);
+            priced.push(line(charge.period, hour, rate, energy, rule.vat)?)?;
         }
-        charge.billed = charge.volume;
     }
-    charges.retain(|c| c.volume > 0);
-    Ok(lines)
+    Ok(())
 }
 
 /// The hours from `first` to `last` that have a forecast, with it. The loop is as long as the forecast at most, however
@@ -206,6 +236,28 @@ struct Flow {
 }
 
 impl Flow {
+    /// That of a charge for energy: all of it, however it is priced.
+    fn of(charge: &Charge<'_>, inputs: &PricingInputs<'_>) -> Result<Self, PriceError> {
+        let index = usize::from(charge.period);
+        let start = inputs.periods.get(index).ok_or(PriceError::PeriodOrder(index))?.start;
+        let next = index.checked_add(1).and_then(|i| inputs.periods.get(i));
+        let end = next.map_or(inputs.end, |p| p.start);
+        let span = end.since(start).ok_or(PriceError::PeriodOrder(index))?;
+        let energy = charge.volume.checked_add(charge.by_hour).ok_or(PriceError::Overflow)?;
+        Ok(Self { start, span, energy: WattHours::from_milli_wh(energy) })
+    }
+
+    /// Its hours that have a forecast, with it.
+    fn hours(&self, forecast: &ForecastInput) -> impl Iterator<Item = (i64, HourForecast)> {
+        hours_between(self.start.utc_hour(), self.last_hour(), forecast)
+    }
+
+    /// What flows from the beginning of one hour to that of another.
+    fn between(&self, from: i64, to: i64) -> Result<WattHours, PriceError> {
+        let (from, to) = (self.until(from), self.until(to));
+        to.zip(from).and_then(|(to, from)| to.checked_sub(from)).ok_or(PriceError::Overflow)
+    }
+
     fn last_hour(&self) -> i64 {
         let last = self.span.millis().saturating_sub(1);
         self.start.checked_add(DurationMs::from_millis(last)).unwrap_or(self.start).utc_hour()

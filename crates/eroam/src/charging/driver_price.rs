@@ -13,14 +13,14 @@
 use super::catalogue::{Catalogue, CatalogueError};
 use super::listed_tariff::tariff_in_force;
 use crate::causes::chain;
-use eroam_domain::agreement::RoamingAgreement;
+use eroam_domain::agreement::{RoamingAgreement, VatTreatment};
 use eroam_domain::cdr::{GridZone, SessionId, TariffRef};
 use eroam_domain::charge::{AllowedZones, Denial, Quote, ServiceDescription};
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::Money;
 use eroam_domain::quantity::{DurationMs, WattHours, Watts};
 use eroam_domain::quote_detail::QuoteDetail;
-use eroam_domain::retail::{self, Bound, RetailTerms, RetailVersion, Tier};
+use eroam_domain::retail::{self, RetailTerms, RetailVersion, Tier};
 use eroam_domain::tariff::{Tariff, TariffId};
 use eroam_domain::time::{LocalClock, UnixMillis};
 use eroam_gateway::forecasts::attested_from;
@@ -30,6 +30,11 @@ use eroam_ledger::query;
 use eroam_ledger::state::StateKey;
 use eroam_wallet::cost::{ChargeCost, DriverPrice};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// So long a wallet makes prices by the rules that its provider told it, where it can be asked again. Rules that begin sooner
+/// than that after they are told would be billed to drivers who were shown others.
+pub const RULES_KNOWN_FOR: Duration = Duration::from_secs(86_400);
 
 /// A provider's rules, as it told them to its customer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,12 +115,13 @@ pub fn cost_of_quote(
         let price = detail.retail.as_ref().ok_or(Missing::NoRetailPrice)?;
         let (payment, roaming) = (known.terms.payment, quote.agreement.is_some());
         let (own_rule, own_rounding) = own_terms();
-        let (rule, rounding) =
-            terms.as_ref().map_or((&own_rule, own_rounding), |terms| (&terms.price_rule, terms.rounding));
-        let most = limit.map(|due_max| {
-            let energy_max = retail::energy_within(&tariff, rule, rounding, due_max);
-            retail::most(&version.rules, tier, payment, roaming, Bound { due_max, energy_max })
-        });
+        let (rule, rounding, vat) = terms
+            .as_ref()
+            .map_or((&own_rule, own_rounding, VatTreatment::Charged), |terms| {
+                (&terms.price_rule, terms.rounding, terms.vat)
+            });
+        let bound = limit.and_then(|due_max| retail::bound(&tariff, rule, rounding, vat, due_max));
+        let most = bound.map(|bound| retail::most(&version.rules, tier, payment, roaming, bound));
         let most = most.transpose().map_err(|_| Missing::NoRetailPrice)?.flatten();
         let in_currency = |micros| Money::new(micros, quote.currency);
         Ok(DriverPrice::Known {

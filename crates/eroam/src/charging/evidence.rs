@@ -1,17 +1,21 @@
 //! What a station sent with a charge, checked again by its operator: by sample, and in every dispute.
 //!
 //! The station checked the proof before power. Here it is checked with what the ledger says alone, as long after as there
-//! is a dispute: against the list that was the newest when the driver agreed.
+//! is a dispute: against the list that was the newest when the driver agreed. And what was recorded is compared with what the
+//! meter signed: it is all of that, or its beginning, up to what the driver allowed.
 
 use super::provider::{tier_of, zones_of};
 use crate::registry::objects::{self, ObjectError};
-use eroam_domain::cdr::{SessionId, session_digest};
+use eroam_domain::cdr::{Cdr, SessionId, session_digest};
 use eroam_domain::charge::Quote;
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::{CredentialDefinitionId, ObjectIdError, PartyId, RevocationRegistryId};
+use eroam_domain::quantity::WattHours;
 use eroam_domain::time::UnixMillis;
 use eroam_domain::visit::{Accounting, ShownContract};
 use eroam_domain::voucher::{SpentVoucher, proof_nonce};
+use eroam_gateway::limits::{self, NotABeginning};
+use eroam_gateway::sessions::Consumption;
 use eroam_ledger::query;
 use eroam_ledger::state::{StateError, StateView};
 use eroam_ssi::anoncreds::{
@@ -19,6 +23,8 @@ use eroam_ssi::anoncreds::{
     ProofRequest, RevocationRegistryDefinition, Schema, StatusList, Timestamp, VerifyError, verifier,
 };
 use eroam_ssi::protocol::charging::{CONTRACT, attributes};
+use eroam_station::metering;
+use eroam_wire::ocmf::{MeterKeyError, MeterPublicKey, MeteredSession, SessionFault};
 
 /// One session in so many is checked again when it is accounted for.
 pub const SAMPLE_ONE_IN: u8 = 20;
@@ -56,6 +62,35 @@ pub enum EvidenceError {
     Verify(#[from] VerifyError),
     #[error("the proof does not show {0}")]
     NotShown(&'static str),
+    #[error("the key of the station's meter")]
+    MeterKey(#[from] MeterKeyError),
+    #[error("the meter's readings do not hold")]
+    Readings(#[from] SessionFault),
+    #[error("more was recorded than the meter signed")]
+    Recorded(#[from] NotABeginning),
+}
+
+/// What a station's readings say that was consumed.
+#[must_use]
+pub fn consumption(metered: &MeteredSession, sent: &Accounting) -> Consumption {
+    Consumption {
+        start: metered.start(),
+        end: metered.end(),
+        clock: sent.clock,
+        periods: metering::periods(metered),
+        energy: metered.energy(),
+        readings: metering::digest(&sent.readings),
+    }
+}
+
+/// Checks that a record is what the meter signed, or the beginning of it, and gives how much of it was not billed.
+///
+/// # Errors
+/// [`EvidenceError`].
+pub fn recheck_metering(cdr: &Cdr, sent: &Accounting, meter_key: &str) -> Result<WattHours, EvidenceError> {
+    let key: MeterPublicKey = meter_key.parse()?;
+    let metered = MeteredSession::read(&sent.readings, &key)?;
+    Ok(limits::not_billed(cdr, &consumption(&metered, sent))?)
 }
 
 /// What was agreed to in a session.

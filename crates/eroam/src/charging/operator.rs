@@ -3,8 +3,9 @@
 //!
 //! ```text
 //! station                                      operator
-//!   connects with the operator's invitation
-//!   register {claims, key, signature} ------->  known, signed with the key, not registered with another one
+//!   connects with its invitation, which staff has made for it alone
+//!   register {claims, key, signature} ------->  entered, signed with the key; the first time by its invitation, which is
+//!                                               used up then, and ever after with the same key
 //!      <------------------ credential (SD-JWT, figure 21)
 //!   quote, reserve, account ----------------->  gateway -> ledger -> report to the home utility
 //! ```
@@ -44,10 +45,10 @@ use eroam_domain::time::{LocalClock, UnixMillis};
 use eroam_domain::visit::{
     Accounting, Denied, Enabled, QuoteRequest, ReserveRequest, ShownContract, StationClaims,
 };
-use eroam_gateway::sessions::{Consumption, PayerOpening, Phase};
+use eroam_gateway::sessions::{PayerOpening, Phase};
 use eroam_gateway::unknown_driver::{ProvenContract, UnknownDriverRequest};
 use eroam_ledger::registry::DidService;
-use eroam_ssi::didcomm::{Channel, OsRng};
+use eroam_ssi::didcomm::{Channel, MessageId, OsRng};
 use eroam_ssi::protocol::Incoming;
 use eroam_ssi::protocol::did_exchange::{Connection, Responder};
 use eroam_ssi::protocol::out_of_band::Invitation;
@@ -79,20 +80,29 @@ const STATIONS_MAX: u32 = 8_192;
 const CREDENTIAL_FOR: DurationMs = DurationMs::from_millis(3 * 365 * 86_400_000);
 /// So long a wallet may keep the status list.
 const STATUS_FOR: Duration = Duration::from_secs(3_600);
-/// So long an invitation for stations is good: a station is set up at any time.
-const INVITED_FOR: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// So long connections are taken: a station that has registered may come back at any time.
+const CONNECTS_FOR: Duration = Duration::from_secs(10 * 365 * 86_400);
+/// So long a station may register with an invitation.
+pub const INVITED_FOR: Duration = Duration::from_secs(30 * 86_400);
 
 /// Records of invitations that are out for good.
 const INVITATION: &str = "invitation";
-/// The one for stations.
+/// The one for stations, whose key all of theirs have.
 const STATIONS: &str = "stations";
+
+/// Somebody who has connected, and of whom nobody knows yet which station it is.
+struct Stranger {
+    channel: Channel,
+    /// The id of the invitation that it answered.
+    invitation: MessageId,
+}
 
 struct Inner {
     office: Office,
     agent: Agent,
     did: EroamDid,
     /// Signs stations' credentials.
-    issuing: SigningKey,
+    issuing: Mutex<SigningKey>,
     /// Paper B's credentials for stations, and where the ledger is looked up to check them.
     paper: Option<(Issuer, Catalogue)>,
     /// Where the status list is.
@@ -100,8 +110,8 @@ struct Inner {
     status: Mutex<StatusList>,
     stations: Stations,
     connections: Mutex<HashMap<Channel, Connection>>,
-    /// Connections of which nobody knows yet whose they are, the oldest first.
-    strangers: Mutex<VecDeque<Channel>>,
+    /// The oldest first.
+    strangers: Mutex<VecDeque<Stranger>>,
     /// Which station a connection is.
     stations_by_channel: Mutex<HashMap<Channel, EvseId>>,
     invitation: Invitation,
@@ -157,7 +167,7 @@ impl Operator {
         let (invitation, invited) = match state.get::<KeptInvitation>(INVITATION, STATIONS)? {
             Some(kept) => agent.take_up_invitation(&kept)?,
             None => {
-                let (invitation, invited) = agent.invite(in_time(INVITED_FOR))?;
+                let (invitation, invited) = agent.invite(in_time(CONNECTS_FOR))?;
                 let kept = agent.keep_invitation(&invitation, &invited)?;
                 state.write(Changes::new().put(INVITATION, STATIONS, &kept))?;
                 (invitation, invited)
@@ -178,7 +188,7 @@ impl Operator {
             office,
             agent,
             did,
-            issuing,
+            issuing: Mutex::new(issuing),
             paper,
             status_uri: Mutex::default(),
             status: Mutex::new(status),
@@ -230,16 +240,26 @@ impl Operator {
         self.0.agent.address()
     }
 
-    /// With which stations connect.
-    #[must_use]
-    pub fn invitation(&self) -> &Invitation {
-        &self.0.invitation
+    /// An invitation for a station that staff has entered: with it, one key registers as that station, once, within
+    /// [`INVITED_FOR`]. It is a secret until then. One that was out for the station before is void.
+    ///
+    /// # Errors
+    /// [`ChargingError::NotEntered`], [`ChargingError::RegisteredBefore`].
+    pub fn invite(&self, evse: &EvseId) -> Result<Invitation, ChargingError> {
+        if self.0.office.with(|gateway, _| gateway.station(evse).is_none()) {
+            return Err(ChargingError::NotEntered(evse.clone()));
+        }
+        let invitation = self.0.invitation.clone().under(new_id());
+        if !self.0.stations.invite(evse, invitation.id(), in_time(INVITED_FOR))? {
+            return Err(ChargingError::RegisteredBefore(evse.clone()));
+        }
+        Ok(invitation)
     }
 
-    /// As a URL, which is how stations are given it.
+    /// An invitation as a URL, which is how stations are given it.
     #[must_use]
-    pub fn invitation_url(&self) -> String {
-        self.0.invitation.to_url(self.0.agent.endpoint())
+    pub fn url_of(&self, invitation: &Invitation) -> String {
+        invitation.to_url(self.0.agent.endpoint())
     }
 
     /// The stations that registered.
@@ -279,6 +299,12 @@ impl Operator {
         *lock(&self.0.status_uri) = format!("{url}/stations/status");
     }
 
+    /// Signs stations' credentials and the list of revoked ones with another key from now on: that which the ledger lists in
+    /// the operator's DID by then ([`station_issuer_service`]). Stations notice it there, and have their credentials renewed.
+    pub fn sign_with(&self, issuing: SigningKey) {
+        *lock(&self.0.issuing) = issuing;
+    }
+
     /// Revokes a station's credential: wallets refuse it from the next list on.
     ///
     /// # Errors
@@ -304,33 +330,48 @@ impl Operator {
         self.0.stopped.load(Ordering::Acquire)
     }
 
-    /// Lets stations connect, one after another.
+    /// Lets stations connect, one after another, by whatever invitation: those that registered have used theirs up.
     fn accept(&self) {
         while !self.is_stopped() {
-            let Inner { agent, invitation, invited, .. } = &*self.0;
-            let accepted = agent.accept(invitation, invited, Duration::from_millis(500));
-            if let Ok(connection) = accepted {
-                self.connected(connection);
+            if let Ok((connection, invitation)) = self.next_connection() {
+                self.connected(connection, invitation);
             }
         }
     }
 
-    /// Somebody has connected. The invitation is no secret, so it may be anybody, and often.
-    fn connected(&self, connection: Connection) {
+    fn next_connection(&self) -> Result<(Connection, MessageId), ChargingError> {
+        const WITHIN: Duration = Duration::from_millis(500);
+        let Inner { agent, invited, .. } = &*self.0;
+        let Responder::Invited { key, deadline, .. } = invited else {
+            return Err(ChargingError::unexpected("the invitation for stations", invited.name()));
+        };
+        let request = agent.receive("request to connect", WITHIN, |incoming| {
+            incoming.channel().ours == *key
+                && incoming.message().kind().name() == "request"
+                && incoming.message().parent_thread().is_some()
+        })?;
+        let answered = request.message().parent_thread().cloned();
+        let invitation = answered.ok_or_else(|| ChargingError::unexpected("a request to connect", "no thread"))?;
+        let invited = Responder::Invited { invitation: invitation.clone(), key: *key, deadline: *deadline };
+        Ok((agent.let_in(&invited, &request, WITHIN)?, invitation))
+    }
+
+    /// Somebody has connected. Where to connect is no secret, so it may be anybody, and often.
+    fn connected(&self, connection: Connection, invitation: MessageId) {
         let mut strangers = lock(&self.0.strangers);
         {
             let stations = lock(&self.0.stations_by_channel);
-            strangers.retain(|channel| !stations.contains_key(channel));
+            strangers.retain(|stranger| !stations.contains_key(&stranger.channel));
         }
         let mut connections = lock(&self.0.connections);
         while strangers.len() >= STRANGERS_MAX
             && let Some(oldest) = strangers.pop_front()
         {
-            if let Some(ended) = connections.remove(&oldest) {
+            if let Some(ended) = connections.remove(&oldest.channel) {
                 self.0.agent.forget(&ended);
             }
         }
-        strangers.push_back(connection.channel());
+        strangers.push_back(Stranger { channel: connection.channel(), invitation });
         connections.insert(connection.channel(), connection);
     }
 
@@ -404,7 +445,7 @@ impl Operator {
                 return Ok(Err(Denied { denial: Denial::UnknownStation, reason }));
             }
         };
-        let StationRegistration { claims, invitation, .. } = registration;
+        let StationRegistration { claims, invitation: on_its_post, .. } = registration;
         let party = self.0.office.party();
         let known = self.0.office.with(|gateway, _| gateway.station(&claims.evse).cloned());
         let Some(known) = known.filter(|_| claims.operator == party) else {
@@ -419,7 +460,13 @@ impl Operator {
         };
         let evse = claims.evse.clone();
         let kept = self.0.agent.keep_connection(&self.connection(asked)?)?;
-        let registered = self.0.stations.register(&evse, kept, |before, next| match before {
+        let invitation = {
+            let strangers = lock(&self.0.strangers);
+            let stranger = strangers.iter().find(|stranger| stranger.channel == channel);
+            stranger.map(|stranger| stranger.invitation.clone())
+        };
+        let by = (invitation.as_ref(), now());
+        let registered = self.0.stations.register(&evse, kept, by, |before| match before.station {
             // Another key for a station that has one, or for its meter: somebody has to look.
             Some(before)
                 if before.key != key
@@ -431,12 +478,20 @@ impl Operator {
                     reason: format!("station {evse} has a credential for other keys, or was revoked"),
                 })
             }
-            Some(before) => Ok(RegisteredStation { claims, invitation, ..before.clone() }),
+            Some(before) => Ok(RegisteredStation { claims, invitation: on_its_post, ..before.clone() }),
+            // Whoever is first gives the station its key: that is whom staff has invited.
+            None if !before.is_invited => Err(Denied {
+                denial: Denial::UnknownStation,
+                reason: format!(
+                    "station {evse} has not registered, and this is not the invitation for it, or is over: put a new one into its \
+                     configuration, `eroam operator invite {evse}` makes it"
+                ),
+            }),
             None => Ok(RegisteredStation {
                 claims,
                 key,
-                index: next,
-                invitation,
+                index: before.next,
+                invitation: on_its_post,
                 revoked: None,
                 last_page: None,
                 first_page: None,
@@ -464,7 +519,7 @@ impl Operator {
             disclosable: BTreeSet::new(),
             decoys: 0,
         };
-        let sd_jwt = issued.sign(&self.0.issuing, &mut OsRng)?;
+        let sd_jwt = issued.sign(&lock(&self.0.issuing), &mut OsRng)?;
         self.stands_at(channel, evse);
         Ok(Ok(StationCredential { sd_jwt }))
     }
@@ -637,14 +692,7 @@ impl Operator {
             (station.first_page, station.last_page) = (Some(first), Some(last));
             station.last_session = Some(session.clone());
         })?;
-        let consumption = Consumption {
-            start: metered.start(),
-            end: metered.end(),
-            clock: accounting.clock,
-            periods: metering::periods(&metered),
-            energy: metered.energy(),
-            readings: metering::digest(&accounting.readings),
-        };
+        let consumption = evidence::consumption(&metered, &accounting);
         self.keep_evidence(&session, &evidence, at)?;
         self.0.office.act(|gateway, ledger| gateway.consumed(ledger, &session, consumption))?;
         self.sample(&evse, &session);
@@ -674,7 +722,7 @@ impl Operator {
         let sent: Accounting =
             serde_json::from_slice(&kept).map_err(|error| EvidenceError::Malformed(error.to_string()))?;
         let known = office.with(|gateway, _| gateway.session(session)).map_err(failed)?;
-        let phase = known.map(|known| known.phase);
+        let (known_at, phase) = known.map(|known| (known.evse, known.phase)).unzip();
         let (quote, spent) = match &phase {
             Some(
                 Phase::Recording { opening: PayerOpening::Voucher { spent, quote }, .. }
@@ -688,7 +736,18 @@ impl Operator {
             _ => return Err(EvidenceError::NoVoucher(session.clone())),
         };
         let agreed = Agreed { operator: self.party(), session, quote, spent };
-        evidence::recheck(office.client(), agreed, &sent)
+        let shown = evidence::recheck(office.client(), agreed, &sent)?;
+        // What was recorded of it, once it was.
+        if let Some(
+            Phase::Recording { cdr, .. } | Phase::Recorded { cdr, .. } | Phase::Disputed { cdr, .. },
+        ) = &phase
+        {
+            let station = self.0.stations.get(&known_at.ok_or_else(|| EvidenceError::Nothing(session.clone()))?);
+            let station = station.ok_or_else(|| EvidenceError::Nothing(session.clone()))?;
+            let not_billed = evidence::recheck_metering(cdr, &sent, &station.claims.meter_key)?;
+            tracing::debug!(%session, not_billed_milli_wh = not_billed.milli_wh(), "operator.rechecked");
+        }
+        Ok(shown)
     }
 
     /// Checks a sample of what stations send. Whoever fails is in the log and in the list of stations: the charge itself is
@@ -719,7 +778,13 @@ impl Operator {
             expires_at: at.checked_add(lasts).unwrap_or(UnixMillis::EPOCH),
             ttl: Some(STATUS_FOR),
         };
-        Ok(lock(&self.0.status).sign(&new, &self.0.issuing)?)
+        Ok(lock(&self.0.status).sign(&new, &lock(&self.0.issuing))?)
+    }
+
+    /// Under which its stations' credentials are issued.
+    #[must_use]
+    pub fn did(&self) -> EroamDid {
+        self.0.did
     }
 
     /// Whose stations these are.

@@ -7,10 +7,11 @@ use eroam_domain::agreement::RoamingAgreement;
 use eroam_domain::cdr::GridZone;
 use eroam_domain::charge::Quote;
 use eroam_domain::forecast::AHEAD_HOURS_MAX;
+use eroam_domain::pricing::plan::{EvenSession, periods};
 use eroam_domain::pricing::{self, ForecastInput, PricingInputs};
-use eroam_domain::quantity::DurationMs;
+use eroam_domain::quantity::{DurationMs, WattHours};
 use eroam_domain::tariff::Tariff;
-use eroam_domain::time::LocalClock;
+use eroam_domain::time::{LocalClock, UnixMillis};
 use eroam_gateway::forecasts::of_session;
 use eroam_gateway::quote::own_terms;
 use eroam_ledger::state::StateKey;
@@ -51,6 +52,15 @@ impl Prices {
             (None, _) | (_, None) => None,
         };
         Ok(Self { terms, tariff, clock: LocalClock::UTC, forecast })
+    }
+
+    /// What is due for a charge that begins at `start` and in which nothing is delivered, in millionths of the quote's
+    /// currency: an operator switches on for nobody who allows less. `None` if there is no price.
+    #[must_use]
+    pub fn opening(&self, start: UnixMillis) -> Option<i64> {
+        let nothing = EvenSession { start, charging_end: start, end: start, energy: WattHours::ZERO };
+        let periods = periods(&nothing, &self.tariff, &self.clock).ok()?;
+        self.price(&SoFar { start, at: start, periods })
     }
 }
 

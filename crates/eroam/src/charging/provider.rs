@@ -22,7 +22,7 @@
 
 use super::customers::{Customer, Customers, Decision};
 use super::issuer::Issuer;
-use super::offices::Office;
+use super::offices::{Office, OfficeError};
 use super::proving::{self, STEP_WITHIN};
 use super::state::{AgentState, Changes};
 use super::{ChargingError, address};
@@ -30,6 +30,7 @@ use crate::agent::kept::{KeptConnection, KeptInvitation};
 use crate::agent::{Agent, new_id};
 use crate::causes::chain;
 use crate::clock::{in_time, now};
+use crate::node::LookedUp;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Json, State};
 use axum::http::StatusCode;
@@ -43,10 +44,12 @@ use eroam_domain::quantity::WattHours;
 use eroam_domain::retail::{PaymentOption, RetailTerms, Tier};
 use eroam_domain::time::{CivilMonth, LocalClock, UnixMillis};
 use eroam_domain::visit::Denied;
-use eroam_domain::voucher::OneTimeKey;
+use eroam_domain::voucher::{OneTimeKey, SignedVoucher};
+use eroam_gateway::gateway::GatewayError;
 use eroam_gateway::ports::{Store as _, StoreError};
 use eroam_gateway::profiles::{ContractState, HomeProfile, ServicePortfolio};
 use eroam_gateway::vouchers::VoucherRefusal;
+use eroam_ledger::state::StateKey;
 use eroam_ssi::did::VerificationKey;
 use eroam_ssi::didcomm::{Channel, SigningKey};
 use eroam_ssi::protocol::Incoming;
@@ -909,21 +912,32 @@ impl Provider {
         Ok(known.ok_or_else(|| Denial::UnknownContract.into()))
     }
 
+    /// Signs vouchers. What the ledger has to say is looked up before the gateway is held, in one request for all vouchers.
+    fn issue_vouchers(
+        &self,
+        contract: &ContractId,
+        keys: &[OneTimeKey],
+        day: i64,
+    ) -> Result<Result<Vec<SignedVoucher>, VoucherRefusal>, GatewayError> {
+        let (office, mut known) = (&self.0.office, LookedUp::new());
+        // First: what it says of a voucher whose key is revoked by then, it says for ever.
+        known.look_up(office.client(), [StateKey::VoucherKeys(office.party())])?;
+        let lookups = office.with(|gateway, _| gateway.voucher_lookups(&known, contract, keys, day))?;
+        known.look_up(office.client(), lookups)?;
+        office.with(|gateway, _| {
+            let issued = gateway.issue_vouchers(&known, office.network(), contract, keys, day, now())?;
+            gateway.commit()?;
+            Ok(issued)
+        })
+    }
+
     fn vouchers(
         &self,
         contract: &ContractId,
         keys: &[OneTimeKey],
         day: i64,
-    ) -> Result<Result<Vec<eroam_domain::voucher::SignedVoucher>, Denied>, ChargingError> {
-        let network = self.0.office.network();
-        let issue = || {
-            let issued = self.0.office.with(|gateway, ledger| {
-                let issued = gateway.issue_vouchers(ledger, network, contract, keys, day, now())?;
-                gateway.commit()?;
-                Ok::<_, eroam_gateway::gateway::GatewayError>(issued)
-            });
-            issued.map_err(super::offices::OfficeError::from)
-        };
+    ) -> Result<Result<Vec<SignedVoucher>, Denied>, ChargingError> {
+        let issue = || self.issue_vouchers(contract, keys, day).map_err(OfficeError::from);
         let mut issued = issue()?;
         if let (Err(VoucherRefusal::NoKey), Some(renew)) = (&issued, self.0.renew_voucher_key.get()) {
             match renew() {

@@ -12,14 +12,17 @@
 //!
 //! Source: paper B, sections 4.5, 4.6 and 5.2.
 
+mod renewal;
+
 use super::catalogue::Catalogue;
+use super::listener::Listener;
 use super::mandate;
 use super::prices::Prices;
 use super::provider::{tier_of, zones_of};
 use super::proving::{self, STEP_WITHIN};
 use super::repair::{self, Repair, RepairError};
 use super::state::{AgentState, Changes};
-use super::station_credentials::{Applicant, RENEWED_BEFORE, STATION_RECORD, StationCredentials};
+use super::station_credentials::{Applicant, STATION_RECORD, StationCredentials, operator_of};
 use super::under_way::{Begun, KeptDriver, UnderWay};
 use super::{ChargingError, address};
 use crate::agent::kept::KeptInvitation;
@@ -30,8 +33,8 @@ use crate::tails_cache::TailsCache;
 use eroam_domain::cdr::{SessionId, session_digest};
 use eroam_domain::charge::Denial;
 use eroam_domain::codec::Digest;
-use eroam_domain::ids::PartyId;
-use eroam_domain::quantity::{DurationMs, WattHours};
+use eroam_domain::ids::{EroamDid, PartyId};
+use eroam_domain::quantity::WattHours;
 use eroam_domain::time::{LocalClock, UnixMillis};
 use eroam_domain::visit::{
     Accounting, ChargeLimits, Denied, Enabled, EndReason, Finished, Progress, QuoteRequest, ReserveRequest,
@@ -51,15 +54,16 @@ use eroam_ssi::protocol::did_exchange::{Connection, Responder};
 use eroam_ssi::protocol::out_of_band::Invitation;
 use eroam_ssi::protocol::present_proof::{ANONCREDS_PROOF, ANONCREDS_REQUEST};
 use eroam_ssi::protocol::questions::{self, STATION};
-use eroam_ssi::sd_jwt::{SigningKey, TrustedIssuer};
+use eroam_ssi::sd_jwt::SigningKey;
 use eroam_station::journal::{Journal, JournalError};
 use eroam_station::metering::PriceSoFar;
 use eroam_station::process::StoppedBy;
+use renewal::Credentials;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, TryLockError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 /// The format of a request for a station's credential.
@@ -74,8 +78,6 @@ const INVITED_FOR: Duration = Duration::from_secs(10 * 365 * 86_400);
 pub(super) const VISIT_WITHIN: Duration = Duration::from_secs(7 * 86_400);
 /// So many drivers are talked to at a time; more wait.
 const VISITS_MAX: usize = 16;
-/// A wallet that takes longer to hear how a charge goes on is not told any more.
-const HEARD_WITHIN: Duration = Duration::from_secs(2);
 /// So often it is looked whether the station is stopped.
 const LOOKS_EVERY: Duration = Duration::from_millis(200);
 /// After so long an operator that was away is tried again.
@@ -232,13 +234,12 @@ pub struct Station {
     state: AgentState,
     claims: StationClaims,
     key: SigningKey,
-    credentials: RwLock<Arc<StationCredentials>>,
-    /// One renews them at a time.
-    renewing: Mutex<()>,
+    credentials: Credentials,
     /// For paper B's credential.
     tails: Arc<TailsCache>,
     operator: Connection,
-    operator_key: TrustedIssuer,
+    /// Under which the ledger lists the key of the operator's credentials.
+    operator_did: EroamDid,
     catalogue: Catalogue,
     mode: Mode,
     invitation: Invitation,
@@ -264,12 +265,13 @@ pub struct Station {
 type PostGuard<'a> = MutexGuard<'a, Box<dyn Post>>;
 
 /// What is under way.
-#[derive(Default)]
 struct Work {
     /// Drivers who are talked to.
     visits: usize,
     /// When what waits in the outbox is sent again, if something may wait there.
     accounts_due: Option<Instant>,
+    /// When the credentials are looked after.
+    credentials_due: Instant,
     /// A charge of before the station was switched off may go on.
     resumes: bool,
     /// A charge could not be brought to its end. What is known of it stays as it is, so that it can be after a restart: a
@@ -301,8 +303,8 @@ pub enum Outcome {
 }
 
 impl Station {
-    /// Starts one with what `state` knows; a new one connects with its operator and registers. `tails` are kept for paper
-    /// B's credential.
+    /// Starts one with what `state` knows; a new one connects with its operator and registers. The ledger lists under
+    /// `operator_did` with which key the operator signs stations' credentials. `tails` are kept for paper B's credential.
     ///
     /// # Errors
     /// [`ChargingError`].
@@ -310,7 +312,7 @@ impl Station {
     pub fn start(
         claims: StationClaims,
         operator: &Invitation,
-        operator_key: &TrustedIssuer,
+        operator_did: EroamDid,
         catalogue: Catalogue,
         tails: Arc<TailsCache>,
         mode: Mode,
@@ -326,11 +328,12 @@ impl Station {
         let (credentials, operator) = match StationCredentials::kept(&state, &agent, &key, mode)? {
             Some(kept) => kept,
             None => {
+                let (operator_key, _) = operator_of(&catalogue, operator_did)?;
                 let operator = agent.connect(operator, STEP_WITHIN)?;
                 let applicant = Applicant {
                     agent: &agent,
                     operator: &operator,
-                    operator_key,
+                    operator_key: &operator_key,
                     claims: &claims,
                     invitation: invitation.to_url(agent.endpoint()),
                     catalogue: &catalogue,
@@ -354,11 +357,10 @@ impl Station {
             state,
             claims,
             key,
-            credentials: RwLock::new(Arc::new(credentials)),
-            renewing: Mutex::default(),
+            credentials: Credentials::new(credentials),
             tails,
             operator,
-            operator_key: operator_key.clone(),
+            operator_did,
             catalogue,
             mode,
             invitation,
@@ -370,6 +372,8 @@ impl Station {
             work: Mutex::new(Work {
                 visits: 0,
                 accounts_due: Some(Instant::now()),
+                // Its operator may sign with another key since.
+                credentials_due: Instant::now(),
                 resumes: true,
                 is_stuck: false,
             }),
@@ -474,6 +478,7 @@ impl Station {
         let told = Mutex::new(told);
         std::thread::scope(|scope| {
             scope.spawn(|| self.account_again());
+            scope.spawn(|| self.keep_credentials());
             scope.spawn(|| {
                 let resumed = self.resume();
                 let mut work = self.work();
@@ -496,10 +501,7 @@ impl Station {
                     if let Ok(connection) = connected {
                         let outcome = self.visit(&connection);
                         self.agent.forget(&connection);
-                        // While nobody waits for it.
-                        if let Err(error) = self.renew_credentials(RENEWED_BEFORE) {
-                            tracing::warn!(error = %chain(&error), "station.credentials");
-                        }
+                        self.note_credentials();
                         told.lock().unwrap_or_else(PoisonError::into_inner)(outcome);
                     }
                     self.work().visits -= 1;
@@ -630,7 +632,7 @@ impl Station {
     /// [`ChargingError`]; the driver has been told as far as possible.
     pub fn visit(&self, connection: &Connection) -> Result<Outcome, ChargingError> {
         // An operator that was away too long: nobody charges with a credential that is over.
-        self.renew_credentials(DurationMs::ZERO)?;
+        self.renew_if_over()?;
         self.prove_ourselves(connection)?;
         let came = self.agent.receive("request to charge", STEP_WITHIN, |incoming| {
             let kind = incoming.message().kind();
@@ -672,39 +674,9 @@ impl Station {
         }
     }
 
-    fn credentials(&self) -> Arc<StationCredentials> {
-        Arc::clone(&self.credentials.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Has the operator give its credentials anew, if they end within `left`.
-    fn renew_credentials(&self, left: DurationMs) -> Result<(), ChargingError> {
-        if !self.credentials().end_within(left, now()) {
-            return Ok(());
-        }
-        let _renewing = self.renewing.lock().unwrap_or_else(PoisonError::into_inner);
-        // Somebody else has, meanwhile.
-        if !self.credentials().end_within(left, now()) {
-            return Ok(());
-        }
-        let applicant = Applicant {
-            agent: &self.agent,
-            operator: &self.operator,
-            operator_key: &self.operator_key,
-            claims: &self.claims,
-            invitation: self.url(),
-            catalogue: &self.catalogue,
-            tails: &self.tails,
-            mode: self.mode,
-        };
-        let renewed = StationCredentials::ask(&applicant, &self.key, &self.state)?;
-        *self.credentials.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(renewed);
-        tracing::info!(evse = %self.claims.evse, "station.credentials_renewed");
-        Ok(())
-    }
-
     /// Shows the station's credential to a driver who asks for it.
     fn prove_ourselves(&self, connection: &Connection) -> Result<(), ChargingError> {
-        let credentials = self.credentials();
+        let credentials = self.credentials.current();
         if let Some(holder) = &credentials.paper {
             return holder.show(&self.agent, connection, &self.catalogue, &self.tails);
         }
@@ -811,15 +783,12 @@ impl Station {
         self.say(connection, visit, &Said::Started(started))?;
         let account = |readings: &str| kept.message(readings);
         let charged = {
-            let mut listens = true;
+            let mut listener = Listener::new();
             let mut watch = |progress: Option<Progress>| {
                 progress.into_iter().for_each(|progress| under_way.progress(progress));
-                // A driver whose wallet is gone is not called again and again: each call may take its time.
-                // Nor is one that keeps us waiting: meanwhile nobody looks at the meter.
-                if let Some(progress) = progress.filter(|_| listens) {
-                    let begun = Instant::now();
-                    let heard = self.say(connection, visit, &Said::Progress(progress)).is_ok();
-                    listens = heard && begun.elapsed() < HEARD_WITHIN;
+                if let Some(progress) = progress {
+                    let tell = || self.say(connection, visit, &Said::Progress(progress)).is_ok();
+                    listener.tell(Instant::now, tell);
                 }
                 let by_station = self.is_stopped().then_some(StoppedBy::Station);
                 let mut by_driver = || under_way.is_stopped() || self.is_stopped_by(connection, visit);
@@ -855,7 +824,7 @@ impl Station {
         let thread = new_id();
         let message = questions::ask(accounting, thread.clone(), in_time(STEP_WITHIN))?;
         self.agent.send(&self.operator, &message)?;
-        if let Some(holder) = &self.credentials().paper {
+        if let Some(holder) = &self.credentials.current().paper {
             holder.show(&self.agent, &self.operator, &self.catalogue, &self.tails)?;
         }
         proving::answer_to::<Accounting>(&self.agent, &self.operator, &thread)?;

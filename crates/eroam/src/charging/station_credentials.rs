@@ -1,8 +1,10 @@
 //! What a station shows of itself: the credential that its operator gave it, and paper B's beside it where drivers ask for
-//! that. A credential is good for some years and a post may stand for longer: it is renewed in time.
+//! that. Wallets believe it by the key that the ledger lists for the operator at the moment; when it is renewed is in
+//! [`super::station`].
 
 use super::ChargingError;
 use super::catalogue::Catalogue;
+use super::operator::station_issuer_key;
 use super::paper::{KeptHolder, StationHolder};
 use super::proving;
 use super::state::{AgentState, Changes};
@@ -11,12 +13,15 @@ use crate::agent::Agent;
 use crate::agent::kept::KeptConnection;
 use crate::clock::now;
 use crate::tails_cache::TailsCache;
+use eroam_domain::ids::{EroamDid, PartyId};
 use eroam_domain::quantity::DurationMs;
 use eroam_domain::time::UnixMillis;
 use eroam_domain::visit::StationClaims;
+use eroam_ledger::registry::DidRecord;
+use eroam_ledger::state::StateKey;
 use eroam_ssi::protocol::did_exchange::Connection;
 use eroam_ssi::protocol::station_registration::StationRegistration;
-use eroam_ssi::sd_jwt::{HeldSdJwt, SigningKey, TrustedIssuer};
+use eroam_ssi::sd_jwt::{HeldSdJwt, JwtError, SdJwtError, SigningKey, TrustedIssuer};
 use serde::{Deserialize, Serialize};
 
 /// Records of the station.
@@ -26,8 +31,22 @@ const REGISTERED: &str = "registered";
 /// Paper B's credential.
 const PAPER: &str = "paper";
 
-/// Renewed so long before it ends: time enough for an operator that is away.
-pub(super) const RENEWED_BEFORE: DurationMs = DurationMs::from_millis(30 * 86_400_000);
+/// The key with which an operator signs stations' credentials now, and who it is: looked up in the ledger anew, by proof.
+///
+/// # Errors
+/// [`ChargingError`].
+pub(crate) fn operator_of(
+    catalogue: &Catalogue,
+    did: EroamDid,
+) -> Result<(TrustedIssuer, PartyId), ChargingError> {
+    let name = did.to_string();
+    let record: DidRecord = catalogue.entry(&StateKey::Did(did), &name)?;
+    let issuer = station_issuer_key(&record.document.services).and_then(|key| TrustedIssuer::new(name, key));
+    let issuer = issuer.ok_or_else(|| {
+        ChargingError::unexpected("the station's operator", format!("{did} vouches for no stations"))
+    })?;
+    Ok((issuer, record.member))
+}
 
 /// What the operator gave.
 #[derive(Serialize, Deserialize)]
@@ -112,6 +131,16 @@ impl StationCredentials {
         }
         state.write(changes)?;
         Ok(Self { sd_jwt, paper })
+    }
+
+    /// Whether the station's own is signed with the key that its operator has now: wallets believe no other.
+    pub(super) fn are_signed_with(&self, operator_key: &TrustedIssuer) -> Result<bool, ChargingError> {
+        let key = SigningKey::from_scalar(&self.sd_jwt.key().to_scalar())?;
+        match HeldSdJwt::receive(self.sd_jwt.text(), operator_key, key, now()) {
+            Err(SdJwtError::Issuer(JwtError::Signature)) => Ok(false),
+            // Whatever else is wrong with it, another key does not mend.
+            _ => Ok(true),
+        }
     }
 
     /// Whether they are over so long after `at`.

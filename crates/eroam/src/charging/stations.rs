@@ -1,12 +1,22 @@
-//! An operator's stations that registered. Each change is durable before anybody hears of it.
+//! An operator's stations: those that are invited and those that registered. Each change is durable before anybody hears of
+//! it.
+//!
+//! ```text
+//! entered by staff ── invite ──► invited ── register, by that invitation ──► registered ── revoke ──► revoked
+//!                                 | invite again: the invitation before is void
+//! ```
+//! Who registers first gives a station its key, so an invitation is for one station and one key, and a secret until then.
 
 use super::ChargingError;
 use super::state::{AgentState, Changes};
 use crate::agent::kept::KeptConnection;
 use eroam_domain::cdr::SessionId;
 use eroam_domain::charge::Denial;
+use eroam_domain::codec::Digest;
 use eroam_domain::ids::EvseId;
+use eroam_domain::time::UnixMillis;
 use eroam_domain::visit::StationClaims;
+use eroam_ssi::didcomm::MessageId;
 use eroam_ssi::sd_jwt::VerifyingKey;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -16,6 +26,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 const STATION: &str = "registered station";
 /// Records of their connections, by their EVSE ids: a station has one.
 const CONNECTION: &str = "station's connection";
+
+/// Records of invitations that stations have not registered with yet, by their EVSE ids.
+const INVITED: &str = "station's invitation";
+
+/// The invitation that a station may register with. Only who was given it knows what it is the digest of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Invited {
+    evse: EvseId,
+    /// Of its id.
+    invitation: Digest,
+    until: UnixMillis,
+}
 
 /// A station as its operator keeps it, and as staff sees it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -60,51 +83,98 @@ mod jwk {
 /// All of them.
 pub(super) struct Stations {
     state: AgentState,
-    known: Mutex<BTreeMap<EvseId, RegisteredStation>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    registered: BTreeMap<EvseId, RegisteredStation>,
+    invited: BTreeMap<EvseId, Invited>,
+}
+
+/// What is known of a station that registers.
+pub(super) struct Before<'a> {
+    /// As it registered before.
+    pub(super) station: Option<&'a RegisteredStation>,
+    /// The next free place in the status list.
+    pub(super) next: u32,
+    /// Whether it comes by the invitation that is out for it.
+    pub(super) is_invited: bool,
+}
+
+fn digest(invitation: &MessageId) -> Digest {
+    Digest::of_parts("eroam/station-invitation/1", &[invitation.as_str().as_bytes()])
 }
 
 impl Stations {
     /// Those that the state knows, and their connections.
     pub(super) fn open(state: AgentState) -> Result<(Self, Vec<(EvseId, KeptConnection)>), ChargingError> {
-        let mut known = BTreeMap::new();
+        let mut known = Known::default();
         for (_, station) in state.each::<RegisteredStation>(STATION)? {
-            known.insert(station.claims.evse.clone(), station);
+            known.registered.insert(station.claims.evse.clone(), station);
+        }
+        for (_, invited) in state.each::<Invited>(INVITED)? {
+            known.invited.insert(invited.evse.clone(), invited);
         }
         let connections = state.each::<(EvseId, KeptConnection)>(CONNECTION)?;
         let connections = connections.into_iter().map(|(_, connection)| connection).collect();
         Ok((Self { state, known: Mutex::new(known) }, connections))
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeMap<EvseId, RegisteredStation>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn all(&self) -> Vec<RegisteredStation> {
-        self.known().values().cloned().collect()
+        self.known().registered.values().cloned().collect()
     }
 
     pub(super) fn get(&self, evse: &EvseId) -> Option<RegisteredStation> {
-        self.known().get(evse).cloned()
+        self.known().registered.get(evse).cloned()
     }
 
-    /// Registers a station over a connection: `make` gets what is known of it, and the next free place in the status list.
-    /// Durable when this returns.
+    /// Lets a station register with an invitation until a time; one that was out for it before is void. `false` for a station
+    /// that has registered: it has its key, and nobody else is given its place.
+    pub(super) fn invite(
+        &self,
+        evse: &EvseId,
+        invitation: &MessageId,
+        until: UnixMillis,
+    ) -> Result<bool, ChargingError> {
+        let mut known = self.known();
+        if known.registered.contains_key(evse) {
+            return Ok(false);
+        }
+        let invited = Invited { evse: evse.clone(), invitation: digest(invitation), until };
+        self.state.write(Changes::new().put(INVITED, evse.normalised(), &invited))?;
+        known.invited.insert(evse.clone(), invited);
+        Ok(true)
+    }
+
+    /// Registers a station over a connection that was made by an `invitation` at `at`, with what `make` makes of what is known
+    /// of it. The invitation is used up. Durable when this returns.
     pub(super) fn register<E>(
         &self,
         evse: &EvseId,
         connection: KeptConnection,
-        make: impl FnOnce(Option<&RegisteredStation>, u32) -> Result<RegisteredStation, E>,
+        (invitation, at): (Option<&MessageId>, UnixMillis),
+        make: impl FnOnce(Before<'_>) -> Result<RegisteredStation, E>,
     ) -> Result<Result<RegisteredStation, E>, ChargingError> {
         let mut known = self.known();
-        let next = known.values().map(|station| station.index.saturating_add(1)).max().unwrap_or(0);
-        let station = match make(known.get(evse), next) {
+        let indices = known.registered.values().map(|station| station.index.saturating_add(1));
+        let next = indices.max().unwrap_or(0);
+        let is_invited = invitation.zip(known.invited.get(evse)).is_some_and(|(invitation, invited)| {
+            invited.invitation == digest(invitation) && at <= invited.until
+        });
+        let station = match make(Before { station: known.registered.get(evse), next, is_invited }) {
             Ok(station) => station,
             Err(refused) => return Ok(Err(refused)),
         };
         let key = evse.normalised();
-        let changes = Changes::new().put(STATION, key, &station);
+        let changes = Changes::new().put(STATION, key, &station).remove(INVITED, key);
         self.state.write(changes.put(CONNECTION, key, &(evse.clone(), connection)))?;
-        known.insert(evse.clone(), station.clone());
+        known.invited.remove(evse);
+        known.registered.insert(evse.clone(), station.clone());
         Ok(Ok(station))
     }
 
@@ -115,10 +185,10 @@ impl Stations {
         change: impl FnOnce(&mut RegisteredStation),
     ) -> Result<RegisteredStation, ChargingError> {
         let mut known = self.known();
-        let mut station = known.get(evse).ok_or(Denial::UnknownStation)?.clone();
+        let mut station = known.registered.get(evse).ok_or(Denial::UnknownStation)?.clone();
         change(&mut station);
         self.state.write(Changes::new().put(STATION, evse.normalised(), &station))?;
-        known.insert(evse.clone(), station.clone());
+        known.registered.insert(evse.clone(), station.clone());
         Ok(station)
     }
 }

@@ -292,7 +292,7 @@ fn predict(args: &PredictArgs) -> anyhow::Result<ExitCode> {
             let start = UtcHour::new(hour.hour).map_or_else(String::new, |hour| hour.to_string());
             let band = hour.band_kw.map_or_else(String::new, |(low, high)| format!("  {low} to {high}"));
             let why =
-                hour.degraded.as_ref().map_or_else(String::new, |why| format!("  seasonal rule: {why}"));
+                hour.degraded.as_ref().map_or_else(String::new, |why| format!("  not by the model: {why}"));
             print_line(&format!("{start}  {} kW{band}{why}", hour.load_kw))?;
         }
         print_line(&format!("digest {}", forecast.digest()))?;

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use clap::Subcommand;
 use eroam::charging::stations::RegisteredStation;
 use eroam::program::config::Located;
-use eroam::program::operator::{OperatorCommand, OperatorConfig, OperatorProgram};
+use eroam::program::operator::{OperatorCommand, OperatorConfig, OperatorProgram, StationInvitation};
 use eroam_domain::ids::EvseId;
 use serde_json::Value;
 use std::process::ExitCode;
@@ -17,8 +17,18 @@ pub(super) enum OperatorArgs {
     Run(ConfigArgs),
     /// The stations that registered
     Stations(ConfigArgs),
+    /// Invite a station to register: what it prints belongs into that station's configuration, and nowhere else
+    Invite(InviteArgs),
     /// Revoke a station: wallets refuse it from the next list on
     Revoke(RevokeArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct InviteArgs {
+    /// The station's EVSE id, as it is entered in the operator's configuration
+    evse: EvseId,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -40,9 +50,8 @@ pub(super) fn run(args: &OperatorArgs) -> anyhow::Result<ExitCode> {
             |program| {
                 let ready = program.ready().clone();
                 let said = format!(
-                    "{} serves stations and wallets at {}\nfor a station's configuration:\noperator_did = \"{}\"\n\
-                     operator_invitation = \"{}\"",
-                    ready.party, ready.url, ready.did, ready.invitation
+                    "{} serves stations and wallets at {} as {}\nto register a station: eroam operator invite EVSE",
+                    ready.party, ready.url, ready.did
                 );
                 (ready, said)
             },
@@ -50,6 +59,10 @@ pub(super) fn run(args: &OperatorArgs) -> anyhow::Result<ExitCode> {
         ),
         OperatorArgs::Stations(config) => {
             program::print(config.json, &ask(config, &OperatorCommand::Stations)?, line)
+        }
+        OperatorArgs::Invite(InviteArgs { evse, config }) => {
+            let command = OperatorCommand::Invite { evse: evse.clone() };
+            program::print(config.json, &ask(config, &command)?, invitation)
         }
         OperatorArgs::Revoke(RevokeArgs { evse, reason, config }) => {
             let command = OperatorCommand::Revoke { evse: evse.clone(), reason: reason.clone() };
@@ -64,6 +77,15 @@ fn ask(config: &ConfigArgs, command: &OperatorCommand) -> anyhow::Result<Value> 
     staff::command(&directory, command, |command| {
         OperatorProgram::start(&located)?.handle(command).map_err(|reason| anyhow!(reason))
     })
+}
+
+fn invitation(invited: &Value) -> anyhow::Result<String> {
+    let StationInvitation { evse, operator_did, operator_invitation, until } =
+        serde_json::from_value(invited.clone())?;
+    Ok(format!(
+        "# for the configuration of station {evse} alone, to register once until {until}\n\
+         operator_did = \"{operator_did}\"\noperator_invitation = \"{operator_invitation}\""
+    ))
 }
 
 fn line(station: &Value) -> anyhow::Result<String> {

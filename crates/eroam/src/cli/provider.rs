@@ -40,8 +40,9 @@ pub(super) enum ProviderArgs {
     RevokeVoucherKey(KeyWithReason),
     /// What is on a customer's bill of a month so far
     Bill(BillArgs),
-    /// How often partners answered when they were asked, every hour, what their stations give. Prices, refusals and disputes
-    /// are on the ledger: `eroam ledger partners`
+    /// How often partners answered when they were asked, every hour, what their stations give: their uptime, as this home
+    /// utility sees it. Prices, refusals and disputes are on the ledger: `eroam ledger partners`. Drivers turned away at
+    /// stations are unknown to both, and `unknown` says why
     Partners(ConfigArgs),
     /// Compare records with what second meters counted: those above are contested
     #[command(subcommand)]
@@ -143,8 +144,10 @@ pub(super) fn run(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
                     || "unknown".to_owned(),
                     |bps| format!("{} %", decimal(i128::from(bps), 2, 2)),
                 );
-                let (party, at, points) = (text("party"), text("answered_at"), &partner["charging_points"]);
-                Ok(format!("{party}: uptime {uptime}; {points} charging points listed, last at {at}"))
+                let (party, at, points) = (text("operator"), text("answered_at"), &partner["charging_points"]);
+                Ok(format!(
+                    "{party}: uptime {uptime}; drivers turned away: unknown; {points} charging points listed, last at {at}"
+                ))
             })
         }
         ProviderArgs::SecondMeter(SecondMeterArgs::Import(args)) => import(args),

@@ -6,6 +6,7 @@ use super::wallet::kw;
 use anyhow::Context as _;
 use eroam::charging::code::InvitationCode;
 use eroam::charging::station::Mode;
+use eroam::output_directory;
 use eroam::simulate::{Listing, Served, Setup};
 use eroam_domain::visit::StationClaims;
 use std::fmt::Write as _;
@@ -22,6 +23,7 @@ pub(super) fn run(
     json: bool,
     say: &mut dyn FnMut(&str),
 ) -> anyhow::Result<ExitCode> {
+    output_directory::check(directory, LISTING, "eroam simulate --serve")?;
     std::fs::create_dir_all(directory).with_context(|| format!("{} cannot be made", directory.display()))?;
     let write = |name: &str, text: &str| {
         let path = directory.join(name);
@@ -35,8 +37,9 @@ pub(super) fn run(
     };
     let served = Served::start(setup, say)?;
     let listing = served.listing();
-    write(GENESIS, &served.genesis())?;
+    // First what says that the rest is this program's.
     write(LISTING, &serde_json::to_string_pretty(&listing)?)?;
+    write(GENESIS, &served.genesis())?;
     for station in &listing.stations {
         write(&picture(&station.claims), &InvitationCode::new(&station.invitation)?.svg())?;
     }

@@ -57,7 +57,8 @@ pub(super) struct SimulateArgs {
     #[arg(long, value_name = "DIR", hide_short_help = true)]
     issuer_keys: Option<PathBuf>,
     /// Instead of charging, serve drivers of other processes until Ctrl-C (`eroam wallet`), with stations that charge in
-    /// real time. The genesis and where everybody is are written to this directory
+    /// real time. The genesis and where everybody is are written to this directory: a new or empty one, or an earlier one.
+    /// The ledger begins empty, and its network is another one each time
     #[arg(long, value_name = "DIR", conflicts_with_all = ["events", "data"])]
     serve: Option<PathBuf>,
     /// Every agent and the ledger in a process of its own

@@ -6,9 +6,10 @@ use super::{SEED, print_line};
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use eroam::consortium::Seed;
-use eroam::replay::input::read_file;
+use eroam::replay::input::{Repetitions, read_file};
 use eroam::study::linkage::{self, LinkageSetup};
-use eroam::study::report::Report;
+use eroam::output_directory;
+use eroam::study::report::{Report, marker};
 use eroam::study::{decisions, lightgbm, revenue};
 use eroam_forecast::features::Horizon;
 use serde::Serialize;
@@ -32,7 +33,7 @@ pub(super) enum StudyCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct OutputArgs {
-    /// Write JSON, CSV, SVG and a page to this directory
+    /// Write JSON, CSV, SVG and a page to this directory: a new or empty one, or an earlier output of the same study
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Print one JSON object
@@ -105,9 +106,20 @@ pub(super) struct LinkageArgs {
     output: OutputArgs,
 }
 
+impl OutputArgs {
+    /// Before the work: whether the study of this name may write where it is told to.
+    fn check(&self, name: &str) -> anyhow::Result<()> {
+        if let Some(directory) = &self.out {
+            output_directory::check(directory, &marker(name), "eroam study")?;
+        }
+        Ok(())
+    }
+}
+
 pub(super) fn run(command: StudyCommand) -> anyhow::Result<ExitCode> {
     match command {
         StudyCommand::Revenue(output) => {
+            output.check(revenue::NAME)?;
             let study = revenue::revenue_study();
             show(&output, &study, &revenue::report(&study))?;
             Ok(ExitCode::SUCCESS)
@@ -120,8 +132,13 @@ pub(super) fn run(command: StudyCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn decision_efficiency(args: &DecisionArgs) -> anyhow::Result<ExitCode> {
+    args.output.check(decisions::EFFICIENCY_NAME)?;
     let (reading, code) = read(&args.load, &args.columns)?;
-    let sessions = read_file(&args.sessions)?;
+    let mut sessions = read_file(&args.sessions)?;
+    let repeated = Repetitions::default().take_out(&mut sessions);
+    if repeated > 0 {
+        eprintln!("warning: {}", Repetitions::words(&sessions.file, repeated));
+    }
     for row in &sessions.rejected {
         eprintln!("warning: {}:{}: {}: {}", row.file, row.line, row.field, row.reason);
     }
@@ -136,6 +153,7 @@ fn decision_efficiency(args: &DecisionArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn backtest(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
+    args.output.check(decisions::BACKTEST_NAME)?;
     let (reading, code) = read(&args.load, &args.columns)?;
     let clock = args.columns.clock();
     let year = args.year.unwrap_or_else(|| last_year(&reading, &clock));
@@ -154,6 +172,7 @@ fn backtest(args: &BacktestArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn linkage_study(args: LinkageArgs) -> anyhow::Result<ExitCode> {
+    args.output.check(linkage::NAME)?;
     let number = |number: u32| usize::try_from(number).context("this machine counts no farther");
     let pairs = number(args.pairs)?.next_multiple_of(4);
     let beside = args.pairs_beside.map(number).transpose()?.unwrap_or(pairs / 5);

@@ -2,15 +2,17 @@
 //!
 //! ```text
 //! blocks -> records: energy, price, how late they came -> a row for each (payer, operator, currency)
-//!        -> refused records and reservations, contests -> how they ended: the state
+//!        -> refused records and reservations, reservations without a record, contests -> how they ended: the state
 //! ```
-//! Everything here is computed from what all members see. What the ledger does not know is `null`, and a page says
-//! "unknown": how often a driver was turned away at a station, and how much of the time a station was in order. Neither
-//! is taken for zero or for perfect.
+//! Everything here is computed from what all members see. What the ledger does not know is `null`, a page says "unknown",
+//! and `unknown` says why ([`crate::partners_unknown`]): how often a driver was turned away at a station, and how much of the
+//! time a station was in order. Neither is taken for zero or for perfect.
 
 use super::reader::{Reader, ReaderError};
+use crate::partners_unknown::{self, Unknown};
 use eroam_domain::agreement::{AgreementId, RoamingAgreement};
 use eroam_domain::cdr::{Cdr, CdrId, CdrStatus};
+use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::{Currency, decimal};
 use eroam_domain::quantity::{DurationMs, WattHours};
@@ -80,6 +82,10 @@ pub struct Partner {
     pub records_refused: BTreeMap<String, u64>,
     /// Reservations that the ledger refused, by reason: drivers who got no power.
     pub reservations_refused: BTreeMap<String, u64>,
+    /// Reservations that the ledger accepted.
+    pub reservations: u64,
+    /// Those of them that have expired without a record: the station gave no power after all, or the driver left.
+    pub reservations_unused: u64,
     /// Contests, and how they ended.
     pub contests: Contests,
     /// Half of the records came sooner after their session's end, in milliseconds.
@@ -90,6 +96,8 @@ pub struct Partner {
     pub turned_away: Option<u64>,
     /// Time in which stations were in order, in basis points: `null`, the ledger does not know.
     pub uptime_bps: Option<u32>,
+    /// Why these two are `null`.
+    pub unknown: Unknown,
 }
 
 /// See the module.
@@ -113,6 +121,8 @@ struct Sums<'r> {
     record_pairs: BTreeMap<(PartyId, CdrId), Pair>,
     contested: BTreeSet<(PartyId, CdrId)>,
     resolved: BTreeMap<(PartyId, CdrId), i64>,
+    /// Reservations without a record so far, by session.
+    reserved: BTreeMap<Digest, (Pair, UnixMillis)>,
 }
 
 /// The partners on a ledger that was opened; of one member alone, if one is named.
@@ -129,6 +139,7 @@ pub fn of(reader: &Reader, member: Option<PartyId>) -> Result<Partners, Partners
         record_pairs: BTreeMap::new(),
         contested: BTreeSet::new(),
         resolved: BTreeMap::new(),
+        reserved: BTreeMap::new(),
     };
     for height in 1..=latest.height {
         let block = reader.block(height)?;
@@ -169,12 +180,14 @@ impl Sums<'_> {
             }
             Tx::Settlement(SettlementTx::ReserveCredit(wanted)) => {
                 for (place, reservation) in wanted.iter().enumerate() {
-                    self.reservation(reservation.agreement.id, outcome(place))?;
+                    let of = (reservation.agreement.id, reservation.session);
+                    self.reservation(of, reservation.expires_at, outcome(place))?;
                 }
             }
             Tx::Voucher(VoucherTx::Reserve(wanted)) => {
                 for (place, reservation) in wanted.iter().enumerate() {
-                    self.reservation(reservation.agreement.id, outcome(place))?;
+                    let of = (reservation.agreement.id, reservation.spent.acceptance.session);
+                    self.reservation(of, reservation.expires_at, outcome(place))?;
                 }
             }
             _ => {}
@@ -213,11 +226,14 @@ impl Sums<'_> {
             micros_per_kwh: None,
             records_refused: BTreeMap::new(),
             reservations_refused: BTreeMap::new(),
+            reservations: 0,
+            reservations_unused: 0,
             contests: Contests::default(),
             delay_median_ms: None,
             late: 0,
             turned_away: None,
             uptime_bps: None,
+            unknown: partners_unknown::on_the_ledger(),
         })
     }
 
@@ -242,6 +258,7 @@ impl Sums<'_> {
                 let delay = time.since(cdr.end).map_or(0, |delay| delay.millis());
                 self.delays.entry(pair).or_default().push(delay);
                 self.record_pairs.insert((operator, cdr.id.clone()), pair);
+                self.reserved.remove(&cdr.session);
                 let partner = self.partner(pair);
                 partner.records += 1;
                 partner.late += u64::from(delay > LATE_MS);
@@ -256,7 +273,8 @@ impl Sums<'_> {
 
     fn reservation(
         &mut self,
-        agreement: AgreementId,
+        (agreement, session): (AgreementId, Digest),
+        expires_at: UnixMillis,
         outcome: Option<ItemOutcome>,
     ) -> Result<(), PartnersError> {
         let Some(pair) = self.pair(agreement)? else { return Ok(()) };
@@ -265,7 +283,10 @@ impl Sums<'_> {
             Some(ItemOutcome::Rejected(code)) => {
                 *self.partner(pair).reservations_refused.entry(name(code)).or_default() += 1;
             }
-            Some(ItemOutcome::Accepted { .. }) => {}
+            Some(ItemOutcome::Accepted { .. }) => {
+                self.partner(pair).reservations += 1;
+                self.reserved.insert(session, (pair, expires_at));
+            }
         }
         Ok(())
     }
@@ -291,6 +312,10 @@ impl Sums<'_> {
                 (None, Some(CdrStatus::Contested { .. })) => contests.open += 1,
                 (None, _) => contests.lapsed += 1,
             }
+        }
+        // Those that have not expired may still be under way.
+        for (pair, expires_at) in std::mem::take(&mut self.reserved).into_values() {
+            self.partner(pair).reservations_unused += u64::from(expires_at <= now);
         }
         for (pair, mut delays) in std::mem::take(&mut self.delays) {
             let middle = delays.len() / 2;
@@ -333,7 +358,8 @@ impl fmt::Display for Partners {
             let Contests { open, upheld, given_back, lapsed, .. } = p.contests;
             write!(
                 f,
-                "\n{} at {}: {price}, {} records, {}\n  refused records: {}; refused reservations: {}\n  contests: {open} \
+                "\n{} at {}: {price}, {} records, {}\n  refused records: {}; refused reservations: {}; {} of {} \
+                 reservations expired without a record\n  contests: {open} \
                  open, {upheld} upheld, {given_back} given back, {lapsed} lapsed\n  records come after {delay}, {} late\n  \
                  drivers turned away: unknown; uptime: unknown",
                 p.payer,
@@ -342,6 +368,8 @@ impl fmt::Display for Partners {
                 WattHours::from_milli_wh(p.energy_milli_wh),
                 refused(&p.records_refused),
                 refused(&p.reservations_refused),
+                p.reservations_unused,
+                p.reservations,
                 p.late
             )?;
         }

@@ -279,6 +279,9 @@ pub struct TxView {
     pub item: Option<u8>,
     /// Where else that item was asked for: `height.envelope.item`.
     pub elsewhere: Vec<String>,
+    /// The first block that this validator knows, where one before it may have accepted the item that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_before: Option<u64>,
 }
 
 /// Where something stands: an envelope, or an item of it.
@@ -290,6 +293,8 @@ pub struct Found {
     pub is_item: bool,
     /// Where else that item was asked for.
     pub elsewhere: Vec<Place>,
+    /// The first block that is known here, where the item was refused and one before may have accepted it.
+    pub unknown_before: Option<u64>,
 }
 
 /// Looks for an envelope by its digest, or for an item by its hash: where it was accepted, or where it was refused
@@ -302,16 +307,21 @@ pub fn find(reader: &Reader, digest: &Digest) -> Result<Found, ShowError> {
     let read_model = reader.client().read_model();
     let envelope = read_model.transaction(digest).map_err(ReaderError::from)?;
     if let Some(row) = envelope {
-        return Ok(Found { place: row.place, is_item: false, elsewhere: Vec::new() });
+        return Ok(Found { place: row.place, is_item: false, elsewhere: Vec::new(), unknown_before: None });
     }
     let rows = read_model.item(digest, None, PAGE_MAX).map_err(ReaderError::from)?.rows;
     let accepted = rows.iter().find(|row| row.outcome.is_accepted());
     let Some(found) = accepted.or(rows.first()) else {
-        return Err(unknown(reader, digest.to_string(), ShowError::Unknown(*digest)));
+        return Err(unknown(reader, digest.to_string(), ShowError::Unknown(*digest))?);
+    };
+    // What is refused as known already was accepted before: perhaps in a block that this validator has not.
+    let unknown_before = match accepted {
+        Some(_) => None,
+        None => begins_late(reader)?,
     };
     let place = found.place;
     let elsewhere = rows.iter().map(|row| row.place).filter(|other| *other != place).collect();
-    Ok(Found { place, is_item: true, elsewhere })
+    Ok(Found { place, is_item: true, elsewhere, unknown_before })
 }
 
 /// Looks for the record that an operator booked under an id.
@@ -323,17 +333,23 @@ pub fn find_record(reader: &Reader, operator: PartyId, id: &CdrId) -> Result<Fou
     let row = reader.client().read_model().record(operator, id).map_err(ReaderError::from)?;
     let Some(row) = row else {
         let nothing = ShowError::UnknownRecord { operator, id: id.clone() };
-        return Err(unknown(reader, format!("{operator}'s record {id}"), nothing));
+        return Err(unknown(reader, format!("{operator}'s record {id}"), nothing)?);
     };
-    Ok(Found { place: row.place, is_item: true, elsewhere: Vec::new() })
+    Ok(Found { place: row.place, is_item: true, elsewhere: Vec::new(), unknown_before: None })
 }
 
-/// What is said of something that was not found: `nothing`, if all blocks are kept here.
-fn unknown(reader: &Reader, what: String, nothing: ShowError) -> ShowError {
-    match reader.client().holds_from() {
-        ..=1 => nothing,
-        from => ShowError::NotFoundHere { what, from },
-    }
+/// The height of the first block that the read model knows, if that is not the first of the chain.
+fn begins_late(reader: &Reader) -> Result<Option<u64>, ShowError> {
+    let begins = reader.client().read_model().begins_at().map_err(ReaderError::from)?;
+    Ok((begins > 1).then_some(begins))
+}
+
+/// What is said of something that was not found: `nothing`, if all blocks are known here.
+fn unknown(reader: &Reader, what: String, nothing: ShowError) -> Result<ShowError, ShowError> {
+    Ok(match begins_late(reader)? {
+        None => nothing,
+        Some(from) => ShowError::NotFoundHere { what, from },
+    })
 }
 
 /// The envelope at a place that was found.
@@ -369,6 +385,7 @@ pub fn envelope(reader: &Reader, found: &Found) -> Result<TxView, ShowError> {
         items: items.collect::<Result<_, _>>()?,
         item: found.is_item.then_some(found.place.item),
         elsewhere: found.elsewhere.iter().map(Place::to_string).collect(),
+        unknown_before: found.unknown_before,
     })
 }
 
@@ -641,6 +658,13 @@ impl fmt::Display for TxView {
         }
         for place in &self.elsewhere {
             write!(f, "\nalso asked for at {place}")?;
+        }
+        if let Some(from) = self.unknown_before {
+            write!(
+                f,
+                "\nbefore block {from} nothing is known here, and it may have been accepted there: ask another validator with \
+                 --validator"
+            )?;
         }
         Ok(())
     }

@@ -63,6 +63,9 @@ pub struct Status {
     pub height: u64,
     /// The first block that is kept: 1, or later where the state was copied from other validators.
     pub blocks_from: u64,
+    /// The first block that this validator votes on: 1, or later where it copied the state and does not know what it voted
+    /// for before.
+    pub votes_from: u64,
     /// The time of the latest block.
     pub time: String,
     /// Its digest.
@@ -120,6 +123,7 @@ pub fn of(reader: &Reader) -> Result<Status, StatusError> {
         epoch: header.epoch,
         height: header.height,
         blocks_from: reader.client().holds_from(),
+        votes_from: reader.client().votes_from(),
         time: header.time.to_string(),
         block: header.digest(),
         state_root: header.state,
@@ -158,6 +162,10 @@ impl fmt::Display for Status {
                 "blocks        from {} on; the state before was copied from other validators",
                 self.blocks_from
             )?;
+        }
+        if self.votes_from > self.height.saturating_add(1) {
+            let from = self.votes_from;
+            writeln!(f, "vote          from block {from} on; what it voted for before it copied, it does not know")?;
         }
         writeln!(f, "epoch         {}, of {} blocks each", self.epoch, self.epoch_blocks)?;
         writeln!(f, "block         {}", self.block)?;

@@ -95,7 +95,7 @@ impl RemoteNode {
         let time = AtomicI64::new(UnixMillis::EPOCH.get());
         let node = Self(Arc::new(Inner { url, genesis, network, http, time }));
         // So that its time is known.
-        node.values(Vec::new())?;
+        node.values(&[])?;
         Ok(node)
     }
 
@@ -123,7 +123,15 @@ impl RemoteNode {
         RemoteNodeError::Foreign { url: self.0.url.clone(), reason: reason.to_string() }
     }
 
-    fn values(&self, keys: Vec<Vec<u8>>) -> Result<Vec<Option<Vec<u8>>>, RemoteNodeError> {
+    /// The values of keys of the state, in their order.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub(super) fn values_of(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StateError> {
+        self.values(keys).map_err(storage)
+    }
+
+    fn values(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, RemoteNodeError> {
         let count = keys.len();
         let answer = self.post(STATE, &to_bytes(&keys))?;
         let Values { time, values } = from_bytes(&answer).map_err(|why| self.foreign(why))?;
@@ -138,7 +146,7 @@ fn storage(error: RemoteNodeError) -> StateError {
 
 impl StateView for RemoteNode {
     fn get(&self, key: &[u8]) -> Result<Option<Cow<'_, [u8]>>, StateError> {
-        let values = self.values(vec![key.to_vec()]).map_err(storage)?;
+        let values = self.values_of(&[key.to_vec()])?;
         Ok(values.into_iter().next().flatten().map(Cow::Owned))
     }
 }

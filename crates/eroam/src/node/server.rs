@@ -33,7 +33,7 @@ pub(super) const SUBMIT: &str = "/node/v1/submit";
 /// The longest request in bytes.
 const REQUEST_BYTES_MAX: usize = 16 << 20;
 /// So many keys are looked up at a time.
-const KEYS_MAX: usize = 4_096;
+pub const KEYS_MAX: usize = 4_096;
 
 /// Values of the state.
 #[derive(BorshSerialize, BorshDeserialize)]

@@ -8,9 +8,10 @@ use super::organisation::{Organisation, OrganisationConfig, Settling, tails, url
 use crate::causes::chain;
 use crate::charging::catalogue::Catalogue;
 use crate::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace};
-use crate::charging::operator::{Operator, station_issuer_service};
+use crate::charging::operator::{INVITED_FOR, Operator, station_issuer_service};
 use crate::charging::paper::{STATION_ATTRIBUTES, STATION_SCHEMA};
 use crate::charging::{ChargingError, address};
+use crate::clock::in_time;
 use crate::registry::tails as tails_pages;
 use crate::server::{Bound, STOP_WITHIN, Server};
 use crate::usage::Usage;
@@ -20,6 +21,7 @@ use eroam_domain::codec::ShortText;
 use eroam_domain::ids::{EvseId, PartyId};
 use eroam_domain::quantity::Watts;
 use eroam_domain::tariff::TariffId;
+use eroam_domain::time::UnixMillis;
 use eroam_gateway::gateway::Evse;
 use eroam_gateway::ports::Store as _;
 use eroam_light::trust::Trust;
@@ -76,6 +78,11 @@ pub struct StationEntry {
 pub enum OperatorCommand {
     /// Stations that registered.
     Stations,
+    /// Invite one to register.
+    Invite {
+        /// Which.
+        evse: EvseId,
+    },
     /// Revoke one.
     Revoke {
         /// Which.
@@ -98,8 +105,19 @@ pub struct OperatorReady {
     pub url: String,
     /// Its DID, under which stations' credentials are issued.
     pub did: String,
-    /// With which its stations connect.
-    pub invitation: String,
+}
+
+/// What a station's configuration needs to register, and nobody else may see before it has.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StationInvitation {
+    /// Which station it is for.
+    pub evse: EvseId,
+    /// Its operator's DID.
+    pub operator_did: String,
+    /// With which it connects: a URL.
+    pub operator_invitation: String,
+    /// Until when it can register with it.
+    pub until: UnixMillis,
 }
 
 /// A running operator.
@@ -162,8 +180,7 @@ impl OperatorProgram {
         let settling = Settling::start(office)?;
         let answering = operator.clone();
         let control = Control::open(&directory, move |command| handle(&answering, command))?;
-        let (did, invitation) = (did.to_string(), operator.invitation_url());
-        let ready = OperatorReady { party: config.party, url, did, invitation };
+        let ready = OperatorReady { party: config.party, url, did: did.to_string() };
         Ok(Self { ready, operator, control: Some(control), settling: Some(settling), server: Some(server) })
     }
 
@@ -205,6 +222,13 @@ fn known(entry: &StationEntry) -> Result<Evse, ProgramError> {
 fn handle(operator: &Operator, command: OperatorCommand) -> Result<Value, String> {
     match command {
         OperatorCommand::Stations => Ok(json!(operator.stations())),
+        OperatorCommand::Invite { evse } => {
+            let until = in_time(INVITED_FOR);
+            let invitation = operator.invite(&evse).map_err(|error| chain(&error))?;
+            let (operator_did, operator_invitation) =
+                (operator.did().to_string(), operator.url_of(&invitation));
+            Ok(json!(StationInvitation { evse, operator_did, operator_invitation, until }))
+        }
         OperatorCommand::Revoke { evse, reason } => operator
             .revoke_station(&evse, &reason)
             .map(|()| json!({ "revoked": evse, "reason": reason }))

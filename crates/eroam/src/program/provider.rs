@@ -6,6 +6,7 @@ use super::control::Control;
 use super::issuer_key_file::GivenKey;
 use super::organisation::{Organisation, OrganisationConfig, Settling, tails, url};
 use super::partner_listings::{self, PartnerListings, SeenPartner};
+use super::retail_versions;
 use super::voucher_key::VoucherSigner;
 use crate::causes::chain;
 use crate::charging::customers::Decision;
@@ -13,6 +14,8 @@ use crate::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace};
 use crate::charging::provider::{Approval, CONTRACT_ATTRIBUTES, CONTRACT_SCHEMA, Provider, ProviderSettings};
 use crate::charging::state::AgentState;
 use crate::charging::{ChargingError, address};
+use crate::clock::now;
+use crate::partners_unknown;
 use crate::registry::tails as tails_pages;
 use crate::second_meter::MeterReading;
 use crate::server::{Bound, STOP_WITHIN, Server};
@@ -21,10 +24,10 @@ use eroam_domain::charge::Denial;
 use eroam_domain::ids::{ContractId, PartyId};
 use eroam_domain::money::{Currency, Money};
 use eroam_domain::retail::RetailRules;
-use eroam_domain::time::{CivilMonth, UnixMillis};
+use eroam_domain::time::CivilMonth;
 use eroam_gateway::anomalies::AnomalyConfig;
 use eroam_gateway::ports::Store as _;
-use eroam_gateway::rules::{HomeRules, Rules};
+use eroam_gateway::rules::Rules;
 use eroam_gateway::vouchers::VoucherRules;
 use eroam_ssi::didcomm;
 use serde::{Deserialize, Serialize};
@@ -137,6 +140,9 @@ pub enum ProviderCommand {
     Usage,
 }
 
+/// The charging priority of each tier, in the order of [`eroam_domain::retail::Tier::ALL`].
+const TIER_PRIORITIES: [i8; 4] = [0, 1, 2, 3];
+
 /// What whoever started a home utility wants to know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ProviderReady {
@@ -165,12 +171,14 @@ impl ProviderProgram {
     /// [`ProgramError`].
     pub fn start(located: &Located<ProviderConfig>) -> Result<Self, ProgramError> {
         let ProviderConfig { organisation: config, contracts, vouchers, anomalies } = &located.config;
-        let rules = rules(located, contracts, vouchers)?;
+        let (rules, retail) = rules(located, contracts, vouchers)?;
         let watching = anomalies.rules().map_err(|fault| ProgramError::rule("[anomalies]", fault))?;
         let organisation = Organisation::open(located, config, true)?;
         let Organisation { state, office, publisher, did_key, did, directory, .. } = &organisation;
+        let file = located.path(&contracts.retail_file);
+        let home = retail_versions::with_newest(state, retail, TIER_PRIORITIES, now(), file.display())?;
         office.with(|gateway, _| {
-            *gateway.rules_mut() = rules;
+            *gateway.rules_mut() = Rules { home, ..rules };
             gateway.set_anomaly_rules(Some(watching));
         });
         organisation.publish_did(Vec::new())?;
@@ -247,27 +255,25 @@ impl Drop for ProviderProgram {
     }
 }
 
+/// What the configuration says of vouchers, and the retail rules that are to be in force.
 fn rules(
     located: &Located<ProviderConfig>,
     contracts: &ContractsConfig,
     vouchers: &VouchersConfig,
-) -> Result<Rules, ProgramError> {
+) -> Result<(Rules, RetailRules), ProgramError> {
     let path = located.path(&contracts.retail_file);
     let text = std::fs::read_to_string(&path);
     let text = text.map_err(ProgramError::io(format!("{} cannot be read", path.display())))?;
     let retail: RetailRules =
         serde_json::from_str(&text).map_err(|error| ProgramError::rule(path.display(), error))?;
-    let mut rules = Rules { home: HomeRules::new([0, 1, 2, 3]), ..Rules::default() };
-    let updated = rules.home.update(UnixMillis::EPOCH, retail);
-    updated.map_err(|error| ProgramError::rule(path.display(), error))?;
     let VouchersConfig { currency, cap_micros, valid_days, daily_limit_micros } = *vouchers;
     if cap_micros <= 0 || daily_limit_micros < cap_micros || valid_days == 0 {
         let rule = "cap_micros and valid_days are above zero, daily_limit_micros is not below cap_micros";
         return Err(ProgramError::rule("[vouchers]", rule));
     }
     let cap = Money::new(cap_micros, currency);
-    rules.vouchers = Some(VoucherRules { cap, valid_days, daily_limit: daily_limit_micros });
-    Ok(rules)
+    let vouchers = Some(VoucherRules { cap, valid_days, daily_limit: daily_limit_micros });
+    Ok((Rules { vouchers, ..Rules::default() }, retail))
 }
 
 fn handle(
@@ -329,8 +335,9 @@ fn handle(
             let partner = |(party, seen): (String, SeenPartner)| {
                 let SeenPartner { asked, answered, answered_at, charging_points } = seen;
                 json!({
-                    "party": party, "uptime_bps": seen.uptime_bps(), "asked": asked, "answered": answered,
+                    "operator": party, "uptime_bps": seen.uptime_bps(), "asked": asked, "answered": answered,
                     "answered_at": answered_at.map(|at| at.to_string()), "charging_points": charging_points,
+                    "turned_away": null, "unknown": partners_unknown::to_a_home_utility(answered > 0),
                 })
             };
             Ok(seen.into_iter().map(partner).collect())

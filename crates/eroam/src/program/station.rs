@@ -16,9 +16,9 @@ pub use super::station_hardware::{GpioConfig, HardwareConfig};
 use crate::causes::chain;
 use crate::charging::ChargingError;
 use crate::charging::catalogue::Catalogue;
-use crate::charging::operator::station_issuer_key;
 use crate::charging::state::{AgentState, Changes};
 use crate::charging::station::{Mode, Station};
+use crate::charging::station_credentials::operator_of;
 use crate::tails_cache::TailsCache;
 use crate::usage::Usage;
 use eroam_domain::cdr::GridZone;
@@ -26,12 +26,9 @@ use eroam_domain::ids::{EroamDid, EvseId, PartyId};
 use eroam_domain::quantity::Watts;
 use eroam_domain::visit::StationClaims;
 use eroam_ledger::genesis::Genesis;
-use eroam_ledger::registry::DidRecord;
-use eroam_ledger::state::StateKey;
 use eroam_light::trust::Trust;
 use eroam_ssi::didcomm::{OsRng, RngCore as _};
 use eroam_ssi::protocol::out_of_band::Invitation;
-use eroam_ssi::sd_jwt::{TrustedIssuer, VerifyingKey};
 use eroam_station::calibration::Calibration;
 use eroam_station::journal::sqlite::SqliteJournal;
 use eroam_wire::ocmf::MeterKey;
@@ -147,7 +144,9 @@ impl StationProgram {
         let behind = Behind { evse: evse.clone(), key, journal, state: state.clone(), calibration };
         let post = behind.post(&config.hardware)?;
         let catalogue = Catalogue::new(&config.resolver_url, trust);
-        let (operator_key, operator) = operator(&state, &catalogue, &config.operator_did)?;
+        let operator_did: EroamDid =
+            config.operator_did.parse().map_err(|error| ProgramError::rule("operator_did", error))?;
+        let operator = operator(&state, &catalogue, operator_did)?;
         let claims = StationClaims {
             operator,
             evse,
@@ -164,7 +163,7 @@ impl StationProgram {
         let station = Arc::new(Station::start(
             claims,
             &invitation,
-            &operator_key,
+            operator_did,
             catalogue,
             Arc::new(tails),
             config.mode,
@@ -228,40 +227,23 @@ fn calibration(file: &Path) -> Result<Calibration, ProgramError> {
     Calibration::from_json(&text).map_err(|error| ProgramError::rule(name, error))
 }
 
-/// A station's operator as it is kept.
+/// A station's operator as it is kept. What an earlier version kept beside it, the key that the operator had then, is not read.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct KeptOperator {
     did: String,
     party: PartyId,
-    /// A JWK.
-    key: Value,
 }
 
-/// Whom the ledger says that a DID belongs to, and with which key it signs stations' credentials. It is kept: a station
-/// whose charge a power cut interrupted does not wait for the network.
-fn operator(
-    state: &AgentState,
-    catalogue: &Catalogue,
-    did: &str,
-) -> Result<(TrustedIssuer, PartyId), ProgramError> {
-    let kept = state.get::<KeptOperator>(OPERATOR, "")?.filter(|kept| kept.did == did);
-    let (key, party) = match kept {
-        Some(kept) => (VerifyingKey::from_jwk(&kept.key).map_err(ChargingError::from)?, kept.party),
-        None => {
-            let parsed: EroamDid = did.parse().map_err(|error| ProgramError::rule("operator_did", error))?;
-            let record: DidRecord =
-                catalogue.entry(&StateKey::Did(parsed), did).map_err(ChargingError::from)?;
-            let key = station_issuer_key(&record.document.services);
-            let key =
-                key.ok_or_else(|| ProgramError::rule(did, "it vouches for no stations: name an operator's"))?;
-            let kept = KeptOperator { did: did.to_owned(), party: record.member, key: key.to_jwk() };
-            state.write(Changes::new().put(OPERATOR, "", &kept))?;
-            (key, record.member)
-        }
-    };
-    let trusted = TrustedIssuer::new(did.to_owned(), key);
-    Ok((trusted.ok_or_else(|| ProgramError::rule(did, "it cannot be trusted"))?, party))
+/// Whom the ledger says that a DID belongs to. It is kept: a station whose charge a power cut interrupted does not wait for
+/// the network. With which key that operator signs may change, and is looked up whenever it is needed.
+fn operator(state: &AgentState, catalogue: &Catalogue, did: EroamDid) -> Result<PartyId, ProgramError> {
+    let name = did.to_string();
+    if let Some(kept) = state.get::<KeptOperator>(OPERATOR, "")?.filter(|kept| kept.did == name) {
+        return Ok(kept.party);
+    }
+    let (_, party) = operator_of(catalogue, did)?;
+    state.write(Changes::new().put(OPERATOR, "", &KeptOperator { did: name, party }))?;
+    Ok(party)
 }
 
 fn handle(station: &Station, command: StationProgramCommand) -> Result<Value, String> {

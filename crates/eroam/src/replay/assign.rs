@@ -322,7 +322,8 @@ fn planned(
         repetition
     );
     let hash = seed.derive("session", &[name.as_bytes()]);
-    // Rows that are equal in everything, where the file has no ids, are sessions of their own.
+    // Rows of a file without ids that are equal in everything are sessions of their own; what was read twice is not here
+    // any more (`input::Repetitions`).
     let twin = ids.entry(hash).or_default();
     let id = if *twin == 0 { hash } else { Digest::of_parts("twin", &[&hash.0, &twin.to_le_bytes()]) };
     *twin += 1;

@@ -13,8 +13,8 @@
 //! | [`Format::Workplace`] | CSV columns, `,` | none stated: read as UTC | `userId` | `stationId` |
 //! | [`Format::Boulder`] | CSV columns, `,` | UTC; offsets from America/Denver | none | `Station_Name` |
 //!
-//! What it deliberately does not do: guess missing values, repair rows, or compare files with each other. Only
-//! `charging_end_ms` has a fallback, stated on the field.
+//! What it deliberately does not do: guess missing values or repair rows. Only `charging_end_ms` has a fallback, stated on
+//! the field. A reader knows its own file alone; what several files say twice, [`Repetitions`] takes out.
 //!
 //! Source: ACN-Data (Lee, Li, Low 2019); Sørensen et al., Mendeley 10.17632/jbks2rcwyj.1; Asensio et al., Harvard
 //! Dataverse doi:10.7910/DVN/NFPQLW; City of Boulder open data; OCPI 2.2.1 mod_cdrs.
@@ -27,6 +27,7 @@ mod error;
 mod json;
 mod ocpi;
 mod ports;
+mod repeated;
 mod row;
 mod table;
 #[cfg(test)]
@@ -43,6 +44,7 @@ use serde::Serialize;
 
 pub use error::ReadError;
 pub use ports::{MAX_PORTS_PER_STATION, TooManyPorts, infer_ports};
+pub use repeated::Repetitions;
 pub use row::{
     FIRST_YEAR, LAST_YEAR, MAX_ENERGY_MILLI_WH, MAX_MEAN_POWER_MILLI_W, MAX_NAME_BYTES, MAX_REJECTED,
     MAX_SESSION_MS,

@@ -247,9 +247,14 @@ struct ReadInputs {
 /// Reads all files; what cannot be read is reported and the rest is used.
 fn read_inputs(options: &Options, progress: &mut dyn Progress) -> Result<ReadInputs, ReplayError> {
     let mut read = ReadInputs { sessions: Vec::new(), rejected: Vec::new(), rejected_rows: 0, rows: 0 };
+    let mut repetitions = input::Repetitions::default();
     for path in &options.inputs {
         match input::read_file(path) {
             Ok(mut report) => {
+                let repeated = repetitions.take_out(&mut report);
+                if repeated > 0 {
+                    progress.file_problem(&input::Repetitions::words(&report.file, repeated));
+                }
                 if let Some(error) = &report.error {
                     progress.file_problem(&chain(error));
                 }

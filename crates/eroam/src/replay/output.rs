@@ -422,7 +422,7 @@ fn write_part(
     let founder = founders.iter().find(|f| f.party == party);
     let founder = founder.ok_or(ConsortiumError::UnknownOrganisation(party))?;
     let part = write_sessions(dir, gateway, founder, state, now, places)?;
-    write_bills(&dir.join("bills"), gateway)?;
+    write_bills(&dir.join("bills"), gateway, names(founders, state)?)?;
     write_invoices(&dir.join("invoices"), gateway)?;
     Ok(part)
 }
@@ -753,9 +753,22 @@ fn file_name(number: &str) -> String {
     number.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
 }
 
-fn write_bills(dir: &Path, gateway: &mut Gateway<OrgStore>) -> Result<(), OutputError> {
+/// What the ledger calls the members.
+fn names(founders: &[Founder], state: &Client) -> Result<BTreeMap<PartyId, String>, OutputError> {
+    let name = |founder: &Founder| -> Result<Option<(PartyId, String)>, OutputError> {
+        let member = query::member(state, founder.party).map_err(ConsortiumError::from)?;
+        Ok(member.map(|member| (founder.party, member.name.to_string())))
+    };
+    founders.iter().filter_map(|founder| name(founder).transpose()).collect()
+}
+
+fn write_bills(
+    dir: &Path,
+    gateway: &mut Gateway<OrgStore>,
+    names: BTreeMap<PartyId, String>,
+) -> Result<(), OutputError> {
     let party = gateway.party();
-    let mut maker = BillMaker::new(party, gateway.name());
+    let mut maker = BillMaker::new(party, gateway.name(), names);
     let mut write = |bill: Bill| write_document(dir, &bill.number, &bill, &bill_page(&bill));
     let mut failure = None;
     let result = gateway.store_mut().each_bill_line(&mut |line| {

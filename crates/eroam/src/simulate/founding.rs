@@ -21,6 +21,7 @@ use eroam_ledger::port::LedgerPort;
 use eroam_ledger::query;
 use eroam_ledger::tariff::TariffTx;
 use eroam_ledger::tx::{Envelope, PublicKey, Tx, VERSION};
+use eroam_ssi::didcomm::{OsRng, RngCore as _};
 use std::collections::BTreeMap;
 
 /// The lane of transactions that people make.
@@ -108,8 +109,16 @@ pub(crate) fn terms(
     })
 }
 
-/// The genesis of the network, whose members' keys follow from the seed.
+/// What the network is called. One that serves drivers of other processes has an empty ledger each time it begins, so its
+/// name has a random part: a wallet that knows an earlier one must not take this for the same.
+pub(super) fn network_name(served: bool) -> String {
+    const NAME: &str = "eroam simulation";
+    if served { format!("{NAME} {:016x}", OsRng.next_u64()) } else { NAME.to_owned() }
+}
+
+/// The genesis of the network of that name, whose members' keys follow from the seed.
 pub(super) fn genesis(
+    name: &str,
     seed: Seed,
     emsps: &[PartyId],
     cpos: &[PartyId],
@@ -124,7 +133,7 @@ pub(super) fn genesis(
     members.push((treasury, Roles::TREASURER.with(Roles::RESOLVER).with(Roles::ISSUER)));
     let consensus = ledger.consensus(seed, &[treasury]);
     Ok(Genesis {
-        name: ShortText::new("eroam simulation").map_err(setup_error)?,
+        name: ShortText::new(name).map_err(setup_error)?,
         parameters: Parameters { treasurers_required: 1, close_grace: founders::CLOSE_GRACE },
         members: members
             .into_iter()

@@ -6,7 +6,7 @@
 //! genesis ─► node ─► tariffs, agreements ─► providers, operators ─► stations ─► drivers enrol ─► events
 //! ```
 
-use super::founding::{Parties, TARIFF, found, genesis};
+use super::founding::{Parties, TARIFF, found, genesis, network_name};
 use super::world::{SimulateError, VOUCHER_MICROS, any_port, fields, setup_error};
 use super::{Programs, Setup, Town};
 use crate::bench::resident_memory_mib;
@@ -22,7 +22,9 @@ use crate::program::config::SimulationConfig;
 use crate::program::control;
 use crate::program::driver::{DriverCharged, DriverCommand, DriverConfig};
 use crate::program::node::{NodeCommand, NodeProgramConfig, NodeReady};
-use crate::program::operator::{OperatorCommand, OperatorConfig, OperatorReady, PaperConfig, StationEntry};
+use crate::program::operator::{
+    OperatorCommand, OperatorConfig, OperatorReady, PaperConfig, StationEntry, StationInvitation,
+};
 use crate::program::organisation::OrganisationConfig;
 use crate::program::provider::{
     ContractsConfig, ProviderCommand, ProviderConfig, ProviderReady, VouchersConfig,
@@ -333,7 +335,7 @@ impl Processes {
         for index in 0..setup.stations {
             let operator = operators.get(index % operators.len());
             let operator = operator.ok_or_else(|| setup_error("no operator"))?;
-            stations.push(station(setup, programs, &files, &node.ready, &operator.ready, index)?);
+            stations.push(station(setup, programs, &files, &node.ready, operator, index)?);
         }
         if setup.drivers > 0 {
             say("drivers enrol");
@@ -496,7 +498,7 @@ fn node(
     parties: &Parties,
 ) -> Result<Program<NodeReady>, SimulateError> {
     let Parties { emsps, cpos, treasury } = parties;
-    let genesis = genesis(setup.seed, emsps, cpos, *treasury, &LedgerSetup::default())?;
+    let genesis = genesis(&network_name(false), setup.seed, emsps, cpos, *treasury, &LedgerSetup::default())?;
     files.write("genesis.json", &genesis.to_json())?;
     files.secret("validator.key", &hex(&setup.seed.validator_key(0).to_bytes()))?;
     let config = NodeProgramConfig {
@@ -587,18 +589,20 @@ fn station(
     programs: &Programs,
     files: &Files,
     node: &NodeReady,
-    operator: &OperatorReady,
+    operator: &Program<OperatorReady>,
     index: usize,
 ) -> Result<Program<StationReady>, SimulateError> {
-    let StationEntry { evse, place, zone, power_w, .. } = entry(operator.party, index, files.pace)?;
+    let StationEntry { evse, place, zone, power_w, .. } = entry(operator.ready.party, index, files.pace)?;
+    let StationInvitation { operator_did, operator_invitation, .. } =
+        operator.ask(&OperatorCommand::Invite { evse: evse.clone() })?;
     let name = format!("station-{}", index + 1);
     let config = StationConfig {
         evse,
         place,
         zone,
         power_w,
-        operator_did: operator.did.clone(),
-        operator_invitation: operator.invitation.clone(),
+        operator_did,
+        operator_invitation,
         resolver_url: node.url.clone(),
         genesis_file: "genesis.json".into(),
         directory: name.clone().into(),

@@ -1,6 +1,6 @@
 //! Everybody who takes part: made from a seed, started, and stopped at the end.
 
-use super::founding::{OFFICE_LANE, Parties, found, genesis};
+use super::founding::{OFFICE_LANE, Parties, found, genesis, network_name};
 pub(crate) use super::founding::{TARIFF, tariff, terms};
 use super::served::{Listing, ServedParty, ServedStation};
 use super::{Setup, Town, allowed};
@@ -45,7 +45,7 @@ use eroam_ledger::tx::PublicKey;
 use eroam_light::trust::Trust;
 use eroam_ssi::didcomm;
 use eroam_ssi::protocol::out_of_band::Invitation;
-use eroam_ssi::sd_jwt::{SigningKey as StationIssuerKey, TrustedIssuer};
+use eroam_ssi::sd_jwt::SigningKey as StationIssuerKey;
 use eroam_station::journal::MemoryJournal;
 use eroam_store::{OpenError, OrgStore, StoreUrl};
 use eroam_wallet::consent::Consent;
@@ -203,7 +203,8 @@ impl World {
         let directory = tempfile::tempdir()?;
         let Parties { emsps, cpos, treasury } = Parties::of(setup)?;
         let ledger = LedgerSetup::default();
-        let ledger = Ledger::open(seed, &genesis(seed, &emsps, &cpos, treasury, &ledger)?, &ledger)?;
+        let genesis = genesis(&network_name(setup.served), seed, &emsps, &cpos, treasury, &ledger)?;
+        let ledger = Ledger::open(seed, &genesis, &ledger)?;
         let client = ledger.client().clone();
         let trust = Trust::from_genesis(client.genesis()).map_err(setup_error)?;
         let tails_directory = directory.path().join("tails");
@@ -329,8 +330,15 @@ impl World {
     /// # Errors
     /// [`SimulateError::Setup`].
     pub fn catalogue(&self) -> Result<Catalogue, SimulateError> {
-        let trust = Trust::from_genesis(self.ledger.client().genesis()).map_err(setup_error)?;
-        Ok(Catalogue::new(&self.urls.resolver, trust))
+        Ok(Catalogue::new(&self.urls.resolver, self.trust()?))
+    }
+
+    /// What everything that the ledger says is checked by.
+    ///
+    /// # Errors
+    /// [`SimulateError::Setup`].
+    pub fn trust(&self) -> Result<Trust, SimulateError> {
+        Trust::from_genesis(self.ledger.client().genesis()).map_err(setup_error)
     }
 
     /// Somebody enrols with a provider and withdraws vouchers, with a wallet that shares nothing with others.
@@ -342,10 +350,23 @@ impl World {
         provider: usize,
         fields: &BTreeMap<String, String>,
     ) -> Result<Driver, SimulateError> {
+        self.newcomer_with(provider, fields, self.catalogue()?)
+    }
+
+    /// As [`World::newcomer`], who reads the ledger by this catalogue.
+    ///
+    /// # Errors
+    /// [`SimulateError`].
+    pub fn newcomer_with(
+        &self,
+        provider: usize,
+        fields: &BTreeMap<String, String>,
+        catalogue: Catalogue,
+    ) -> Result<Driver, SimulateError> {
         let url = self.urls.providers.get(provider).ok_or_else(|| setup_error("no such provider"))?;
         let tails = TailsCache::open(self.directory.path().join("newcomers"), TAILS_BYTES_MAX);
         let tails = Arc::new(tails.map_err(ChargingError::from)?);
-        let mut wallet = Wallet::new(Arc::new(self.catalogue()?), tails, self.mode)?;
+        let mut wallet = Wallet::new(Arc::new(catalogue), tails, self.mode)?;
         let contract = wallet.enrol(url, fields)?;
         wallet.withdraw(&contract, WITHDRAWN_AT_ONCE, now().utc_day())?;
         Ok(Driver { wallet, contract })
@@ -655,15 +676,11 @@ fn station(
         meter_certified: false,
     };
     let publisher = publisher(seed, operator.office())?;
-    let did = publisher.did_of(&seed.did_key(party));
-    let issuing = StationIssuerKey::from_scalar(&seed.derive("station issuer", &[&to_bytes(&party)]).0)
-        .map_err(ChargingError::from)?;
-    let trusted = TrustedIssuer::new(did.to_string(), issuing.verifying_key());
-    let trusted = trusted.ok_or_else(|| setup_error("the operator's DID"))?;
+    let invitation = operator.invite(&claims.evse)?;
     let station = Station::start(
         claims,
-        operator.invitation(),
-        &trusted,
+        &invitation,
+        publisher.did_of(&seed.did_key(party)),
         catalogue,
         tails,
         setup.mode,

@@ -20,6 +20,10 @@ use serde::Serialize;
 const SESSIONS_A_DAY: u32 = 40;
 /// The power of each.
 const POWER: Watts = Watts::new(7_000);
+/// The beginning of the names of the files of decision efficiency.
+pub const EFFICIENCY_NAME: &str = "decision-efficiency";
+/// The same of the backtest.
+pub const BACKTEST_NAME: &str = "backtest";
 /// What paper A's figure 6 starts and ends with, in percent. Not the same metric.
 pub const PAPER_PERCENT: (f64, f64) = (95.3, 97.86);
 
@@ -160,7 +164,7 @@ pub fn report(of: &DecisionStudy) -> Report {
         row
     };
     Report {
-        name: "decision-efficiency",
+        name: EFFICIENCY_NAME,
         title: format!("Decision efficiency, {} h ahead", study.horizon_hours),
         notes: vec![
             "eta = 1 - sum(E |q - q*|) / sum(E q*): q is the agreed rule's price at the forecast load, q* the same \
@@ -288,7 +292,7 @@ pub fn backtest_report(tests: &[BacktestScores]) -> Report {
     }
     let all = tests.iter().filter_map(|t| Some((t.horizon_hours, t.scores.last()?)));
     Report {
-        name: "backtest",
+        name: BACKTEST_NAME,
         title: "Forecast errors".to_owned(),
         notes,
         summary: all.map(|(h, s)| (format!("{h} h ahead"), format!("{:.2} %", s.mape_percent))).collect(),

@@ -79,6 +79,9 @@ impl LinkageError {
     }
 }
 
+/// The beginning of its files' names.
+pub const NAME: &str = "linkage";
+
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct LinkageSetup {
@@ -411,7 +414,7 @@ pub fn report(study: &Linkage) -> Report {
     let mut rows = vec![row(AS_IT_IS.name, &study.accuracy, &study.went_by)];
     rows.extend(beside().map(|m| row(m.what, &m.accuracy, &m.went_by)));
     Report {
-        name: "linkage",
+        name: NAME,
         title: "Can an operator tell that two charges were the same driver's?".to_owned(),
         notes: vec![
             format!(

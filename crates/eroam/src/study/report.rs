@@ -1,4 +1,4 @@
-//! What a study writes: `NAME.json`, `NAME.csv`, `NAME.svg` for each chart, and `NAME.html` with all of it.
+//! What a study writes: `NAME.html` with all of it, `NAME.json`, `NAME.csv`, and `NAME.svg` for each chart.
 
 use super::chart::{Chart, escape};
 use crate::whole_file;
@@ -11,6 +11,12 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;mar
 div{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.9rem}td,th{padding:.25rem .6rem;\
 border-bottom:1px solid #ddd;text-align:left;vertical-align:top}.n{text-align:right}svg{width:100%;height:auto;margin:1rem 0}\
 @media print{body{font-size:11px;margin:0}table{font-size:8px}td,th{padding:1px 3px;overflow-wrap:anywhere}}";
+
+/// The file by which the output of a study is known.
+#[must_use]
+pub fn marker(name: &str) -> String {
+    format!("{name}.html")
+}
 
 /// A study's results for people and programs.
 #[derive(Clone, Debug)]
@@ -30,19 +36,21 @@ pub struct Report {
 }
 
 impl Report {
-    /// Writes all files to a directory, which is made if it is not there.
+    /// Writes all files to a directory, which is made if it is not there. The page comes first: it says that the others
+    /// are a study's ([`marker`]).
     ///
     /// # Errors
     /// What the file system says.
     pub fn write(&self, directory: &Path, json: &impl Serialize) -> io::Result<()> {
         std::fs::create_dir_all(directory)?;
         let json = serde_json::to_string_pretty(json)?;
+        whole_file::write(directory, &marker(self.name), self.html().as_bytes())?;
         whole_file::write(directory, &format!("{}.json", self.name), json.as_bytes())?;
         whole_file::write(directory, &format!("{}.csv", self.name), self.csv()?.as_bytes())?;
         for (ending, chart) in &self.charts {
             whole_file::write(directory, &format!("{}{ending}.svg", self.name), chart.svg().as_bytes())?;
         }
-        whole_file::write(directory, &format!("{}.html", self.name), self.html().as_bytes())
+        Ok(())
     }
 
     fn csv(&self) -> io::Result<String> {

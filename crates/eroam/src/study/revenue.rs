@@ -6,6 +6,9 @@ use eroam_forecast::revenue::exponential::{Market, Outcome, nash_transit, outcom
 use eroam_forecast::revenue::{FIGURE_5_PHI, Point, Region, curves, figure_5_regions, is_inverted};
 use serde::Serialize;
 
+/// The beginning of its files' names.
+pub const NAME: &str = "revenue";
+
 /// Where figure 5 is drawn: from a quarter to three.
 const LAMBDAS: (u32, u32, f64) = (25, 300, 100.0);
 
@@ -92,7 +95,7 @@ pub fn report(study: &RevenueStudy) -> Report {
     ];
     let row = |p: &Point| [p.lambda, p.none, p.traditional, p.proposed].map(|v| format!("{v:.4}")).to_vec();
     Report {
-        name: "revenue",
+        name: NAME,
         title: "Revenue with and without roaming (paper A, figure 5)".to_owned(),
         notes: vec![
             "Equations (1) and (2) as printed. The paper says \"proportional to\"; the factors here are 1. It states \

@@ -6,6 +6,7 @@ mod consent;
 mod contracts;
 mod mandates;
 mod prices;
+mod registration;
 mod stations;
 mod town;
 mod vouchers;

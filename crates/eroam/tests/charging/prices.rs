@@ -1,24 +1,31 @@
 //! What a driver is told that a charge will cost, beside what it costs.
 
-use crate::accounting::{bill_lines, booked, session_of};
-use crate::town::{Town, charge_up_to, consented, euros, five_kwh};
+use crate::accounting::{bill_lines, booked, evidence, session_of};
+use crate::town::{Town, charge_up_to, consented, euros, five_kwh, refusal};
+use eroam::charging::evidence::{EvidenceError, recheck_metering};
 use eroam::charging::wallet::Estimate;
-use eroam::clock::{leave_out, now};
+use eroam::clock::{in_time, leave_out, now};
 use eroam::simulate::world::Driver;
 use eroam_domain::agreement::{Actuals, DynamicRule, Knot, Panel, PriceRule, RoamingAgreement};
+use eroam_domain::cdr::Cdr;
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::Money;
 use eroam_domain::quantity::{BasisPoints, DurationMs, WattHours};
 use eroam_domain::quote_detail::PriceBasis;
+use eroam_domain::retail::RetailRules;
 use eroam_domain::tariff::VatRate;
 use eroam_domain::time::UnixMillis;
 use eroam_domain::visit::{ChargeLimits, EndReason};
+use eroam_gateway::limits::NotABeginning;
 use eroam_ledger::agreement::{AgreementTx, terms_digest};
 use eroam_ledger::forecast::{ForecastAttestation, ForecastTx};
 use eroam_ledger::query;
 use eroam_ledger::tx::Tx;
+use eroam_station::metering::digest;
+use eroam_wallet::consent::Consent;
 use eroam_wallet::cost::{ChargeCost, DriverPrice};
+use std::time::Duration;
 
 /// The lane of transactions that people make.
 const OFFICE_LANE: u16 = 1;
@@ -297,4 +304,111 @@ fn what_is_asked_for_is_delivered_but_for_less_than_one_look() {
     // 11 kW for half a minute: 92 Wh.
     let delivered = receipt.finished.energy.whole_wh();
     assert!((908..=1_000).contains(&delivered), "{delivered}");
+}
+
+#[test]
+fn who_allows_less_than_the_beginning_costs_hears_so_before_being_asked_for_anything() {
+    let mut town = Town::new(1, 1);
+    let invitation = town.invitation(0);
+    // 0.35 for each charge, by the agreement 97 % of it, without VAT.
+    let allowed = Money { micros: 339_499, ..euros(0) };
+    let driver = &mut town.world.drivers[0];
+    let vouchers = |driver: &Driver| driver.wallet.contracts[&driver.contract].purse.vouchers().count();
+    let before = vouchers(driver);
+    let mut asked = |_: &Consent| panic!("the driver is asked");
+    let said = refusal(charge_up_to(driver, &invitation, five_kwh(), allowed, &mut asked));
+    let expected = "0.3395 EUR is due for the beginning of a charge alone, and you allow 0.339499 EUR: allow more, or charge \
+                    elsewhere";
+    assert_eq!(said, expected);
+    let Driver { wallet, contract } = &mut *driver;
+    assert_eq!(refusal(wallet.quote(contract, &invitation, five_kwh(), allowed)), expected);
+    assert_eq!(vouchers(driver), before, "none is spent");
+    // The next millionth buys the beginning, and no more.
+    let allowed = Money { micros: 339_500, ..allowed };
+    let receipt = charge_up_to(driver, &invitation, five_kwh(), allowed, &mut |_| true).unwrap();
+    assert_eq!(receipt.finished.reason, EndReason::AmountReached);
+}
+
+/// The first look at the meter finds more than the driver allowed: 92 Wh in half a minute. The meter has signed all of it, the
+/// record has what was allowed.
+#[test]
+fn what_a_station_gives_beyond_a_limit_is_at_its_operators_expense() {
+    let half_a_cent = 5_000;
+    let table = [
+        ("energy", ChargeLimits { energy_max: WattHours::from_wh(50), ..ChargeLimits::default() }, euros(30)),
+        ("money", ChargeLimits::default(), Money { micros: 339_500 + half_a_cent, ..euros(0) }),
+        ("time", ChargeLimits { leaves_at: Some(UnixMillis::EPOCH), ..ChargeLimits::default() }, euros(30)),
+    ];
+    for (what, limits, allowed) in table {
+        let mut town = Town::new(1, 1);
+        let invitation = town.invitation(0);
+        // Between two looks, which are half a minute apart.
+        let leaves_at = limits.leaves_at.map(|_| in_time(Duration::from_secs(50)));
+        let limits = ChargeLimits { leaves_at, ..limits };
+        let driver = &mut town.world.drivers[0];
+        let receipt = charge_up_to(driver, &invitation, limits, allowed, &mut |_| true).unwrap();
+        let session = session_of(town.outcome(0));
+        assert_eq!(town.settled(), (1, 1), "{what}: booked and billed");
+        let (cdr, ..) = booked(&town.world.operators()[0], &session);
+        let (_, terms) = terms(&town);
+        let [line] = &bill_lines(&town)[..] else { panic!("one line") };
+        assert_eq!((line.energy, line.start, line.end), (cdr.energy, cdr.start, cdr.end), "{what}");
+        assert_eq!(cdr.readings, digest(&receipt.finished.readings), "{what}: all readings are named");
+        assert!(cdr.energy < receipt.finished.energy && cdr.start == receipt.finished.start, "{what}");
+        // Whoever opens the evidence finds that less was billed than signed.
+        let (operator, meter_key) = (&town.world.operators()[0], &receipt.station.meter_key);
+        operator.recheck(&session).unwrap();
+        let sent = evidence(operator, &session);
+        let not_billed = recheck_metering(&cdr, &sent, meter_key).unwrap();
+        assert_eq!(cdr.energy.checked_add(not_billed), Some(receipt.finished.energy), "{what}");
+        let more = Cdr { energy: receipt.finished.energy, ..cdr.clone() };
+        let refused = recheck_metering(&more, &sent, meter_key).unwrap_err();
+        assert!(matches!(refused, EvidenceError::Recorded(NotABeginning::Energy)), "{what}: {refused}");
+        match what {
+            "energy" => assert_eq!(Some(cdr.energy), limits.energy_max),
+            "money" => {
+                let due = terms.due(cdr.price);
+                assert!((339_500..=allowed.micros).contains(&due), "{due}");
+                assert!(allowed.micros - due < 200, "as much as it pays for: {due}");
+            }
+            _ => assert_eq!(Some(cdr.end), leaves_at),
+        }
+    }
+}
+
+/// The provider makes everything dearer while the driver reads what it will cost: who agreed pays what was shown.
+#[test]
+fn the_driver_pays_by_the_rules_by_which_the_price_was_shown() {
+    let mut town = Town::new(1, 1);
+    let (office, invitation) = (town.world.providers()[0].office().clone(), town.invitation(0));
+    let mut shown = None;
+    let mut agrees = |consent: &Consent| {
+        shown = Some(consent.cost.clone());
+        office.with(|gateway, _| {
+            let (version, rules) = gateway.rules().home.in_force(now()).unwrap();
+            assert_eq!(version, 1);
+            let dearer = RetailRules { margin_bps: rules.margin_bps + 20_000, ..rules.clone() };
+            gateway.rules_mut().home.update(now(), dearer).unwrap();
+        });
+        // So that the driver agrees at another instant than the quote was made at.
+        leave_out(DurationMs::from_millis(1_000));
+        true
+    };
+    charge_up_to(&mut town.world.drivers[0], &invitation, five_kwh(), euros(30), &mut agrees).unwrap();
+    let (_, price, most) = known(&shown.unwrap());
+    let session = session_of(town.outcome(0));
+    let (cdr, spent, quote) = booked(&town.world.operators()[0], &session);
+    assert!(spent.acceptance.accepted_at > quote.made_at);
+    assert_eq!(town.settled(), (1, 1));
+    let [line] = &bill_lines(&town)[..] else { panic!("one line") };
+    assert_eq!(line.retail_version, 1);
+    // What was shown is for five kilowatt-hours, of which less than one look at the meter is missing.
+    let pays = line.retail.total.incl_vat;
+    assert!(pays <= price.micros && most.is_some_and(|most| pays <= most.micros), "{pays} of {price}");
+    assert!(pays > price.micros * 97 / 100, "{pays} of {price}, {:?}", cdr.energy);
+    // The next one is shown, and pays, the new rules, as soon as its wallet has asked for them.
+    let mut newcomer = town.newcomer("*");
+    let Driver { wallet, contract } = &mut newcomer;
+    let (_, dearer) = wallet.quote(contract, &invitation, five_kwh(), euros(30)).unwrap();
+    assert!(known(&dearer).1.micros > 2 * price.micros);
 }

@@ -1,14 +1,15 @@
 //! Codes that lead nowhere, stations that are not genuine, and drivers who stand in each other's way.
 
 use crate::town::{SEED, Town, charge, denied, refusal};
-use eroam::agent::Agent;
+use eroam::agent::{Agent, new_id};
 use eroam::charging::ChargingError;
-use eroam::charging::operator::{STATION_VCT, station_issuer_key};
+use eroam::charging::operator::{STATION_VCT, station_issuer_key, station_issuer_service};
 use eroam::charging::post::Mishap;
 use eroam::charging::proving::{ask_proof, asked_proof, question};
 use eroam::charging::station::{Outcome, SD_JWT, SD_JWT_REQUEST, StationDemand};
 use eroam::charging::wallet::read_code;
 use eroam::clock::{in_time, leave_out, now};
+use eroam::registry::{Publisher, REGISTRY_LANE};
 use eroam::simulate::world::Driver;
 use eroam_domain::cdr::SessionId;
 use eroam_domain::charge::{AllowedZones, Denial};
@@ -21,8 +22,9 @@ use eroam_domain::time::LocalClock;
 use eroam_domain::visit::{ChargeLimits, QuoteRequest, ReserveRequest, ShownContract, StationClaims};
 use eroam_gateway::gateway::Evse;
 use eroam_gateway::sessions::{PayerOpening, Phase};
-use eroam_ledger::registry::DidRecord;
+use eroam_ledger::registry::{DidDocument, DidRecord};
 use eroam_ledger::state::StateKey;
+use eroam_ledger::tx::PublicKey;
 use eroam_ssi::didcomm::OsRng;
 use eroam_ssi::protocol::Illegal;
 use eroam_ssi::protocol::charging::PROTOCOL;
@@ -56,6 +58,8 @@ fn a_stations_credential_is_renewed_in_the_month_before_it_ends() {
     days_pass(&mut town, 3 * 365 - 10);
     town.charge(0, 0).unwrap();
     assert!(matches!(town.outcome(0), Outcome::Charged { .. }));
+    // It does so by itself after a visit; here it is waited for.
+    town.world.stations()[0].station().look_after_credentials().unwrap();
     days_pass(&mut town, 20);
     town.world.operators()[0].stop();
     // It shows a good one without its operator; only then it needs that one.
@@ -69,6 +73,78 @@ fn a_station_whose_credential_is_over_gets_another_before_anybody_charges() {
     town.charge(0, 0).unwrap();
     assert!(matches!(town.outcome(0), Outcome::Charged { .. }));
     assert_eq!(town.settled(), (1, 1));
+}
+
+#[test]
+fn nobody_waits_for_an_operator_that_does_not_answer_while_the_old_credential_is_good() {
+    let town = Town::new(1, 1);
+    // It ends in ten days.
+    leave_out(DurationMs::from_millis((3 * 365 - 10) * 86_400_000));
+    let (invitation, wallet) = (town.invitation(0), &town.world.drivers[0].wallet);
+    let (station, operator) = (town.world.stations()[0].station(), &town.world.operators()[0]);
+    let (hold, is_held) = mpsc::channel();
+    let (open, gate) = mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        // Whatever it is asked, it answers when the gate is open.
+        scope.spawn(move || {
+            operator.office().with(|_, _| {
+                hold.send(()).unwrap();
+                let _ = gate.recv();
+            });
+        });
+        is_held.recv().unwrap();
+        let renewal = scope.spawn(|| station.look_after_credentials());
+        // More drivers than it talks to at a time; the station is done with each.
+        for _ in 0..20 {
+            wallet.scan(&invitation).unwrap();
+            assert_eq!(denied(town.outcome(0)), "the driver only wanted to see whose station this is");
+        }
+        drop(open);
+        // It may have taken too long for that; then the next one brings another credential.
+        let _ = renewal.join().unwrap();
+    });
+    station.look_after_credentials().unwrap();
+    leave_out(DurationMs::from_millis(20 * 86_400_000));
+    operator.stop();
+    wallet.scan(&invitation).unwrap();
+}
+
+/// The first operator signs stations' credentials with another key from now on.
+fn rotate(town: &Town) {
+    let operator = &town.world.operators()[0];
+    let (node, party) = (operator.office().client().clone(), operator.party());
+    let publisher = Publisher::new(node, party, SEED.signing_key(party), REGISTRY_LANE).unwrap();
+    let (first, issuing) = (SEED.did_key(party), SigningKey::generate(&mut OsRng));
+    let services = vec![station_issuer_service(&issuing.verifying_key()).unwrap()];
+    let document = DidDocument { keys: vec![PublicKey::of(&first)], services };
+    publisher.publish_did(publisher.did_of(&first), document, &first).unwrap();
+    operator.sign_with(issuing);
+}
+
+#[test]
+fn a_station_whose_operator_signs_with_another_key_gets_a_credential_by_that_key() {
+    let mut town = Town::new(1, 1);
+    town.charge(0, 0).unwrap();
+    assert!(matches!(town.outcome(0), Outcome::Charged { .. }));
+    let old = credential(&town);
+    for _ in 0..2 {
+        rotate(&town);
+        // It looks every minute by itself; here it is waited for.
+        town.world.stations()[0].station().look_after_credentials().unwrap();
+        // A wallet that knows the old key looks the new one up.
+        town.charge(0, 0).unwrap();
+        assert!(matches!(town.outcome(0), Outcome::Charged { .. }));
+    }
+    let said = charge_at(&mut town, |demand, audience| {
+        old.present(&BTreeSet::new(), audience, &demand.nonce, now()).unwrap()
+    });
+    assert_eq!(said, "the station does not prove that it is genuine: do not charge here");
+    // It is renewed by that key, too, also where the station has not looked since.
+    rotate(&town);
+    days_pass(&mut town, 4 * 365);
+    town.charge(0, 0).unwrap();
+    assert!(matches!(town.outcome(0), Outcome::Charged { .. }));
+    assert_eq!(town.settled(), (4, 4));
 }
 
 #[test]
@@ -184,28 +260,46 @@ fn a_post_that_passes_a_genuine_stations_credential_on_is_refused() {
     assert_eq!(said, "the station does not prove that it is genuine: do not charge here");
 }
 
-/// A post that is connected with the first operator, and the key of its credential.
-struct Post {
+/// A post that is connected with an operator, and the key of its credential.
+pub(crate) struct Post {
     agent: Agent,
     connection: Connection,
-    key: SigningKey,
+    pub(crate) key: SigningKey,
 }
 
 impl Post {
-    fn connect(town: &Town) -> Self {
+    /// That answers an invitation.
+    pub(crate) fn by(invitation: &Invitation) -> Self {
         let agent = agent("a post").speaking(STATION);
-        let connection = agent.connect(town.world.operators()[0].invitation(), PATIENCE).unwrap();
+        let connection = agent.connect(invitation, PATIENCE).unwrap();
         Self { agent, connection, key: SigningKey::generate(&mut OsRng) }
     }
 
+    /// The same post, which answers an invitation once more.
+    pub(crate) fn again_by(self, invitation: &Invitation) -> Self {
+        Self { key: self.key, ..Self::by(invitation) }
+    }
+
+    /// Of a station of the first operator, which has entered and invited it.
+    fn invited(town: &Town, evse: &str) -> (Self, StationClaims) {
+        let claims = entered(town, evse);
+        (Self::by(&town.world.operators()[0].invite(&claims.evse).unwrap()), claims)
+    }
+
+    /// Of somebody who knows where the first operator is and was not invited.
+    pub(crate) fn stranger(town: &Town) -> Self {
+        let elsewhere = entered(town, "PT*O01*E00090").evse;
+        Self::by(&town.world.operators()[0].invite(&elsewhere).unwrap().under(new_id()))
+    }
+
     /// Its registration, signed with a key.
-    fn registration(&self, claims: &StationClaims, key: &SigningKey) -> StationRegistration {
+    pub(crate) fn registration(&self, claims: &StationClaims, key: &SigningKey) -> StationRegistration {
         let (invitation, _) = self.agent.invite(in_time(PATIENCE)).unwrap();
         let (url, channel) = (invitation.to_url(self.agent.endpoint()), self.connection.channel());
         StationRegistration::sign(claims.clone(), url, key, &channel.ours, &channel.theirs)
     }
 
-    fn register(&self, claims: &StationClaims) -> StationCredential {
+    pub(crate) fn register(&self, claims: &StationClaims) -> StationCredential {
         self.ask(&self.registration(claims, &self.key)).unwrap()
     }
 
@@ -214,7 +308,7 @@ impl Post {
     }
 
     /// Asks, and is told that it is no station.
-    fn is_unknown<Q: Question<Answer: std::fmt::Debug>>(&self, asked: &Q) -> String {
+    pub(crate) fn is_unknown<Q: Question<Answer: std::fmt::Debug>>(&self, asked: &Q) -> String {
         match self.ask(asked) {
             Err(ChargingError::Denied(denied)) if denied.denial == Denial::UnknownStation => denied.reason,
             other => panic!("{other:?}"),
@@ -223,7 +317,7 @@ impl Post {
 }
 
 /// Enters a station of the first operator: what it may say of itself.
-fn entered(town: &Town, evse: &str) -> StationClaims {
+pub(crate) fn entered(town: &Town, evse: &str) -> StationClaims {
     let operator = &town.world.operators()[0];
     let claims = town.world.stations()[0].station().claims().clone();
     let claims = StationClaims { evse: evse.parse().unwrap(), ..claims };
@@ -241,8 +335,8 @@ fn entered(town: &Town, evse: &str) -> StationClaims {
 /// A station of the first operator that is no more than its credential.
 fn credential(town: &Town) -> HeldSdJwt {
     let party = town.world.operators()[0].party();
-    let post = Post::connect(town);
-    let given = post.register(&entered(town, "PT*O01*E00099"));
+    let (post, claims) = Post::invited(town, "PT*O01*E00099");
+    let given = post.register(&claims);
     let key = post.key;
     let catalogue = town.world.catalogue().unwrap();
     let did = EroamDid::derive(catalogue.network(), SEED.did_key(party).verifying_key().as_bytes());
@@ -256,16 +350,15 @@ fn credential(town: &Town) -> HeldSdJwt {
 fn only_who_has_the_key_of_a_station_takes_its_place() {
     let town = Town::new(1, 1);
     let operator = &town.world.operators()[0];
-    let claims = entered(&town, "PT*O01*E00099");
-    let station = Post::connect(&town);
+    let (station, claims) = Post::invited(&town, "PT*O01*E00099");
     let first = station.registration(&claims, &station.key);
     station.ask(&first).unwrap();
     let listed = || operator.stations().into_iter().find(|known| known.claims.evse == claims.evse).unwrap();
     let known = listed();
     assert_eq!((&known.invitation, known.key), (&first.invitation, station.key.verifying_key()));
 
-    // Whoever has seen the operator's invitation and the station's credential has everything but its key.
-    let stranger = Post::connect(&town);
+    // Whoever knows where the operator is and has seen the station's credential has everything but its key.
+    let stranger = Post::stranger(&town);
     let own = stranger.registration(&claims, &stranger.key);
     let with_its_key = StationRegistration { key: first.key.clone(), ..own.clone() };
     let at_its_post = StationRegistration { invitation: own.invitation.clone(), ..first.clone() };
@@ -281,7 +374,7 @@ fn only_who_has_the_key_of_a_station_takes_its_place() {
     }
 
     // The station itself comes over another connection, with another invitation; what it had before is over.
-    let again = Post::connect(&town);
+    let again = Post::stranger(&town);
     let anew = again.registration(&claims, &station.key);
     again.ask(&anew).unwrap();
     assert_eq!((listed().invitation, listed().index), (anew.invitation, known.index));
@@ -292,12 +385,11 @@ fn only_who_has_the_key_of_a_station_takes_its_place() {
 #[test]
 fn strangers_who_connect_to_an_operator_and_stay_are_forgotten_and_no_station_is() {
     let town = Town::new(1, 1);
-    let claims = entered(&town, "PT*O01*E00099");
-    let station = Post::connect(&town);
+    let (station, claims) = Post::invited(&town, "PT*O01*E00099");
     station.register(&claims);
-    let first = Post::connect(&town);
+    let first = Post::stranger(&town);
     // One more than are remembered: they are let in one after another, so the last but one is known when the last is let in.
-    let strangers: Vec<Post> = (0..65).map(|_| Post::connect(&town)).collect();
+    let strangers: Vec<Post> = (0..65).map(|_| Post::stranger(&town)).collect();
     let forgotten = first.ask(&first.registration(&claims, &first.key)).map(drop).unwrap_err();
     assert!(matches!(forgotten, ChargingError::Agent(_)), "{forgotten:?}");
     // The newest is heard, and the station, who came before all of them, too.
@@ -318,7 +410,7 @@ fn a_station_learns_and_reserves_nothing_of_anothers_session() {
     };
 
     let [one, other] = ["PT*O01*E00098", "PT*O01*E00099"].map(|evse| {
-        let (post, claims) = (Post::connect(&town), entered(&town, evse));
+        let (post, claims) = Post::invited(&town, evse);
         post.register(&claims);
         (post, claims)
     });

@@ -30,6 +30,11 @@ pub(crate) struct Town {
 impl Town {
     /// One provider, two operators; the first, third, .. station is of the first operator.
     pub(crate) fn new(drivers: usize, stations: usize) -> Self {
+        Self::of_mode(drivers, stations, Mode::Default)
+    }
+
+    /// The same, where drivers prove their contracts in this way.
+    pub(crate) fn of_mode(drivers: usize, stations: usize, mode: Mode) -> Self {
         let turn = CLOCK.lock().unwrap_or_else(PoisonError::into_inner);
         let setup = Setup {
             drivers,
@@ -38,7 +43,7 @@ impl Town {
             stations,
             events: 0,
             seed: SEED,
-            mode: Mode::Default,
+            mode,
             issuer_keys: Some(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/contract")),
             data: None,
             served: false,

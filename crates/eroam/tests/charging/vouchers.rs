@@ -6,16 +6,20 @@ use eroam::charging::station::Outcome;
 use eroam::charging::wallet::{Receipt, Timings};
 use eroam::clock::{leave_out, now};
 use eroam::consortium::founders::currency;
+use eroam::program::organisation::OFFICE_LANE;
 use eroam::simulate::world::Driver;
 use eroam_domain::money::Money;
 use eroam_domain::quantity::DurationMs;
 use eroam_domain::voucher::OneTimeKey;
 use eroam_gateway::vouchers::VoucherRules;
 use eroam_ledger::query;
-use eroam_ssi::didcomm::SigningKey;
+use eroam_ledger::tx::Tx;
+use eroam_ledger::voucher::VoucherTx;
+use eroam_ssi::didcomm::{OsRng, SigningKey};
 use eroam_wallet::consent::Consent;
 use eroam_wallet::purse::Purse;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::mpsc;
 
 fn purse(driver: &mut Driver) -> &mut Purse {
@@ -82,6 +86,59 @@ fn a_provider_whose_key_for_vouchers_ends_signs_the_next_ones_with_another() {
     assert_eq!(town.settled(), (3, 3));
 }
 
+/// The provider signs, and the wallet never gets the answer: gives the keys that it goes on waiting for.
+fn lose_a_withdrawal(town: &mut Town) -> Vec<OneTimeKey> {
+    let contract = town.world.drivers[0].contract;
+    *purse(&mut town.world.drivers[0]) = Purse::new();
+    let keys = purse(&mut town.world.drivers[0]).withdraw(3, &mut OsRng).unwrap();
+    let office = town.world.providers()[0].office();
+    let given = office.with(|gateway, ledger| {
+        let day = now().utc_day();
+        let given = gateway.issue_vouchers(ledger, office.network(), &contract, &keys, day, now()).unwrap();
+        gateway.commit().unwrap();
+        given
+    });
+    assert_eq!(given.unwrap().len(), keys.len());
+    keys
+}
+
+#[test]
+fn what_is_withdrawn_after_an_answer_was_lost_pays_whatever_became_of_the_first_vouchers() {
+    /// What happened, how, and whether the keys that wait get vouchers.
+    type Case = (&'static str, fn(&Town), bool);
+    let cases: [Case; 4] = [
+        ("nothing", |_| {}, true),
+        ("they are over", |_| leave_out(DurationMs::from_millis(60 * 86_400_000)), false),
+        (
+            "they were blocked",
+            |town| town.world.providers()[0].block_vouchers(&town.world.drivers[0].contract).unwrap(),
+            false,
+        ),
+        (
+            "their key was revoked",
+            |town| {
+                let office = town.world.providers()[0].office();
+                office.submit(OFFICE_LANE, Tx::Voucher(VoucherTx::RevokeKey { key: 0 })).unwrap();
+            },
+            true,
+        ),
+    ];
+    for (name, happens, waits_for_some) in cases {
+        let mut town = Town::new(1, 1);
+        let keys = lose_a_withdrawal(&mut town);
+        happens(&town);
+        let Driver { wallet, contract } = &mut town.world.drivers[0];
+        assert_eq!(wallet.withdraw(contract, 3, now().utc_day()).unwrap(), 3, "{name}");
+        let purse = purse(&mut town.world.drivers[0]);
+        let holders: BTreeSet<_> = purse.vouchers().map(|signed| signed.voucher.holder).collect();
+        assert_eq!(keys.iter().all(|key| holders.contains(key)), waits_for_some, "{name}");
+        assert_eq!((holders.len(), purse.under_way().count()), (3, 0), "{name}");
+        town.charge(0, 0).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(matches!(town.outcome(0), Outcome::Charged { .. }), "{name}");
+        assert_eq!(town.settled(), (1, 1), "{name}");
+    }
+}
+
 #[test]
 fn a_voucher_that_was_spent_is_refused() {
     let mut town = Town::new(1, 1);
@@ -140,10 +197,7 @@ fn nothing_is_charged_for_more_than_a_voucher_pays_or_less_than_the_beginning_co
     let invitation = town.invitation(0);
     let Driver { wallet, contract } = &mut town.world.drivers[0];
     let mut try_for = |amount| {
-        let mut agrees = |consent: &Consent| {
-            assert!(consent.cost.limit.is_some_and(|limit| limit.micros < 40_000_000), "nobody is asked");
-            true
-        };
+        let mut agrees = |consent: &Consent| -> bool { panic!("nobody is asked: {consent}") };
         let timings = &mut Timings::default();
         refusal(wallet.charge(contract, &invitation, five_kwh(), amount, &mut agrees, timings))
     };
@@ -151,7 +205,8 @@ fn nothing_is_charged_for_more_than_a_voucher_pays_or_less_than_the_beginning_co
     assert!(above.starts_with("no voucher in your wallet pays 41.00 EUR now"), "{above}");
     // Each charge costs 0.35 before anything flows.
     let below = try_for(Money::new(100_000, currency()));
-    assert_eq!(below, "the amount that you allow does not pay for the beginning of a charge: allow more");
+    let expected = "0.3395 EUR is due for the beginning of a charge alone, and you allow 0.10 EUR: allow more, or charge elsewhere";
+    assert_eq!(below, expected);
 }
 
 #[test]

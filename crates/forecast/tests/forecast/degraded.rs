@@ -8,7 +8,7 @@ use eroam_forecast::forecaster::{
     Degraded, Forecast, ForecastError, Forecaster, HOURS_AHEAD_MAX, Prediction, forecast,
 };
 use eroam_forecast::hour::UtcHour;
-use eroam_forecast::learner::Learner;
+use eroam_forecast::learner::{HOURS_NEEDED, Learner};
 use eroam_forecast::seasonal::SeasonalRule;
 use eroam_forecast::series::LoadSeries;
 
@@ -128,10 +128,33 @@ fn a_model_that_has_not_learned_enough_repeats_the_last_load_for_a_few_hours_and
     let forecast = forecast(&learner, &SeasonalRule, &series, series.end(), 24).unwrap();
     let (near, far) = forecast.hours.split_at(4);
     let last = loads[99] as u32;
-    assert!(
-        near.iter().all(|h| h.degraded.is_none() && h.load_kw.abs_diff(last) <= 1 && h.band_kw.is_none())
-    );
-    assert!(far.iter().all(|h| h.degraded == Some(Degraded::Missing)));
+    assert!(near.iter().all(|h| h.load_kw.abs_diff(last) <= 1 && h.band_kw.is_none()));
+    for hour in far {
+        let expected = SeasonalRule.load_kw(&series, series.end(), UtcHour::new(hour.hour).unwrap());
+        assert_eq!(f64::from(hour.load_kw), expected.unwrap().round());
+    }
+    let short = Degraded::ShortHistory { known_hours: 100, needed_hours: HOURS_NEEDED };
+    assert_eq!(reasons(&forecast), vec![Some(short); 24], "none of it is the model's");
+}
+
+#[test]
+fn a_model_says_truly_how_many_hours_it_needs() {
+    let by_model = |hours: i64| {
+        let series = series_of(&loads_kw(usize::try_from(hours).unwrap(), 1));
+        let mut learner = Learner::new(clock(), Horizon::all());
+        learner.learn(&series, series.end());
+        let all: Vec<_> = Horizon::all()
+            .map(|horizon| {
+                let target = series.end().plus(horizon.hours() - 1).unwrap();
+                learner.champion(horizon).is_some() && learner.predict(&series, target, horizon).is_some()
+            })
+            .collect();
+        all.iter().all(|predicted| *predicted)
+    };
+    for hours in HOURS_NEEDED..HOURS_NEEDED + 24 {
+        assert!(by_model(hours), "{hours}");
+    }
+    assert!(!by_model(HOURS_NEEDED - 1));
 }
 
 #[test]
@@ -140,7 +163,9 @@ fn without_any_history_there_is_no_forecast() {
     for loads in [vec![], vec![None; 500], vec![Some(Watts::new(1_000_000)); 5]] {
         let series = LoadSeries::new(first(), loads).unwrap();
         let found = forecast(&learner, &SeasonalRule, &series, series.end(), 24);
-        assert!(matches!(found, Err(ForecastError::NoHistory { .. })), "{found:?}");
+        let known = series.load().iter().flatten().count() as i64;
+        let Err(ForecastError::NoHistory { known_hours, needed_hours, .. }) = found else { panic!("{found:?}") };
+        assert_eq!((known_hours, needed_hours), (known, HOURS_NEEDED));
     }
     let series = series_of(&loads_kw(HOURS, 1));
     for asked in [0, HOURS_AHEAD_MAX + 1] {

@@ -40,8 +40,15 @@ pub struct AnomalyConfig {
     pub pattern_deviations: Option<u32>,
     /// A deviation counts as at least so much of the median, in basis points.
     pub pattern_deviation_min_bps: Option<u32>,
-    /// Whether a sudden change alone is contested.
+    /// Whether a sudden change of a single record is contested, too, and not only noticed.
     pub contest_sudden_change: Option<bool>,
+    /// So many records of an EVSE one after another are a lasting change of its pattern, which is contested; 0 never looks
+    /// for one.
+    pub change_records: Option<u32>,
+    /// In so many of all pairs of one of them and one from before, the newer one must be above, in basis points.
+    pub change_share_bps: Option<u32>,
+    /// Above means by more than so much, in basis points.
+    pub change_margin_bps: Option<u32>,
 }
 
 /// Why a configuration is not used.
@@ -189,6 +196,30 @@ impl AnomalyConfig {
                 "0 would find the second record of an EVSE that always gives the same, and more finds none",
             )?,
             contest_sudden_change: self.contest_sudden_change.unwrap_or(default.contest_sudden_change),
+            change_records: match self.change_records {
+                Some(0) => 0,
+                records => within(
+                    "change_records",
+                    records,
+                    default.change_records,
+                    (3, 64),
+                    "fewer are chance, more would be usual before they are found; 0 turns it off",
+                )?,
+            },
+            change_share: bps(
+                "change_share_bps",
+                self.change_share_bps,
+                default.change_share,
+                (7_500, 10_000),
+                "less is chance, and more finds nothing",
+            )?,
+            change_margin: bps(
+                "change_margin_bps",
+                self.change_margin_bps,
+                default.change_margin,
+                (0, 10_000),
+                TOO_WIDE,
+            )?,
         })
     }
 }
@@ -206,6 +237,7 @@ mod tests {
             second_meter_floor_wh: Some(0),
             pattern_records_min: Some(0),
             contest_sudden_change: Some(true),
+            change_records: Some(0),
             ..AnomalyConfig::default()
         };
         let want = AnomalyRules {
@@ -214,6 +246,7 @@ mod tests {
             second_meter_floor: WattHours::ZERO,
             pattern_records_min: 0,
             contest_sudden_change: true,
+            change_records: 0,
             ..AnomalyRules::DEFAULT
         };
         assert_eq!(said.rules(), Ok(want));
@@ -245,6 +278,11 @@ mod tests {
             (AnomalyConfig { pattern_records_min: Some(65), ..config }, "pattern_records_min"),
             (AnomalyConfig { pattern_deviations: Some(0), ..config }, "pattern_deviations"),
             (AnomalyConfig { pattern_deviation_min_bps: Some(0), ..config }, "pattern_deviation_min_bps"),
+            (AnomalyConfig { change_records: Some(2), ..config }, "change_records"),
+            (AnomalyConfig { change_records: Some(65), ..config }, "change_records"),
+            (AnomalyConfig { change_share_bps: Some(7_499), ..config }, "change_share_bps"),
+            (AnomalyConfig { change_share_bps: Some(10_001), ..config }, "change_share_bps"),
+            (AnomalyConfig { change_margin_bps: Some(10_001), ..config }, "change_margin_bps"),
         ] {
             let refused = wrong.rules().unwrap_err();
             assert_eq!(refused.key, key);

@@ -26,8 +26,8 @@ pub struct History {
     /// By start, so that those that can overlap are found without looking at all.
     at_evse: BTreeMap<(Place, UnixMillis, RecordName), UnixMillis>,
     of_customer: BTreeMap<(Digest, UnixMillis, RecordName), UnixMillis>,
-    /// Mean powers, the newest last.
-    power_at: BTreeMap<Place, VecDeque<Watts>>,
+    /// Mean powers, the newest last, with the records that they are of.
+    power_at: BTreeMap<Place, VecDeque<(RecordName, Watts)>>,
     power_of: BTreeMap<PartyId, VecDeque<Watts>>,
     /// The longest session: how far back one can begin that still goes on.
     longest: DurationMs,
@@ -66,14 +66,14 @@ impl History {
             self.by_shape.entry((name.operator, sighting.shape)).or_insert_with(|| name.clone());
             self.at_evse.insert((place, sighting.start, name.clone()), sighting.end);
             if let Some(power) = sighting.mean_power().filter(|_| !sighting.flagged) {
-                push(self.power_at.entry(place).or_default(), power);
+                push(self.power_at.entry(place).or_default(), (name.clone(), power));
                 push(self.power_of.entry(name.operator).or_default(), power);
             }
         } else if sighting.flagged && self.all.get(&name).is_some_and(|before| !before.flagged) {
             // What it was flagged for was seen late: it no longer counts as usual.
             if let Some(power) = sighting.mean_power() {
-                take_out(self.power_at.get_mut(&place), power);
-                take_out(self.power_of.get_mut(&name.operator), power);
+                take_out(self.power_at.get_mut(&place), |(of, _)| *of == name);
+                take_out(self.power_of.get_mut(&name.operator), |one| *one == power);
             }
         }
         self.all.insert(name, sighting);
@@ -141,31 +141,37 @@ impl History {
         evse: EvsePseudonym,
         count: usize,
     ) -> impl Iterator<Item = Watts> {
-        newest(self.power_at.get(&(operator, evse)), count)
+        self.newest_at(operator, evse).map(|(_, power)| power).take(count)
     }
 
-    /// The same of an operator.
+    /// Earlier records of an EVSE that were not flagged with their mean powers, the newest first.
+    pub(super) fn newest_at(
+        &self,
+        operator: PartyId,
+        evse: EvsePseudonym,
+    ) -> impl Iterator<Item = (&RecordName, Watts)> {
+        let powers = self.power_at.get(&(operator, evse)).into_iter().flatten();
+        powers.rev().map(|(name, power)| (name, *power))
+    }
+
+    /// The mean powers of the newest `count` records of an operator that were not flagged.
     pub(super) fn powers_of(&self, operator: PartyId, count: usize) -> impl Iterator<Item = Watts> {
-        newest(self.power_of.get(&operator), count)
+        self.power_of.get(&operator).into_iter().flatten().rev().take(count).copied()
     }
 }
 
-fn push(powers: &mut VecDeque<Watts>, power: Watts) {
+fn push<T>(powers: &mut VecDeque<T>, power: T) {
     if powers.len() >= PATTERN_LENGTH_MAX {
         powers.pop_front();
     }
     powers.push_back(power);
 }
 
-fn take_out(powers: Option<&mut VecDeque<Watts>>, power: Watts) {
+fn take_out<T>(powers: Option<&mut VecDeque<T>>, is_it: impl Fn(&T) -> bool) {
     let Some(powers) = powers else { return };
-    if let Some(place) = powers.iter().rposition(|one| *one == power) {
+    if let Some(place) = powers.iter().rposition(is_it) {
         powers.remove(place);
     }
-}
-
-fn newest(powers: Option<&VecDeque<Watts>>, count: usize) -> impl Iterator<Item = Watts> {
-    powers.into_iter().flat_map(move |powers| powers.iter().rev().take(count).copied())
 }
 
 /// What shares time with a sighting among intervals that are sorted by start; none of them is longer than `longest`.

@@ -8,6 +8,7 @@
 //! | overlap | times at an EVSE, times of a customer | two records share more than clocks may differ |
 //! | second meter | the record and another meter | the record has more |
 //! | sudden change | mean power and its trailing median | further above it than usual, many times over |
+//! | lasting change | the newest records of an EVSE and those before | nearly all of the newest above nearly all before |
 //!
 //! Integers alone; every division says how it rounds, in favour of the operator.
 
@@ -52,8 +53,14 @@ pub struct AnomalyRules {
     pub pattern_deviations: u32,
     /// A deviation counts as at least so much of the median.
     pub pattern_deviation_min: BasisPoints,
-    /// Whether a sudden change alone is contested.
+    /// Whether a sudden change of a single record is contested, too.
     pub contest_sudden_change: bool,
+    /// So many records of an EVSE one after another are a lasting change of its pattern; 0 never looks for one.
+    pub change_records: u32,
+    /// In so many of all pairs of one of them and one from before, the newer one must be above.
+    pub change_share: BasisPoints,
+    /// Above means by more than so much.
+    pub change_margin: BasisPoints,
 }
 
 impl AnomalyRules {
@@ -71,8 +78,11 @@ impl AnomalyRules {
     ///   losses of its charger, up to a fifth: a quarter on top of what came in. 200 Wh cover the resolution of displays.
     /// - A pattern is the last 64 of at least 20 records; 8 median deviations, each at least 5 % of the median, are far
     ///   beyond what a mixed public station shows.
-    /// - A sudden change alone is a notice: a first fast vehicle at a station of slow ones is honest, and a contest
-    ///   costs both sides a resolver. Together with any other finding it is part of the evidence.
+    /// - A sudden change of a single record is a notice: a first fast vehicle at a station of slow ones is honest, and a
+    ///   contest costs both sides a resolver. Together with any other finding it is part of the evidence.
+    /// - Eight records in a row are no chance, if in nine of ten pairs of their powers with those before the newer one is
+    ///   above, by more than the tenth that ratings leave. With five, one vehicle that comes every day is enough
+    ///   (docs/decisions/0023 has what was measured).
     pub const DEFAULT: Self = Self {
         power_tolerance: BasisPoints::new(1_000),
         time_tolerance: DurationMs::from_millis(60_000),
@@ -89,12 +99,19 @@ impl AnomalyRules {
         pattern_deviations: 8,
         pattern_deviation_min: BasisPoints::new(500),
         contest_sudden_change: false,
+        change_records: 8,
+        change_share: BasisPoints::new(9_000),
+        change_margin: BasisPoints::new(1_000),
     };
 
     /// Whether these findings are contested, not only noticed.
     #[must_use]
     pub fn contest(&self, findings: &[Finding]) -> bool {
-        findings.iter().any(|finding| finding.is_hard() || self.contest_sudden_change)
+        findings.iter().any(|finding| match finding {
+            Finding::SuddenChange { .. } => self.contest_sudden_change,
+            Finding::LastingChange { .. } => true,
+            hard => hard.is_hard(),
+        })
     }
 }
 
@@ -130,6 +147,7 @@ pub fn look(
     findings.extend(overlap(rules, known, sighting, history));
     findings.extend(second_meter(rules, known, sighting));
     findings.extend(sudden_change(rules, sighting, history));
+    findings.extend(lasting_change(rules, sighting, history));
     findings
 }
 
@@ -325,6 +343,51 @@ fn sudden_change(rules: &AnomalyRules, sighting: &Sighting, history: &History) -
         deviation: Watts::new(deviation),
         records,
         of,
+    })
+}
+
+/// The newest records of the EVSE, with this one the last, nearly all above nearly all before: one of them may be a fast
+/// vehicle, so many in a row are another pattern.
+///
+/// The share of pairs (Mann and Whitney's statistic) asks for no distribution and is moved by no single record, whatever it
+/// claims. Once the new powers are a tenth of what is before, they are usual: with the default a change is found in 14 records.
+fn lasting_change(rules: &AnomalyRules, sighting: &Sighting, history: &History) -> Option<Finding> {
+    if history.get(&sighting.name).is_some() {
+        return None;
+    }
+    let power = sighting.mean_power()?;
+    let others = usize::try_from(rules.change_records.checked_sub(1)?).ok().filter(|others| *others > 0)?;
+    let count = usize::try_from(rules.pattern_records).ok()?;
+    let needed = usize::try_from(rules.pattern_records_min).ok().filter(|needed| *needed > 0)?;
+    let mut newest = history.newest_at(sighting.name.operator, sighting.evse);
+    let mut run = vec![(&sighting.name, power)];
+    run.extend(newest.by_ref().take(others));
+    let mut before: Vec<u64> = newest.take(count).map(|(_, power)| power.get()).collect();
+    if run.len() <= others || before.len() < needed {
+        return None;
+    }
+    before.sort_unstable();
+    let below = |power: Watts| before.partition_point(|one| raised(*one, rules.change_margin) < power.get());
+    // So many of so many: in basis points, rounded down.
+    let share = |found: usize, of: usize| {
+        let bps = u64::try_from(found).ok()?.checked_mul(u64::from(BasisPoints::WHOLE.get()))?;
+        let bps = bps.checked_div(u64::try_from(of).ok()?)?;
+        u32::try_from(bps).ok().map(BasisPoints::new)
+    };
+    let pairs = run.iter().try_fold(0usize, |sum, (_, power)| sum.checked_add(below(*power)))?;
+    let above = share(pairs, run.len().checked_mul(before.len())?)?;
+    let own = share(below(power), before.len())?;
+    if above < rules.change_share || own < rules.change_share {
+        return None;
+    }
+    let found = median(run.iter().map(|(_, power)| power.get()).collect())?;
+    let records = u32::try_from(before.len()).ok()?;
+    Some(Finding::LastingChange {
+        run: run.into_iter().rev().map(|(name, _)| name.clone()).collect(),
+        found: Watts::new(found),
+        median: Watts::new(median(before)?),
+        above,
+        records,
     })
 }
 

@@ -117,7 +117,11 @@ impl Operators {
 }
 
 fn operator_name(bill: &Bill, operator: PartyId) -> Markup {
-    html! { @if operator == bill.issuer { bdi { (bill.issuer_name) } } @else { (operator) } }
+    html! {
+        @if operator == bill.issuer { bdi { (bill.issuer_name) } }
+        @else if let Some(name) = bill.operator_names.get(&operator) { bdi { (name) } " (" (operator) ")" }
+        @else { (operator) }
+    }
 }
 
 /// Who is billed for what: the top left of the page.
@@ -791,7 +795,9 @@ mod tests {
     }
 
     fn bill(lines: impl Iterator<Item = BillLine>) -> Bill {
-        let mut maker = BillMaker::new("PT-EDP".parse().unwrap(), "EDP Comercial");
+        let names = [("PT-GLP", "Galp <Lisboa>"), ("DE-RHN", "Nobody here")];
+        let names = names.map(|(party, name)| (party.parse().unwrap(), name.to_owned()));
+        let mut maker = BillMaker::new("PT-EDP".parse().unwrap(), "EDP Comercial", names.into());
         for line in lines {
             assert_eq!(maker.add(line).unwrap(), Vec::new());
         }
@@ -844,7 +850,7 @@ mod tests {
     fn a_charge_says_when_where_and_how_much() {
         let text = seen(&sample());
         for part in [
-            "Sat 1 May, 10:12\u{2013}11:00PT-GLP · Aveiro, Av. da Universidade <b>1</b>28.41 kWh in 48 min",
+            "Sat 1 May, 10:12\u{2013}11:00Galp <Lisboa> (PT-GLP) · Aveiro, Av. da Universidade <b>1</b>28.41 kWh in 48 min",
             "Thu 6 May, 18:41\u{2013}20:31EDP Comercial · Porto, Rua de Camões 41241.08 kWh in 1 h 50 min",
             "Sat 22 May, 22:50 \u{2013} Sun 23 May, 00:25ES-IBE · Salamanca, Paseo de la Estación",
             "Charging point PT*GLP*E00421*2 · Record GLP-2021-0500417 · Tariff AC-STREET, version 3 · Our price rules, version 7",

@@ -7,7 +7,8 @@
 //!                -> Waiting -> outbox -> ledger: Contested | Refused (window over, or contested before)
 //! ```
 //! A record is looked at when the ledger shows it, and once more when the operator's report says whose it was. It is
-//! contested once; what is found later is kept beside it.
+//! contested once; what is found later is kept beside it. A change of pattern shows only after several records: then all of
+//! them are contested, also those that were nothing by themselves.
 
 use super::{Gateway, GatewayError, Outgoing};
 use crate::anomalies::{
@@ -182,7 +183,29 @@ impl<S: Store> Gateway<S> {
         history.add(sighting.clone());
         sighting.record = Some(Box::new(cdr.clone()));
         self.store.put_sighting(&sighting).map_err(&error)?;
+        for finding in findings.iter().filter(|finding| matches!(finding, Finding::LastingChange { .. })) {
+            self.contest_run(&rules, finding, &sighting.name)?;
+        }
         if findings.is_empty() { Ok(()) } else { self.open_case(&rules, operator, cdr, findings) }
+    }
+
+    /// A change that several records make together is a matter of each of them: opens a case of those before `newest`, as
+    /// far as they are remembered.
+    fn contest_run(
+        &mut self,
+        rules: &AnomalyRules,
+        finding: &Finding,
+        newest: &RecordName,
+    ) -> Result<(), GatewayError> {
+        let Finding::LastingChange { run, .. } = finding else { return Ok(()) };
+        let error = self.store_error();
+        for name in run.iter().filter(|name| *name != newest) {
+            let seen = self.store.sighting(name).map_err(&error)?;
+            if let Some(cdr) = seen.and_then(|sighting| sighting.record) {
+                self.open_case(rules, name.operator, &cdr, vec![finding.clone()])?;
+            }
+        }
+        Ok(())
     }
 
     /// Adds findings to a record's case, and contests it unless that was done.
@@ -215,7 +238,7 @@ impl<S: Store> Gateway<S> {
         }
         if case.state == CaseState::Notice {
             let evidence = AnomalyEvidence {
-                version: 1,
+                version: 2,
                 operator,
                 cdr: cdr.clone(),
                 findings: case.findings.clone(),

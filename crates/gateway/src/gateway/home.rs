@@ -1,9 +1,10 @@
 //! The home utility's part: its customers, what it tells visited operators about them, and their bills.
 
 use super::contests::Reported;
-use super::{Effect, Gateway, GatewayError};
+use super::{Effect, Gateway, GatewayError, operator};
 use crate::authorize::Promise;
 use crate::billing::{BillLine, Booking, Charge, bill_month};
+use crate::limits::{self, Allowed, Billable};
 use crate::ports::Store;
 use crate::sessions::{Consumption, Phase, Promised, Session};
 use crate::vouchers::IssuedVoucher;
@@ -22,7 +23,7 @@ use eroam_domain::time::UnixMillis;
 use eroam_domain::voucher::{SignedVoucher, SpentVoucher, VoucherAcceptance};
 use eroam_domain::{pricing, retail};
 use eroam_ledger::agreement::AgreementRecord;
-use eroam_ledger::cdr::CdrTx;
+use eroam_ledger::cdr::{ACCEPTANCE_AGE_MAX, CdrTx};
 use eroam_ledger::port::Receipt;
 use eroam_ledger::query;
 use eroam_ledger::reject::ItemOutcome;
@@ -128,10 +129,9 @@ impl<S: Store> Gateway<S> {
         Ok(())
     }
 
-    /// Bills an own customer at an own station: nothing is settled with anybody.
+    /// Bills an own customer at an own station, for as much as the driver allowed: nothing is settled with anybody.
     pub(super) fn bill_own(&mut self, ledger: &dyn StateView, session: &Session) -> Result<(), GatewayError> {
-        let (Phase::Delivered { grant, accepted }, Some(consumption)) =
-            (&session.phase, &session.consumption)
+        let (Phase::Delivered { grant, accepted }, Some(metered)) = (&session.phase, &session.consumption)
         else {
             return Ok(());
         };
@@ -143,24 +143,30 @@ impl<S: Store> Gateway<S> {
                 (Ok((contract, Promise { tier: grant.tier, payment, retail_version })), None)
             }
             (_, _, Some(spent)) => match self.voucher_customer(spent, grant.tier)? {
-                Ok((issued, promise)) => (Ok((issued.contract, promise)), Some(issued)),
+                Ok((issued, promise)) => {
+                    let promise = self.as_quoted(promise, &accepted.quote, accepted.at);
+                    (promise.map(|promise| (issued.contract, promise)), Some(issued))
+                }
                 Err(why) => (Err(why), None),
             },
             _ => return Ok(()),
         };
-        let limit = accepted.voucher().map(|spent| spent.acceptance.limit);
+        let allowed = operator::allowed(session, grant, accepted);
         let priced = match customer {
             Err(why) => Err(why),
             Ok(_) if !self.load_tariff(ledger, self.party, &tariff_ref)? => {
                 Err("the tariff that was quoted is not on the ledger any more".to_owned())
             }
-            Ok((contract, promise)) => self
-                .own_price(&tariff_ref, promise, limit, consumption)
-                .map(|retail| (contract, promise, retail)),
+            Ok((contract, promise)) => self.own_price(&tariff_ref, promise, allowed, metered).map(
+                |(consumption, retail)| {
+                    operator::tell_of_the_rest(session, metered, &consumption);
+                    (contract, promise, consumption, retail)
+                },
+            ),
         };
         let error = self.store_error();
         let charge = match priced {
-            Ok((contract, promise, retail)) => {
+            Ok((contract, promise, consumption, retail)) => {
                 let through = self.store.billed_through().map_err(&error)?;
                 Charge::Billed(Box::new(BillLine {
                     contract,
@@ -190,47 +196,71 @@ impl<S: Store> Gateway<S> {
         }
     }
 
-    pub(super) fn own_price(
+    /// What of a session is billed at home, and what the customer pays for it.
+    fn own_price(
         &self,
         tariff_ref: &TariffRef,
         promise: Promise,
-        limit: Option<i64>,
-        consumption: &Consumption,
-    ) -> Result<ItemisedPrice, String> {
+        allowed: Option<Allowed>,
+        metered: &Consumption,
+    ) -> Result<(Consumption, ItemisedPrice), String> {
         let tariff =
             self.tariffs.get(&(self.party, tariff_ref.clone())).ok_or("the quoted tariff is not loaded")?;
         let (rule, rounding) = quote::own_terms();
-        let base = pricing::price(&PricingInputs {
-            tariff,
-            rule: &rule,
-            rounding,
-            clock: consumption.clock,
-            periods: &consumption.periods,
-            end: consumption.end,
-            forecast: None,
-        })
-        .map_err(|e| e.to_string())?;
-        let due = base.total.incl_vat;
-        if let Some(limit) = limit.filter(|limit| due > *limit) {
-            return Err(format!(
-                "the metered session costs {due} millionths, and the driver agreed to {limit} at most"
-            ));
-        }
+        let base = |consumption: &Consumption| {
+            let priced = pricing::price(&PricingInputs {
+                tariff,
+                rule: &rule,
+                rounding,
+                clock: consumption.clock,
+                periods: &consumption.periods,
+                end: consumption.end,
+                forecast: None,
+            });
+            priced.map_err(|error| error.to_string())
+        };
+        let consumption = match allowed {
+            None => metered.clone(),
+            Some(allowed) => {
+                match limits::billable(metered, allowed, |part| Ok::<_, String>(Some(base(part)?.total.incl_vat)))? {
+                    Billable::Session(consumption) => consumption,
+                    Billable::Nothing { due } => {
+                        return Err(format!(
+                            "the beginning of the session alone costs {due} millionths, and the driver agreed to {} at most",
+                            allowed.amount
+                        ));
+                    }
+                    Billable::Unpriced => return Err("the session has no price".to_owned()),
+                }
+            }
+        };
         let rules =
             self.rules.home.version(promise.retail_version).ok_or("the quoted retail rules are gone")?;
-        retail::price(
+        let retail = retail::price(
             rules,
             &RetailInputs {
                 tier: promise.tier,
                 payment: promise.payment,
                 roaming: false,
-                wholesale: &base,
+                wholesale: &base(&consumption)?,
                 periods: &consumption.periods,
                 end: consumption.end,
                 clock: consumption.clock,
             },
-        )
-        .map_err(|e| e.to_string())
+        );
+        Ok((consumption, retail.map_err(|error| error.to_string())?))
+    }
+
+    /// What a customer with a voucher was promised, by the rules of the instant at which its quote was made: by these the
+    /// wallet made the price that it showed before the driver agreed.
+    fn as_quoted(&self, promise: Promise, quote: &Quote, accepted_at: UnixMillis) -> Result<Promise, String> {
+        // Operators say when they made a quote. One that could go back further could choose the rules.
+        if accepted_at.since(quote.made_at).is_none_or(|held| held > ACCEPTANCE_AGE_MAX) {
+            return Err("the quote was made after it was accepted, or more than a day before".to_owned());
+        }
+        let in_force = self.rules.home.in_force(quote.made_at);
+        let (retail_version, _) = in_force.ok_or("there were no retail rules when the quote was made")?;
+        Ok(Promise { retail_version, ..promise })
     }
 
     /// Home utility: an operator reports a customer's charge.
@@ -464,7 +494,7 @@ impl<S: Store> Gateway<S> {
         if cdr.payer != (Payer::Voucher { nullifier: voucher.nullifier() }) {
             return Ok(Err("the record was booked for another voucher".into()));
         }
-        let customer = match self.voucher_customer(spent, tier)? {
+        let (issued, promise) = match self.voucher_customer(spent, tier)? {
             Ok(customer) => customer,
             Err(why) => return Ok(Err(why)),
         };
@@ -485,6 +515,6 @@ impl<S: Store> Gateway<S> {
         if !PublicKey(voucher.holder.0).verifies(&acceptance.digest().0, &signature.0) {
             return Ok(Err("nobody signed the acceptance of the quote".into()));
         }
-        Ok(Ok(customer))
+        Ok(self.as_quoted(promise, quote, cdr.accepted_at).map(|promise| (issued, promise)))
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Effect, Evse, Gateway, GatewayError, TARIFFS_AHEAD_MAX};
 use crate::account::RecordInputs;
+use crate::limits::{self, Allowed, Billable};
 use crate::ports::Store;
 use crate::profiles::VisitorProfile;
 use crate::quote::detail::QuoteDetail;
@@ -9,12 +10,12 @@ use crate::quote::{QuoteInputs, Quoted};
 use crate::rates::{RateFault, RateLimits, ServedRates, tariff_by_rates};
 use crate::route::{Route, route};
 use crate::sessions::{
-    AcceptedBy, Authority, Consumption, Grant, PayerOpening, Phase, Promised, Session, SessionEffect,
-    SessionEvent, SessionPayer,
+    Accepted, AcceptedBy, Authority, Consumption, Grant, PayerOpening, Phase, Promised, Session,
+    SessionEffect, SessionEvent, SessionPayer,
 };
 use crate::{account, authenticate, authorize, forecasts, quote, sessions};
 use ed25519_dalek::Signer as _;
-use eroam_domain::cdr::{Payer, SessionId, TariffRef};
+use eroam_domain::cdr::{Cdr, Payer, SessionId, TariffRef};
 use eroam_domain::charge::{
     Authorization, AuthorizeRequest, ChargeRequest, Denial, PartnerMessage, ReportedCustomer,
     ServiceDescription, SessionReport, acceptance_digest, payer_commitment,
@@ -426,14 +427,14 @@ impl<S: Store> Gateway<S> {
         self.step(ledger, session, event)
     }
 
-    /// Puts the two halves together. `None` leaves the session pending: something that it was quoted with is gone, or
-    /// there is no price.
+    /// Puts the two halves together: of what was metered, as much as the driver allowed. `None` leaves the session pending:
+    /// something that it was quoted with is gone, or there is no price.
     pub(super) fn join(
         &mut self,
         ledger: &dyn StateView,
         session: &Session,
     ) -> Result<Option<SessionEvent>, GatewayError> {
-        let (Phase::Charging { accepted, .. }, Some(consumption)) = (&session.phase, &session.consumption)
+        let (Phase::Charging { grant, accepted }, Some(metered)) = (&session.phase, &session.consumption)
         else {
             return Ok(None);
         };
@@ -462,40 +463,51 @@ impl<S: Store> Gateway<S> {
         else {
             return Ok(None);
         };
-        let times = (consumption.start, consumption.end);
-        let found = forecasts::of_session(ledger, terms, &zone, &accepted.quote, times, accepted.at)?;
-        let forecast = match found {
-            Ok(forecast) => forecast,
-            Err(error) => {
-                tracing::warn!(session = %session.id, %error, "gateway.account.no_forecast");
-                return Ok(None);
-            }
+        let recorded = |consumption: &Consumption| -> Result<Option<Cdr>, GatewayError> {
+            let times = (consumption.start, consumption.end);
+            let found = forecasts::of_session(ledger, terms, &zone, &accepted.quote, times, accepted.at)?;
+            let forecast = match found {
+                Ok(forecast) => forecast,
+                Err(error) => {
+                    tracing::warn!(session = %session.id, %error, "gateway.account.no_forecast");
+                    return Ok(None);
+                }
+            };
+            let inputs = RecordInputs {
+                operator: self.party,
+                session: &session.id,
+                payer,
+                acceptance,
+                agreement: (agreement, terms),
+                tariff,
+                evse: account::evse_pseudonym(&self.secrets.salt, &session.evse),
+                zone: &zone,
+                forecast: forecast.as_ref(),
+            };
+            Ok(match account::record(&inputs, accepted, consumption) {
+                Ok(cdr) => Some(cdr),
+                Err(error) => {
+                    tracing::warn!(session = %session.id, %error, "gateway.account.no_price");
+                    None
+                }
+            })
         };
-        let inputs = RecordInputs {
-            operator: self.party,
-            session: &session.id,
-            payer,
-            acceptance,
-            agreement: (agreement, terms),
-            tariff,
-            evse: account::evse_pseudonym(&self.secrets.salt, &session.evse),
-            zone: &zone,
-            forecast: forecast.as_ref(),
+        // A driver with a card has named no limits: what it wants and when it leaves are for the quote alone.
+        let Some(allowed) = allowed(session, grant, accepted) else {
+            return Ok(recorded(metered)?.map(|cdr| SessionEvent::Joined { cdr, opening }));
         };
-        match account::record(&inputs, accepted, consumption) {
-            Ok(cdr) => {
-                let due = terms.due(cdr.price);
-                let limit = accepted.voucher().map(|spent| spent.acceptance.limit);
-                Ok(Some(match limit.filter(|limit| due > *limit) {
-                    Some(limit) => SessionEvent::OverLimit { cdr, opening, due, limit },
-                    None => SessionEvent::Joined { cdr, opening },
-                }))
-            }
-            Err(error) => {
-                tracing::warn!(session = %session.id, %error, "gateway.account.no_price");
-                Ok(None)
-            }
-        }
+        let due = |consumption: &Consumption| Ok(recorded(consumption)?.map(|cdr| terms.due(cdr.price)));
+        let (consumption, too_dear) = match limits::billable::<GatewayError>(metered, allowed, due)? {
+            Billable::Session(consumption) => (consumption, None),
+            // For whoever looks at it: nothing of it is sent.
+            Billable::Nothing { due } => (metered.clone(), Some(due)),
+            Billable::Unpriced => return Ok(None),
+        };
+        tell_of_the_rest(session, metered, &consumption);
+        Ok(recorded(&consumption)?.map(|cdr| match too_dear {
+            None => SessionEvent::Joined { cdr, opening },
+            Some(due) => SessionEvent::OverLimit { cdr, opening, due, limit: allowed.amount },
+        }))
     }
 
     pub(super) fn report(&self, session: &Session) -> Option<SessionReport> {
@@ -519,4 +531,24 @@ impl<S: Store> Gateway<S> {
             cdr: cdr.clone(),
         })
     }
+}
+
+/// What the driver of a session allowed at most; `None` where nobody named limits, as with a card.
+pub(super) fn allowed(session: &Session, grant: &Grant, accepted: &Accepted) -> Option<Allowed> {
+    let amount = accepted.voucher()?.acceptance.limit;
+    Some(Allowed { energy: grant.energy_max, until: session.leaves_at, amount })
+}
+
+/// Says how much of a session nobody pays for: its station passed a limit.
+pub(super) fn tell_of_the_rest(session: &Session, metered: &Consumption, billed: &Consumption) {
+    if metered.end == billed.end && metered.energy == billed.energy {
+        return;
+    }
+    tracing::warn!(
+        session = %session.id,
+        evse = %session.evse,
+        metered_milli_wh = metered.energy.milli_wh(),
+        billed_milli_wh = billed.energy.milli_wh(),
+        "gateway.account.beyond_limit"
+    );
 }

@@ -31,9 +31,10 @@ use eroam_domain::quantity::WattHours;
 use eroam_domain::time::UnixMillis;
 use eroam_domain::voucher::SpentVoucher;
 use eroam_ledger::query;
-use eroam_ledger::state::StateView;
+use eroam_ledger::reject::RejectCode;
+use eroam_ledger::state::{StateError, StateView};
 use eroam_ledger::tx::PublicKey;
-use eroam_ledger::voucher::{VoucherState, check_spent};
+use eroam_ledger::voucher::{VoucherState, acceptance_digest, check_spent};
 
 impl<S: Store> Gateway<S> {
     /// A driver at one of the organisation's stations asks to charge and names the home utility alone. The answer is a
@@ -258,7 +259,11 @@ impl<S: Store> Gateway<S> {
                 let Some(terms) = self.terms(ledger, reference)? else {
                     return Ok(Err(Denial::NoAgreement));
                 };
-                check_spent(spent, network, party, terms, &keys).map_err(denial_of)
+                match check_spent(spent, network, party, terms, &keys) {
+                    // From before its key was revoked, and from before a crash: it stands, and the ledger says so again.
+                    Err(RejectCode::VoucherKeyRevoked) if is_reserved_by(ledger, spent)? => Ok(()),
+                    checked => checked.map_err(denial_of),
+                }
             }
         };
         if let Err(denial) = checked {
@@ -427,4 +432,16 @@ impl<S: Store> Gateway<S> {
             }
         })
     }
+}
+
+/// Whether the ledger has reserved a voucher by the very same acceptance, which it has checked then.
+fn is_reserved_by(ledger: &dyn StateView, spent: &SpentVoucher) -> Result<bool, StateError> {
+    let SpentVoucher { voucher, acceptance, signature } = spent;
+    let known = query::voucher(ledger, voucher.voucher.emsp, voucher.voucher.nullifier())?;
+    Ok(match known {
+        Some(VoucherState::Reserved { acceptance: reserved, .. }) => {
+            reserved == acceptance_digest(acceptance, signature)
+        }
+        _ => false,
+    })
 }

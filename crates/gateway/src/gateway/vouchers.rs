@@ -1,6 +1,10 @@
 //! The home utility's part for vouchers: it signs them for its customers, remembers whose each is, blocks lost ones and
 //! takes back those of which nothing can come any more.
 
+mod standing;
+
+pub(super) use standing::is_of_revoked_key;
+
 use super::{Gateway, GatewayError, Outgoing};
 use crate::authorize::{self, Promise};
 use crate::ports::Store;
@@ -17,9 +21,10 @@ use eroam_domain::time::UnixMillis;
 use eroam_domain::voucher::{Nullifier, OneTimeKey, SignedVoucher, SpentVoucher, Voucher};
 use eroam_ledger::query;
 use eroam_ledger::reject::{ItemOutcome, RejectCode};
-use eroam_ledger::state::StateView;
+use eroam_ledger::state::{StateKey, StateView};
 use eroam_ledger::tx::{PublicKey, Tx};
 use eroam_ledger::voucher::{RESERVABLE_AFTER, VoucherKey, VoucherState, VoucherTx};
+use standing::Standing;
 use std::collections::BTreeSet;
 
 /// So many lapsed vouchers are looked at in one call.
@@ -53,13 +58,46 @@ impl<S: Store> Gateway<S> {
         Ok(number_of(&published, &PublicKey::of(secret), from, until).is_none())
     }
 
+    /// What [`Gateway::issue_vouchers`] is going to look up in the ledger besides the organisation's voucher keys: what became
+    /// of vouchers that were signed before for these one-time keys, and of those of the day whose key is revoked. For a host
+    /// that fetches it in one request, and not while it holds the gateway; `ledger` needs to know the voucher keys alone.
+    ///
+    /// # Errors
+    /// [`GatewayError`].
+    pub fn voucher_lookups(
+        &mut self,
+        ledger: &dyn StateView,
+        contract: &ContractId,
+        keys: &[OneTimeKey],
+        day: i64,
+    ) -> Result<Vec<StateKey>, GatewayError> {
+        let published = query::voucher_keys(ledger, self.party)?;
+        let error = self.store_error();
+        let mut wanted = BTreeSet::new();
+        for key in keys.iter().take(PER_DAY_MAX) {
+            if self.store.voucher(&key.nullifier()).map_err(&error)?.is_some() {
+                wanted.insert(key.nullifier());
+            }
+        }
+        // Of no other is it asked what became of it.
+        if published.iter().any(VoucherKey::is_revoked) {
+            let of_the_day = self.store.vouchers_on(contract, day).map_err(&error)?;
+            let doubtful = of_the_day.iter().filter(|issued| is_of_revoked_key(&issued.voucher, &published));
+            wanted.extend(doubtful.map(IssuedVoucher::nullifier));
+        }
+        Ok(wanted.into_iter().map(|nullifier| StateKey::Voucher(self.party, nullifier)).collect())
+    }
+
     /// Signs a voucher for each of a customer's one-time keys, to be valid from the UTC day number `day` on (days since
-    /// 1970); who asks has been authenticated by the caller. All of them or none. Asked again for the same keys, it gives
-    /// the same vouchers, also when the limit is used up by now.
+    /// 1970); who asks has been authenticated by the caller. All of them or none.
+    ///
+    /// A wallet asks for the same keys again when an answer was lost. It gets the same vouchers, also when the limit is used
+    /// up by now; another one where the voucher's key was revoked meanwhile; and none for a key whose voucher was used, blocked
+    /// or taken back, or is over: the answer leaves it out, and the wallet makes another key.
     ///
     /// Checks, in order: how many are asked for, and that no key is weak or there twice; the organisation makes vouchers;
-    /// the contract is in force and includes charging at other operators; then, unless all keys have their vouchers: the
-    /// day; no key is another customer's; the daily limit; a voucher key on the ledger that is valid as long.
+    /// the contract is in force and includes charging at other operators; no key is another customer's; then, unless all
+    /// keys have had their vouchers: the day; the daily limit; a voucher key on the ledger that is valid as long.
     ///
     /// # Errors
     /// [`GatewayError`]; inside `Ok`, the [`VoucherRefusal`] to tell the customer.
@@ -90,23 +128,32 @@ impl<S: Store> Gateway<S> {
         if let Err(denial) = allowed {
             return Ok(Err(VoucherRefusal::Contract(denial)));
         }
+        let published = query::voucher_keys(ledger, self.party)?;
         let (mut given, mut missing) = (Vec::with_capacity(keys.len()), Vec::new());
         for key in keys {
-            let known = self.store.voucher(&key.nullifier()).map_err(&error)?;
-            match &known {
-                Some(issued) if issued.contract != *contract => {
-                    return Ok(Err(VoucherRefusal::UsedKey(*key)));
-                }
-                Some(_) => {}
-                None => missing.push(*key),
+            let Some(issued) = self.store.voucher(&key.nullifier()).map_err(&error)? else {
+                missing.push(*key);
+                given.push(None);
+                continue;
+            };
+            if issued.contract != *contract {
+                return Ok(Err(VoucherRefusal::UsedKey(*key)));
             }
-            given.push(known.map(|issued| issued.voucher));
+            match Standing::of(ledger, &issued, &published, now)? {
+                Standing::Good => given.push(Some(issued.voucher)),
+                Standing::Void => {
+                    missing.push(*key);
+                    given.push(None);
+                }
+                Standing::Over => {}
+            }
         }
         if !missing.is_empty() {
-            let made = match self.make_vouchers(ledger, network, &profile, &rules, &missing, day, now)? {
-                Ok(made) => made,
-                Err(refusal) => return Ok(Err(refusal)),
-            };
+            let made =
+                match self.make_vouchers(ledger, network, &profile, &rules, &published, &missing, day, now)? {
+                    Ok(made) => made,
+                    Err(refusal) => return Ok(Err(refusal)),
+                };
             let mut made = made.into_iter();
             given.iter_mut().filter(|slot| slot.is_none()).for_each(|slot| *slot = made.next());
         }
@@ -120,6 +167,7 @@ impl<S: Store> Gateway<S> {
         network: Digest,
         profile: &HomeProfile,
         rules: &VoucherRules,
+        published: &[VoucherKey],
         keys: &[OneTimeKey],
         day: i64,
         now: UnixMillis,
@@ -130,11 +178,12 @@ impl<S: Store> Gateway<S> {
             return Ok(Err(VoucherRefusal::WrongDay));
         };
         let error = self.store_error();
-        let published = query::voucher_keys(ledger, self.party)?;
         let mut of_the_day = Vec::new();
         for issued in self.store.vouchers_on(&profile.contract, day).map_err(&error)? {
             // Nobody can spend it: its holder gets another one for it.
-            if !is_void(ledger, &issued, &published)? {
+            let is_void = is_of_revoked_key(&issued.voucher, published)
+                && Standing::of(ledger, &issued, published, now)? == Standing::Void;
+            if !is_void {
                 of_the_day.push(issued);
             }
         }
@@ -144,7 +193,7 @@ impl<S: Store> Gateway<S> {
             return Ok(Err(VoucherRefusal::DailyLimit { left, wanted }));
         }
         let Some(secret) = self.secrets.voucher.as_ref() else { return Ok(Err(VoucherRefusal::NoKey)) };
-        let Some(key) = number_of(&published, &PublicKey::of(secret), valid_from, valid_until) else {
+        let Some(key) = number_of(published, &PublicKey::of(secret), valid_from, valid_until) else {
             return Ok(Err(VoucherRefusal::NoKey));
         };
         let mut made = Vec::with_capacity(keys.len());
@@ -313,23 +362,6 @@ fn number_of(
 ) -> Option<u32> {
     let lasts = |key: &VoucherKey| key.valid_from <= valid_from && key.valid_until >= valid_until;
     (0u32..).zip(published).find(|(_, key)| key.public == *public && lasts(key)).map(|(number, _)| number)
-}
-
-/// Whether nothing can come of a voucher because its key was revoked before anybody reserved it.
-fn is_void(
-    ledger: &dyn StateView,
-    issued: &IssuedVoucher,
-    keys: &[VoucherKey],
-) -> Result<bool, eroam_ledger::state::StateError> {
-    let Voucher { emsp, .. } = issued.voucher.voucher;
-    let is_known = || query::voucher(ledger, emsp, issued.nullifier()).map(|known| known.is_some());
-    Ok(is_of_revoked_key(&issued.voucher, keys) && issued.status == VoucherStatus::Issued && !is_known()?)
-}
-
-/// Whether a voucher of the organisation's own is signed with a key that it has revoked.
-pub(super) fn is_of_revoked_key(signed: &SignedVoucher, keys: &[VoucherKey]) -> bool {
-    let key = usize::try_from(signed.voucher.key).ok().and_then(|key| keys.get(key));
-    key.is_some_and(VoucherKey::is_revoked)
 }
 
 /// How many more vouchers of today's cap the limit of a day allows, after those that were issued for it. What was

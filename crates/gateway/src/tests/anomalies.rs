@@ -13,7 +13,7 @@ use eroam_domain::cdr::{
 };
 use eroam_domain::codec::{Digest, ShortText, SignatureBytes, from_bytes};
 use eroam_domain::money::Price;
-use eroam_domain::quantity::{DurationMs, Watts};
+use eroam_domain::quantity::{BasisPoints, DurationMs, Watts};
 use eroam_domain::tariff::TariffId;
 use eroam_domain::time::{LocalClock, UnixMillis};
 use eroam_ledger::cdr::CdrTx;
@@ -264,6 +264,71 @@ fn a_sudden_change_is_a_notice_and_a_contest_where_that_is_wanted() {
     let [Finding::SuddenChange { of: PatternOf::Operator, .. }] = found[..] else { panic!("{found:?}") };
 }
 
+/// The lasting change that is found of an hour of so much energy, after the history.
+fn change(rules: &AnomalyRules, history: &History, id: &str, energy_wh: u64) -> Option<Finding> {
+    let fast = cdr(id, 1, later(start(), 400 * DAY), 59, energy_wh);
+    let found = look(rules, &KNOWN, &fast, &Sighting::of(glp(), &fast), history);
+    found.into_iter().find(|finding| matches!(finding, Finding::LastingChange { .. }))
+}
+
+/// The usual hours of EVSE 1, and after them one of each of these energies, `n0`, `n1` and so on.
+fn usual_and(count: u64, energies_wh: &[u64]) -> History {
+    let mut history = usual(count);
+    for (n, energy) in energies_wh.iter().enumerate() {
+        let cdr = cdr(&format!("n{n}"), 1, later(start(), (200 + n as u64) * DAY), 59, *energy);
+        history.add(Sighting::of(glp(), &cdr));
+    }
+    history
+}
+
+/// A change is seen in five records.
+const FIVE: AnomalyRules = AnomalyRules { change_records: 5, ..RULES };
+
+#[test]
+fn a_change_that_lasts_over_five_records_is_contested_and_a_shorter_one_is_not() {
+    let fast = [15_001, 15_401, 14_902, 16_003];
+    let found = change(&FIVE, &usual_and(40, &fast), "r", 15_101).unwrap();
+    assert!(FIVE.contest(std::slice::from_ref(&found)) && !found.is_hard());
+    let said = "it is one of 5 records in a row of the EVSE with a mean power of 15326 W (median), and of 9885 W in the 40 \
+                before: above these in 100 % of all pairs";
+    assert_eq!(found.to_string(), said);
+    let Finding::LastingChange { run, records: 40, above, .. } = found else { panic!("{found:?}") };
+    assert_eq!(run, ["n0", "n1", "n2", "n3", "r"].map(name), "in the order in which they came");
+    assert_eq!(above, BasisPoints::WHOLE);
+    for (what, rules, history, energy) in [
+        ("four of them", FIVE, usual_and(40, &fast[1..]), 15_101),
+        ("a slow one among them", FIVE, usual_and(40, &[15_001, 9_000, 14_902, 16_003]), 15_101),
+        ("this one is slow", FIVE, usual_and(40, &fast), 9_500),
+        ("within the margin", FIVE, usual_and(40, &[11_200; 4]), 11_200),
+        ("too few before", FIVE, usual_and(19, &fast), 15_101),
+        ("turned off", AnomalyRules { change_records: 0, ..FIVE }, usual_and(40, &fast), 15_101),
+        ("no pattern wanted", AnomalyRules { pattern_records_min: 0, ..FIVE }, usual_and(40, &fast), 15_101),
+        ("more wanted", AnomalyRules { change_records: 6, ..FIVE }, usual_and(40, &fast), 15_101),
+    ] {
+        assert_eq!(change(&rules, &history, "r", energy), None, "{what}");
+    }
+    // The record itself, when it is looked at again, is no sixth.
+    let mut history = usual_and(40, &fast);
+    let again = cdr("r", 1, later(start(), 400 * DAY), 59, 15_101);
+    history.add(Sighting::of(glp(), &again));
+    assert_eq!(change(&FIVE, &history, "r", 15_101), None);
+}
+
+#[test]
+fn a_change_that_stays_is_the_pattern_after_fourteen_records() {
+    let mut history = usual(64);
+    let mut found = Vec::new();
+    for n in 0..40 {
+        let id = format!("n{n}");
+        found.push(change(&RULES, &history, &id, 15_001 + n).is_some());
+        let cdr = cdr(&id, 1, later(start(), (200 + n) * DAY), 59, 15_001 + n);
+        history.add(Sighting::of(glp(), &cdr));
+    }
+    let first = found.iter().position(|found| *found);
+    let last = found.iter().rposition(|found| *found);
+    assert_eq!((first, last), (Some(7), Some(13)), "{found:?}");
+}
+
 #[test]
 fn what_was_flagged_does_not_become_usual() {
     let mut history = usual(60);
@@ -494,6 +559,41 @@ fn contested_despite_a_crash(point: usize) -> bool {
 fn a_contest_survives_a_crash_at_any_point() {
     let crashes = (1..).take_while(|point| contested_despite_a_crash(*point)).count();
     assert!(crashes >= 6, "{crashes}");
+}
+
+#[test]
+fn a_change_of_pattern_is_contested_in_all_its_records_once_it_shows() {
+    let mut world = World::new();
+    world.org(edp()).set_anomaly_rules(Some(AnomalyRules { pattern_records_min: 6, ..FIVE }));
+    let slow = [5_001, 5_203, 4_802, 5_104, 5_005, 5_306, 4_907];
+    let fast = [14_001, 14_202, 13_803, 14_504];
+    let mut charge = |n: usize, energy: u64| {
+        let readings = Digest::of(&n.to_le_bytes());
+        let consumption = |at| Consumption { readings, ..hour_of(at, energy) };
+        charge_as(&mut world, &format!("s{n}"), AT_GLP, ANA, consumption);
+        world.wait(HOUR);
+        (0..=n).filter_map(|n| Some((n, case(&mut world, glp(), &format!("s{n}"))?.state))).collect()
+    };
+    let mut cases: Vec<(usize, CaseState)> = Vec::new();
+    for (n, energy) in slow.into_iter().chain(fast).enumerate() {
+        cases = charge(n, energy);
+    }
+    let noticed: Vec<_> = (7..11).map(|n| (n, CaseState::Notice)).collect();
+    assert_eq!(cases, noticed, "one after another, each may be a fast vehicle");
+    let contested: Vec<_> = (7..12).map(|n| (n, CaseState::Contested)).collect();
+    assert_eq!(charge(11, 14_305), contested);
+    assert_eq!((contests(&world), world.ledger.recorded(), world.bill_lines(edp()).len()), (5, 12, 12));
+    // Each with evidence of its own, in which all five are named.
+    for n in 7..12 {
+        let found = case(&mut world, glp(), &format!("s{n}")).unwrap();
+        let evidence: AnomalyEvidence = from_bytes(&found.evidence).unwrap();
+        assert_eq!((evidence.version, evidence.cdr.id, evidence.rules.change_records), (2, found.name.cdr, 5));
+        let run = evidence.findings.iter().find_map(|finding| match finding {
+            Finding::LastingChange { run, .. } => Some(run.clone()),
+            _ => None,
+        });
+        assert_eq!(run.unwrap(), (7..12).map(|n| name(&format!("s{n}"))).collect::<Vec<_>>());
+    }
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn samples() -> (BillLine, WholesaleLine) {
 }
 
 fn bills(lines: Vec<BillLine>) -> Vec<Bill> {
-    let mut maker = BillMaker::new(edp(), "EDP");
+    let mut maker = BillMaker::new(edp(), "EDP", [(glp(), "GLP".to_owned())].into());
     let mut bills: Vec<Bill> = lines.into_iter().flat_map(|l| maker.add(l).unwrap()).collect();
     bills.extend(maker.finish());
     assert_eq!(maker.finish(), [], "once");
@@ -155,6 +155,7 @@ fn there_is_a_bill_for_each_contract_month_and_currency_and_it_adds_up() {
     assert_eq!(made[0].energy, wh(40_000));
     for bill in &made {
         assert_eq!((bill.issuer, bill.issuer_name.as_str()), (edp(), "EDP"));
+        assert_eq!(bill.operator_names, [(glp(), "GLP".to_owned())].into(), "those who are on it");
         let all = bill.lines.iter();
         assert!(all.clone().all(|l| (l.contract, l.month) == (bill.contract, bill.month)));
         assert!(all.clone().all(|l| l.retail.currency == bill.currency));
@@ -168,7 +169,7 @@ fn there_is_a_bill_for_each_contract_month_and_currency_and_it_adds_up() {
 fn a_bill_that_does_not_fit_says_whose_it_is() {
     let (mut line, mut wholesale) = samples();
     line.retail.total = Price { excl_vat: i64::MAX, incl_vat: i64::MAX };
-    let mut maker = BillMaker::new(edp(), "EDP");
+    let mut maker = BillMaker::new(edp(), "EDP", [(glp(), "GLP".to_owned())].into());
     maker.add(line.clone()).unwrap();
     let error = maker.add(line).unwrap_err();
     assert_eq!((error.contract, error.month), (contract(ANA), month("2025-03")));

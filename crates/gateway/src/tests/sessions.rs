@@ -16,6 +16,7 @@ use proptest::prelude::*;
 use std::sync::OnceLock;
 
 /// What the events of one session carry, taken from a real one.
+#[derive(Clone)]
 struct Script {
     /// Just asked.
     asked: Session,
@@ -474,4 +475,28 @@ fn resuming_asks_for_exactly_what_is_outstanding() {
     }
     let refused: Vec<Step> = GOOD[..4].iter().copied().chain([Step::RecordRefused]).collect();
     assert_eq!(resume(&play(glp(), &refused).0), [], "a refused record is not sent for ever");
+}
+
+#[test]
+fn a_session_of_which_not_even_the_beginning_is_within_its_limit_stays_in_sight_and_nothing_is_sent() {
+    let Script { asked, grant, quote, by, consumption, cdr, opening } = script().clone();
+    let (mut session, at) = (asked, quote.made_at);
+    let own = quote.operator;
+    handle(&mut session, own, SessionEvent::Authorized { grant, quote });
+    handle(&mut session, own, SessionEvent::Accept { at, by });
+    handle(&mut session, own, SessionEvent::Reserved);
+    assert_eq!(
+        handle(&mut session, own, SessionEvent::Consumed(consumption.clone())),
+        [SessionEffect::Join],
+        "both halves are there"
+    );
+    let too_dear = SessionEvent::OverLimit { cdr: cdr.clone(), opening, due: 7, limit: 5 };
+    assert_eq!(handle(&mut session, own, too_dear), []);
+    let expected = "the beginning of the session alone costs 7 millionths, and the driver agreed to 5 at most: nothing of it can \
+                    be billed";
+    assert!(matches!(&session.phase, Phase::Disputed { code, .. } if code == expected), "{:?}", session.phase);
+    assert_eq!(session.consumption, Some(consumption));
+    let pending = session.pending(at, DurationMs::ZERO);
+    assert_eq!(pending, Some(Pending::RecordRefused(expected.to_owned())));
+    assert!(!session.is_settled() && resume(&session).is_empty());
 }

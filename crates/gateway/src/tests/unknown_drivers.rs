@@ -455,6 +455,23 @@ fn power_waits_for_the_ledger_and_a_reservation_that_was_there_counts() {
 }
 
 #[test]
+fn a_reservation_from_before_its_key_was_revoked_counts_for_who_asks_again() {
+    let mut world = World::new();
+    let purse = world.withdraw(ANA, "a");
+    let quote = world.quote_unknown("s1", AT_GLP, &purse);
+    let before = world.stores();
+    let spent = purse.spend(&quote, 20 * EUR);
+    assert!(is_power_on(&world.pay("s1", &spent)));
+    world.ledger.office(edp(), Tx::Voucher(VoucherTx::RevokeKey { key: 0 }));
+    // The operator lost everything since the quote; the wallet sends the very same again.
+    *world.store(glp()) = before[&glp()].clone();
+    assert!(is_power_on(&world.pay("s1", &spent)));
+    // Something else under the same voucher was never reserved.
+    *world.store(glp()) = before[&glp()].clone();
+    assert_eq!(denied(&world.pay("s1", &purse.spend(&quote, 19 * EUR))), Denial::VoucherWithdrawn);
+}
+
+#[test]
 fn everything_said_again_afterwards_changes_nothing() {
     let mut world = World::new();
     let purse = world.withdraw(ANA, "a");
@@ -500,7 +517,7 @@ fn a_quote_that_is_refused_or_not_proved_in_time_leads_to_nothing() {
 }
 
 #[test]
-fn the_station_can_ask_how_much_is_due_and_a_metered_price_above_the_limit_stays_in_sight() {
+fn the_station_can_ask_how_much_is_due_and_nobody_pays_for_what_it_gives_beyond_the_limit() {
     let mut world = World::new();
     let purse = world.withdraw(ANA, "a");
     let quote = world.quote_unknown("s1", AT_GLP, &purse);
@@ -519,20 +536,68 @@ fn the_station_can_ask_how_much_is_due_and_a_metered_price_above_the_limit_stays
     assert_eq!((due(&mut world, 0), due(&mut world, 18_000)), (Some(1_170_000), Some(9_580_000)));
     assert_eq!(due(&mut world, 19_000), Some(10_050_000));
     // A station that did not look.
-    let consumption = hour_of(world.now, 19_000);
+    let (start, metered) = (world.now, hour_of(world.now, 19_000));
     world.wait(HOUR);
-    let blocks = world.ledger.blocks.len();
-    assert_eq!(world.consumed("s1", consumption), []);
+    assert_eq!(world.consumed("s1", metered.clone()), []);
     let session = world.session("s1");
-    let Phase::Disputed { code, cdr, .. } = &session.phase else { panic!("{:?}", session.phase) };
-    assert!(code.contains("10050000") && code.contains("10000000"), "{code}");
-    assert_eq!(cdr.energy, wh(19_000), "what was metered is kept");
-    assert_eq!(session.pending(world.now, DurationMs::ZERO), Some(Pending::RecordRefused(code.clone())));
-    assert!(!session.is_settled());
-    world.resume(glp());
-    world.drive();
-    assert_eq!(world.ledger.blocks.len(), blocks, "the ledger would refuse it");
-    assert_eq!(world.bill_lines(edp()), []);
+    let Phase::Recorded { cdr, .. } = &session.phase else { panic!("{:?}", session.phase) };
+    // What the meter signed is kept, and named by the record; up to the cent that the agreement rounds to it was paid for.
+    assert_eq!((session.consumption.as_ref(), cdr.readings), (Some(&metered), metered.readings));
+    assert_eq!((cdr.price.incl_vat, cdr.start), (10 * EUR, start));
+    assert!(cdr.energy < wh(19_000) && cdr.energy > wh(18_900), "{:?}", cdr.energy);
+    assert!(cdr.end < metered.end);
+    assert_eq!(session.pending(world.now, DurationMs::ZERO), None);
+    let [line] = world.bill_lines(edp()).try_into().unwrap();
+    assert_eq!((line.energy, line.end, line.wholesale), (cdr.energy, cdr.end, Some(cdr.price)));
+}
+
+/// A station that stops too late, at whatever limit, abroad and at home: the record and the bill have what was allowed, and
+/// the books of both sides are equal.
+#[test]
+fn what_a_station_gives_beyond_a_drivers_limits_is_at_its_operators_expense() {
+    let (energy, minutes, money) = (Some(wh(9_999)), Some(30), 4 * EUR);
+    for place in [AT_GLP, AT_EDP] {
+        for (energy_max, leaves_after, limit) in
+            [(energy, None, 20 * EUR), (None, minutes, 20 * EUR), (None, None, money), (energy, minutes, money)]
+        {
+            let mut world = World::new();
+            let purse = world.withdraw(ANA, "a");
+            let leaves_at = leaves_after.map(|minutes| later(world.now, minutes * MINUTE));
+            let mut request = world.ask_unknown("s1", place, &purse);
+            (request.energy_max, request.energy_wanted, request.leaves_at) = (energy_max, energy_max, leaves_at);
+            let quote = quoted(&world.request_unknown(&request));
+            quoted(&world.prove("s1", &proof(Tier::Standard)));
+            assert!(is_power_on(&world.pay("s1", &purse.spend(&quote, limit))));
+            let metered = hour_of(world.now, 20_000);
+            world.wait(HOUR);
+            world.consumed("s1", metered.clone());
+            let [line] = world.bill_lines(edp()).try_into().unwrap();
+            let what = format!("{place}, {energy_max:?}, {leaves_after:?}, {limit}: {line:?}");
+            assert!(energy_max.is_none_or(|max| line.energy <= max), "{what}");
+            assert!(leaves_at.is_none_or(|leaves_at| line.end <= leaves_at), "{what}");
+            assert!(line.wholesale.is_none_or(|price| price.incl_vat <= limit), "{what}");
+            let is_at_a_limit = Some(line.energy) == energy_max
+                || Some(line.end) == leaves_at
+                || line.wholesale.is_none_or(|price| price.incl_vat == limit);
+            assert!(is_at_a_limit && line.energy < metered.energy && line.start == metered.start, "{what}");
+            assert!(world.store(edp()).unbilled_charges().unwrap().is_empty(), "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_limit_that_pays_for_the_beginning_alone_buys_the_beginning() {
+    let mut world = World::new();
+    let purse = world.withdraw(ANA, "a");
+    let quote = world.quote_unknown("s1", AT_GLP, &purse);
+    // The fee alone is due as soon as it begins.
+    assert!(is_power_on(&world.pay("s1", &purse.spend(&quote, 1_170_000))));
+    let consumption = hour_of(world.now, 10_000);
+    world.wait(HOUR);
+    assert_eq!(world.consumed("s1", consumption), []);
+    let Phase::Recorded { cdr, .. } = world.session("s1").phase else { panic!("recorded") };
+    assert_eq!(cdr.price.incl_vat, 1_170_000);
+    assert!(cdr.energy < wh(20), "what a cent buys: {:?}", cdr.energy);
 }
 
 #[test]
@@ -689,19 +754,17 @@ fn an_own_voucher_is_checked_by_what_was_issued() {
 }
 
 #[test]
-fn an_own_customers_proof_and_metered_price_must_agree_with_the_contract() {
-    for (tier, energy, why) in [(Tier::Diamond, 10_000, "tier"), (Tier::Standard, 19_000, "at most")] {
-        let mut world = World::new();
-        let purse = world.withdraw(ANA, "a");
-        let quote = quoted(&world.request_unknown(&world.ask_unknown("s1", AT_EDP, &purse)));
-        quoted(&world.prove("s1", &proof(tier)));
-        assert!(is_power_on(&world.pay("s1", &purse.spend(&quote, 10 * EUR))));
-        let consumption = hour_of(world.now, energy);
-        world.wait(HOUR);
-        world.consumed("s1", consumption);
-        let [(_, _, charge)] = world.store(edp()).unbilled_charges().unwrap().try_into().unwrap();
-        assert!(matches!(&charge, Charge::Disputed { why: found } if found.contains(why)), "{charge:?}");
-    }
+fn an_own_customers_proof_must_agree_with_the_contract() {
+    let mut world = World::new();
+    let purse = world.withdraw(ANA, "a");
+    let quote = quoted(&world.request_unknown(&world.ask_unknown("s1", AT_EDP, &purse)));
+    quoted(&world.prove("s1", &proof(Tier::Diamond)));
+    assert!(is_power_on(&world.pay("s1", &purse.spend(&quote, 10 * EUR))));
+    let consumption = hour_of(world.now, 10_000);
+    world.wait(HOUR);
+    world.consumed("s1", consumption);
+    let [(_, _, charge)] = world.store(edp()).unbilled_charges().unwrap().try_into().unwrap();
+    assert!(matches!(&charge, Charge::Disputed { why } if why.contains("tier")), "{charge:?}");
 }
 
 /// A station that had no connection tells everything afterwards, with the times at which it happened. What another

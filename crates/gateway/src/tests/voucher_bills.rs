@@ -11,7 +11,8 @@ use eroam_domain::cdr::Payer;
 use eroam_domain::charge::{PartnerMessage, Quote, ReportedCustomer, SessionReport};
 use eroam_domain::codec::{Digest, SignatureBytes, from_bytes};
 use eroam_domain::retail::{RetailRules, Tier};
-use eroam_domain::voucher::SpentVoucher;
+use eroam_domain::time::UnixMillis;
+use eroam_domain::voucher::{SpentVoucher, VoucherAcceptance};
 use eroam_ledger::cdr::CdrTx;
 use eroam_ledger::port::Receipt;
 use eroam_ledger::reject::{Item, ItemOutcome};
@@ -70,6 +71,18 @@ impl Case {
     fn charge(&mut self) -> Charge {
         let cdr = self.report.cdr.id.clone();
         self.home.store_mut().charge(glp(), &cdr).unwrap().unwrap()
+    }
+
+    /// The operator says that it made the quote at another time, so long after it was accepted, and the driver agrees.
+    fn quoted_at(&self, report: &mut SessionReport, after: i64) {
+        let (spent, quote, _) = with_voucher(report);
+        let at = spent.acceptance.accepted_at.get() + after;
+        quote.made_at = UnixMillis::new(at).unwrap();
+        let digest = quote.digest();
+        let mut acceptance = spent.acceptance;
+        acceptance.quote = digest;
+        *spent = self.purse.sign(acceptance);
+        (report.cdr.quote, report.cdr.acceptance) = (digest, spent.signature);
     }
 
     /// Whichever half comes first.
@@ -135,7 +148,7 @@ fn a_report_that_is_wrong_is_disputed_with_the_reason_whichever_half_comes_first
         report.cdr.acceptance = with_voucher(report).0.signature;
         assert_ne!(report.cdr.payer, case.report.cdr.payer);
     }
-    let cases: [(&str, Spoil, &str); 17] = [
+    let cases: [(&str, Spoil, &str); 19] = [
         (
             "booked for a contract",
             |_, r| r.cdr.payer = Payer::Contract { commitment: Digest::ZERO },
@@ -228,6 +241,8 @@ fn a_report_that_is_wrong_is_disputed_with_the_reason_whichever_half_comes_first
             "nobody signed",
         ),
         ("a limit that nobody signed", |_, r| with_voucher(r).0.acceptance.limit -= 1, "nobody signed"),
+        ("a quote of the day before yesterday", |c, r| c.quoted_at(r, -(2 * DAY as i64)), "more than a day before"),
+        ("a quote of the next moment", |c, r| c.quoted_at(r, 1), "made after it was accepted"),
     ];
     for (name, spoil, why) in cases {
         for reported_first in [false, true] {
@@ -279,21 +294,44 @@ fn the_tier_may_have_changed_between_the_voucher_and_the_bill() {
     }
 }
 
+/// The wallet made the driver's price when it showed the quote: by those rules it is billed, whatever becomes of them before
+/// the driver agrees, before power or before the bill.
 #[test]
-fn the_rules_in_force_at_the_acceptance_make_the_price() {
-    let mut world = World::new();
-    let purse = world.withdraw(ANA, "a");
-    let quote = world.quote_unknown("s1", AT_GLP, &purse);
-    assert!(is_power_on(&world.pay("s1", &purse.spend(&quote, 20 * EUR))));
-    world.wait(1);
-    let now = world.now;
-    let dearer = RetailRules { margin_bps: 9_000, ..retail() };
-    world.org(edp()).rules_mut().home.update(now, dearer).unwrap();
-    let consumption = hour_of(world.now, 20_000);
-    world.wait(HOUR);
-    world.consumed("s1", consumption);
-    let [line] = world.bill_lines(edp()).try_into().unwrap();
-    assert_eq!((line.retail_version, line.retail.total.incl_vat), (1, 11_290_000));
+fn the_rules_in_force_when_the_quote_was_made_make_the_price_abroad_and_at_home() {
+    /// What the driver pays, by which rules, when dearer ones come at a step of the charge.
+    fn billed(place: &str, comes_at: Option<u32>) -> (u32, i64) {
+        let mut world = World::new();
+        let purse = world.withdraw(ANA, "a");
+        let step = |world: &mut World, step| {
+            world.wait(1);
+            if comes_at == Some(step) {
+                let (now, dearer) = (world.now, RetailRules { margin_bps: 9_000, ..retail() });
+                world.org(edp()).rules_mut().home.update(now, dearer).unwrap();
+            }
+        };
+        step(&mut world, 0);
+        let quote = world.quote_unknown("s1", place, &purse);
+        step(&mut world, 1);
+        let agreed = purse.spend(&quote, 20 * EUR).acceptance;
+        let spent = purse.sign(VoucherAcceptance { accepted_at: world.now, ..agreed });
+        step(&mut world, 2);
+        assert!(is_power_on(&world.pay("s1", &spent)), "{place} {comes_at:?}");
+        step(&mut world, 3);
+        let consumption = hour_of(world.now, 20_000);
+        world.wait(HOUR);
+        world.consumed("s1", consumption);
+        let [line] = world.bill_lines(edp()).try_into().unwrap();
+        (line.retail_version, line.retail.total.incl_vat)
+    }
+    for place in [AT_GLP, AT_EDP] {
+        let (version, cheap) = billed(place, None);
+        assert_eq!(version, 1);
+        let (version, dear) = billed(place, Some(0));
+        assert!(version == 2 && dear > cheap, "{place}: {dear}");
+        for step in 1..=3 {
+            assert_eq!(billed(place, Some(step)), (1, cheap), "{place}: new rules at step {step}");
+        }
+    }
 }
 
 #[test]

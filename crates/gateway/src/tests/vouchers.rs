@@ -11,8 +11,9 @@ use eroam_domain::money::{Currency, Money};
 use eroam_domain::quantity::DurationMs;
 use eroam_domain::voucher::{OneTimeKey, SignedVoucher};
 use eroam_ledger::query;
-use eroam_ledger::tx::PublicKey;
-use eroam_ledger::voucher::VoucherState;
+use eroam_ledger::state::{StateError, StateKey, StateView};
+use eroam_ledger::tx::{PublicKey, Tx};
+use eroam_ledger::voucher::{VoucherState, VoucherTx};
 use proptest::prelude::*;
 
 fn keys(names: &[&str]) -> Vec<OneTimeKey> {
@@ -74,6 +75,119 @@ fn what_was_asked_for_before_is_given_again_and_counts_once() {
     let more = ask(&mut world, ANA, &keys(&["b", "new", "a"]), 0).unwrap();
     assert_eq!((more[0], more[2]), (first[1], first[0]), "in the order of the keys");
     assert_eq!(world.store(edp()).vouchers.len(), 4);
+}
+
+#[test]
+fn a_key_whose_voucher_can_pay_nothing_any_more_is_left_out_and_one_of_a_revoked_key_is_made_anew() {
+    type Spoil = fn(&mut World);
+    let lose: Spoil = |world| {
+        world
+            .call(edp(), |gateway, _| gateway.block_vouchers(&contract(ANA)).map(|_| Vec::new()))
+            .unwrap();
+    };
+    let cases: [(&str, Spoil, &[&str]); 5] = [
+        ("nothing happened", |_| {}, &["a", "b"]),
+        ("both are being blocked", lose, &[]),
+        (
+            "both are blocked",
+            |world| {
+                world
+                    .call(edp(), |gateway, _| gateway.block_vouchers(&contract(ANA)).map(|_| Vec::new()))
+                    .unwrap();
+                world.drive();
+            },
+            &[],
+        ),
+        (
+            "one was reserved by somebody of whom home has not heard",
+            |world| {
+                let voucher = world.store(edp()).vouchers[&keys(&["a"])[0].nullifier()].voucher;
+                let purse = super::wallet::Purse { voucher, key: one_time("a") };
+                let quote = world.quote_unknown("s1", AT_GLP, &purse);
+                assert!(is_power_on(&world.pay("s1", &purse.spend(&quote, 20 * EUR))));
+            },
+            &["b"],
+        ),
+        ("their days are over", |world| world.wait(3 * DAY), &[]),
+    ];
+    for (name, spoil, want) in cases {
+        let mut world = World::new();
+        let first = ask(&mut world, ANA, &keys(&["a", "b"]), 0).unwrap();
+        spoil(&mut world);
+        let before = world.store(edp()).vouchers.clone();
+        let again = ask(&mut world, ANA, &keys(&["a", "b"]), 0).unwrap();
+        let holders: Vec<_> = again.iter().map(|signed| signed.voucher.holder).collect();
+        assert_eq!(holders, keys(want), "{name}");
+        assert!(again.iter().all(|signed| first.contains(signed)), "{name}: the same ones");
+        assert_eq!(world.store(edp()).vouchers, before, "{name}");
+    }
+
+    let mut world = World::new();
+    ask(&mut world, ANA, &keys(&["a", "b"]), 0).unwrap();
+    world.ledger.office(edp(), Tx::Voucher(VoucherTx::RevokeKey { key: 0 }));
+    assert_eq!(ask(&mut world, ANA, &keys(&["a", "b"]), 0), Err(VoucherRefusal::NoKey));
+    world.org(edp()).set_voucher_key(SigningKey::from_bytes(&[9; 32]));
+    let publish = world.org(edp()).publish_voucher_key(on(1, 1, 0, 0), on(12, 31, 0, 0)).unwrap();
+    world.ledger.office(edp(), publish);
+    // With another key beside them: the limit of the day is three, and what can pay nothing does not count.
+    let again = ask(&mut world, ANA, &keys(&["a", "new", "b"]), 0).unwrap();
+    assert_eq!(again.iter().map(|signed| signed.voucher.key).collect::<Vec<_>>(), [1, 1, 1]);
+    assert_eq!(again.iter().map(|signed| signed.voucher.holder).collect::<Vec<_>>(), keys(&["a", "new", "b"]));
+    assert_eq!(ask(&mut world, ANA, &keys(&["a", "new", "b"]), 0).unwrap(), again);
+    let one = again[0];
+    world.charge_unknown("s1", AT_GLP, &super::wallet::Purse { voucher: one, key: one_time("a") }, 10_000);
+    assert!(world.session("s1").is_settled());
+}
+
+/// A view of the ledger that holds what was looked up and nothing else.
+struct LookedUp(std::collections::BTreeMap<Vec<u8>, Option<Vec<u8>>>);
+
+impl LookedUp {
+    fn of(ledger: &dyn StateView, keys: &[StateKey]) -> Self {
+        let value = |key: &StateKey| {
+            let key = key.to_bytes();
+            let value = ledger.get(&key).unwrap().map(std::borrow::Cow::into_owned);
+            (key, value)
+        };
+        Self(keys.iter().map(value).collect())
+    }
+}
+
+impl StateView for LookedUp {
+    fn get(&self, key: &[u8]) -> Result<Option<std::borrow::Cow<'_, [u8]>>, StateError> {
+        let value = self.0.get(key).ok_or_else(|| StateError::NotLoaded(key.to_vec()))?;
+        Ok(value.as_deref().map(Into::into))
+    }
+}
+
+#[test]
+fn what_is_looked_up_beforehand_is_all_that_issuing_asks_of_the_ledger() {
+    for is_revoked in [false, true] {
+        let mut world = World::new();
+        ask(&mut world, ANA, &keys(&["a"]), 0).unwrap();
+        ask(&mut world, ANA, &keys(&["b"]), 1).unwrap();
+        if is_revoked {
+            world.ledger.office(edp(), Tx::Voucher(VoucherTx::RevokeKey { key: 0 }));
+            world.org(edp()).set_voucher_key(SigningKey::from_bytes(&[9; 32]));
+            let publish = world.org(edp()).publish_voucher_key(on(1, 1, 0, 0), on(12, 31, 0, 0)).unwrap();
+            world.ledger.office(edp(), publish);
+        }
+        let (network, now) = (world.ledger.network, world.now);
+        let (day, asked) = (now.utc_day(), keys(&["b", "c"]));
+        world
+            .call(edp(), |gateway, ledger| {
+                let mut lookups = vec![StateKey::VoucherKeys(edp())];
+                let known = LookedUp::of(ledger, &lookups);
+                lookups.extend(gateway.voucher_lookups(&known, &contract(ANA), &asked, day)?);
+                // The one that is asked for again; those of the day only if one of them may have become void.
+                assert_eq!(lookups.len(), if is_revoked { 3 } else { 2 });
+                let known = LookedUp::of(ledger, &lookups);
+                let given = gateway.issue_vouchers(&known, network, &contract(ANA), &asked, day, now)?;
+                assert_eq!(given.unwrap().len(), 2);
+                Ok(Vec::new())
+            })
+            .unwrap();
+    }
 }
 
 #[test]

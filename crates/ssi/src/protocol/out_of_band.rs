@@ -1,7 +1,8 @@
 //! Invitations: what one agent shows another outside of any connection, as a message, a link or its QR code.
 //!
-//! An invitation is not secret and not authenticated: whoever made it is known only once the exchange that follows
-//! was signed by its key.
+//! An invitation is not authenticated: whoever made it is known only once the exchange that follows was signed by its key.
+//! It is not secret either, unless its maker gives it to one alone: then its id, which the answer names inside its envelope
+//! and nobody can guess, tells that one from others ([`Invitation::under`]).
 //!
 //! Source: Aries RFC 0434.
 
@@ -46,6 +47,13 @@ impl Invitation {
     pub fn new(id: MessageId, label: Option<&str>, service: InvitationService) -> Self {
         let label = label.map(str::to_owned);
         Self { id, label, goal_code: None, goal: None, services: vec![service], did_exchange: true }
+    }
+
+    /// The same invitation under another id, so that who answers it can be told from those who answer others with the same
+    /// key.
+    #[must_use]
+    pub fn under(self, id: MessageId) -> Self {
+        Self { id, ..self }
     }
 
     /// The invitation with its purpose, for programs and for people.
@@ -286,6 +294,13 @@ mod tests {
         assert!(url.starts_with("https://a.example/inbox?oob=ey"));
         let with_more = format!("{}&x=1#y", url.replace("?oob=", "?a=b&oob="));
         assert_eq!(Invitation::from_url(&with_more).unwrap(), of_did());
+    }
+
+    #[test]
+    fn an_invitation_under_another_id_leads_to_the_same_inviter() {
+        let other = of_did().under(id("i9"));
+        assert_eq!((other.id(), other.services()), (&id("i9"), of_did().services()));
+        assert_eq!(other.under(id("i1")), of_did());
     }
 
     #[test]

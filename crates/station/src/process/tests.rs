@@ -36,13 +36,19 @@ fn enable() -> Event {
     Event::Enable { limits: limits(), page: 7, clock: LocalClock::fixed(UtcOffset::UTC) }
 }
 
-/// A reading of `wh` after the begin at 1,000 Wh, priced at 0.50 a kilowatt-hour.
+/// A reading of `wh` after the begin at 1,000 Wh, priced at 0.50 a kilowatt-hour; nothing more is going to flow.
 fn metered(wh: u64, milliamperes: u64) -> Event {
+    metered_before(wh, milliamperes, wh)
+}
+
+/// The same with `ahead` watt-hours of the session at the next reading, as far as anybody can say.
+fn metered_before(wh: u64, milliamperes: u64, ahead: u64) -> Event {
+    let cost = |wh: u64| Some(i64::try_from(wh).unwrap() * 500);
     Event::Metered {
         register: WattHours::from_wh(1_000 + wh).unwrap(),
         current: MilliAmperes::new(milliamperes),
-        cost: Some(i64::try_from(wh).unwrap() * 500),
-        ahead: None,
+        cost: cost(wh),
+        ahead: cost(ahead),
     }
 }
 
@@ -116,7 +122,7 @@ fn a_charge_stops_for_each_reason_of_figure_16() {
     let stop = |by| Event::Stop(by);
     for (reason, mark, second, event) in [
         (EndReason::EnergyReached, Mark::End, 30, metered(20_000, 16_000)),
-        (EndReason::AmountReached, Mark::End, 30, metered(14_000, 16_000)),
+        (EndReason::AmountReached, Mark::End, 30, metered_before(14_000, 16_000, 19_000)),
         (EndReason::TimeOver, Mark::End, 36_000, metered(9_001, 16_000)),
         (EndReason::Unplugged, Mark::EndedLocally, 30, Event::Unplugged),
         (EndReason::StoppedByDriver, Mark::EndedRemotely, 30, stop(StoppedBy::Driver)),
@@ -168,25 +174,42 @@ fn a_charge_stops_before_the_interval_that_would_pass_its_limit() {
     let enable = Event::Enable { limits: cheap, page: 7, clock: LocalClock::fixed(UtcOffset::UTC) };
     let point =
         Point::new().then(0, offer()).then(10, enable).then(15, Event::Plugged).then(20, metered(0, 0));
-    let amount = point.then(30, metered(4_000, 16_000)).then(40, metered(7_001, 16_000));
+    let amount =
+        point.then(30, metered_before(4_000, 16_000, 8_000)).then(40, metered_before(7_001, 16_000, 10_002));
     assert!(matches!(amount.state, State::Stopping { reason: EndReason::AmountReached, .. }));
 }
 
-/// A charge up to limits, whose looks add `steps` of watt-hours, for a fee and a rate: how much it delivered, what that costs,
-/// and what the last look added. `None` if it did not come to its limit.
-fn charged_up_to(
-    limits: Limits,
-    steps: &[u64],
-    fee: i64,
-    micros_per_wh: i64,
-) -> Option<(EndReason, u64, i64, u64)> {
+/// A charge that came to its limit.
+#[derive(Debug, PartialEq, Eq)]
+struct ToItsLimit {
+    reason: EndReason,
+    /// Watt-hours.
+    energy: u64,
+    /// Millionths.
+    cost: i64,
+    /// What the last look added, in watt-hours.
+    last: u64,
+    /// The most that one before it added; `None` if it was the first.
+    before: Option<u64>,
+}
+
+impl ToItsLimit {
+    fn most(&self) -> u64 {
+        self.last.max(self.before.unwrap_or(0))
+    }
+}
+
+/// A charge up to limits, whose looks add `steps` of watt-hours, for a fee and a rate. `None` if it did not come to its
+/// limit.
+fn charged_up_to(limits: Limits, steps: &[u64], fee: i64, micros_per_wh: i64) -> Option<ToItsLimit> {
     let enable = Event::Enable { limits, page: 7, clock: LocalClock::fixed(UtcOffset::UTC) };
     let mut point =
         Point::new().then(0, offer()).then(10, enable).then(15, Event::Plugged).then(20, metered(0, 0));
     let cost = |wh: u64| fee + i64::try_from(wh).unwrap() * micros_per_wh;
-    let (mut delivered, mut second, mut most) = (0, 20, 0);
-    for step in steps {
-        (delivered, second, most) = (delivered + step, second + 10, most.max(*step));
+    let (mut delivered, mut second, mut before) = (0, 20, None);
+    for step in steps.iter().copied() {
+        (delivered, second) = (delivered + step, second + 10);
+        let most = step.max(before.unwrap_or(0));
         let read = |current| Event::Metered {
             register: WattHours::from_wh(1_000 + delivered).unwrap(),
             current: MilliAmperes::new(current),
@@ -197,10 +220,18 @@ fn charged_up_to(
         if let State::Stopping { reason, .. } = point.state {
             let done = point.then(second + 1, read(0));
             assert_eq!(done.ended().energy.whole_wh(), delivered);
-            return Some((reason, delivered, cost(delivered), most));
+            return Some(ToItsLimit { reason, energy: delivered, cost: cost(delivered), last: step, before });
         }
+        before = Some(most);
     }
     None
+}
+
+/// Why a charge whose looks all add the same ended, with how many watt-hours and at which cost.
+fn even(limits: Limits, step: u64, fee: i64, micros_per_wh: i64) -> (EndReason, u64, i64) {
+    let ToItsLimit { reason, energy, cost, .. } =
+        charged_up_to(limits, &[step; 30], fee, micros_per_wh).unwrap();
+    (reason, energy, cost)
 }
 
 #[test]
@@ -208,20 +239,16 @@ fn a_fee_for_the_charge_counts_once() {
     // 1.00 for the charge and 0.50 a look, up to 3.00: after four looks. Counted twice, the fee would end it after the
     // first.
     let allowed = Limits { amount_max: 3_000_000, ..limits() };
-    let found = charged_up_to(allowed, &[1_000; 9], 1_000_000, 500);
-    assert_eq!(found, Some((EndReason::AmountReached, 4_000, 3_000_000, 1_000)));
+    assert_eq!(even(allowed, 1_000, 1_000_000, 500), (EndReason::AmountReached, 4_000, 3_000_000));
     let allowed = Limits { amount_max: 2_400_000, ..limits() };
-    let found = charged_up_to(allowed, &[1_000; 9], 1_000_000, 500);
-    assert_eq!(found, Some((EndReason::AmountReached, 2_000, 2_000_000, 1_000)));
+    assert_eq!(even(allowed, 1_000, 1_000_000, 500), (EndReason::AmountReached, 2_000, 2_000_000));
 }
 
 #[test]
 fn energy_that_fits_exactly_is_delivered() {
     let asked = Limits { energy_max: WattHours::from_wh(1_000).unwrap(), ..limits() };
-    let found = charged_up_to(asked, &[40; 30], 0, 1);
-    assert_eq!(found, Some((EndReason::EnergyReached, 1_000, 1_000, 40)));
-    let found = charged_up_to(asked, &[70; 30], 0, 1);
-    assert_eq!(found, Some((EndReason::EnergyReached, 980, 980, 70)));
+    assert_eq!(even(asked, 40, 0, 1), (EndReason::EnergyReached, 1_000, 1_000));
+    assert_eq!(even(asked, 70, 0, 1), (EndReason::EnergyReached, 980, 980));
 }
 
 #[test]
@@ -236,7 +263,6 @@ fn a_price_that_will_jump_stops_the_charge_before_it_does() {
     let stops = Point::charging().then(30, jumps(Some(9_000_001)));
     assert!(matches!(stops.state, State::Stopping { reason: EndReason::AmountReached, .. }));
     assert_eq!(Point::charging().then(30, jumps(Some(9_000_000))).state.name(), "charging");
-    assert_eq!(Point::charging().then(30, jumps(None)).state.name(), "charging");
 }
 
 proptest! {
@@ -254,11 +280,12 @@ proptest! {
         let first = i64::try_from(steps[0]).unwrap() * micros_per_wh;
         let amount_max = fee + first + spare;
         let limits = Limits { energy_max: WattHours::from_wh(energy_max).unwrap(), amount_max, ..limits() };
-        if let Some((reason, energy, cost, added)) = charged_up_to(limits, &steps, fee, micros_per_wh) {
+        if let Some(charged) = charged_up_to(limits, &steps, fee, micros_per_wh) {
+            let ToItsLimit { reason, energy, cost, .. } = charged;
             prop_assert!(energy <= energy_max && cost <= amount_max);
-            let added_cost = i64::try_from(added).unwrap() * micros_per_wh;
+            let added_cost = i64::try_from(charged.most()).unwrap() * micros_per_wh;
             match reason {
-                EndReason::EnergyReached => prop_assert!(energy_max - energy < added),
+                EndReason::EnergyReached => prop_assert!(energy_max - energy < charged.most()),
                 EndReason::AmountReached => prop_assert!(amount_max - cost < added_cost),
                 other => prop_assert!(false, "{other}"),
             }
@@ -266,12 +293,42 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Whatever a vehicle takes: only a look that adds more than each one before it passes a limit, and by no more than it adds.
+    #[test]
+    fn a_limit_is_passed_only_by_a_look_that_adds_more_than_each_before_it(
+        steps in prop::collection::vec(prop_oneof![Just(0u64), 1u64..500], 1..80),
+        energy_max in 1u64..12_000,
+        fee in 0i64..2_000_000,
+        micros_per_wh in 1i64..1_000,
+        spare in 0i64..4_000_000,
+    ) {
+        // A limit that does not pay for the beginning is refused before power.
+        let amount_max = fee + spare;
+        let limits = Limits { energy_max: WattHours::from_wh(energy_max).unwrap(), amount_max, ..limits() };
+        if let Some(charged) = charged_up_to(limits, &steps, fee, micros_per_wh) {
+            let added_cost = i64::try_from(charged.last).unwrap() * micros_per_wh;
+            let is_passed = charged.energy > energy_max || charged.cost > amount_max;
+            if is_passed {
+                prop_assert!(charged.before.is_none_or(|before| charged.last > before), "{:?}", charged);
+            }
+            prop_assert!(charged.energy - charged.last <= energy_max);
+            prop_assert!(charged.cost - added_cost <= amount_max);
+        }
+    }
+}
+
 #[test]
-fn a_price_that_cannot_be_computed_ends_the_charge() {
+fn a_price_that_cannot_be_computed_ends_the_charge_now_or_before_the_next_look() {
     let register = WattHours::from_wh(1_001).unwrap();
-    let event = Event::Metered { register, current: MilliAmperes::new(16_000), cost: None, ahead: None };
-    let point = Point::charging().then(30, event);
-    assert!(matches!(point.state, State::Stopping { reason: EndReason::StoppedByStation, .. }));
+    for (cost, ahead) in [(None, None), (None, Some(1)), (Some(1), None)] {
+        let event = Event::Metered { register, current: MilliAmperes::new(16_000), cost, ahead };
+        let point = Point::charging().then(30, event);
+        let stops = matches!(point.state, State::Stopping { reason: EndReason::StoppedByStation, .. });
+        assert!(stops, "{cost:?}, {ahead:?}: {:?}", point.state);
+        let done = point.then(31, metered(1, 0));
+        assert_eq!((done.marks(), done.ended().energy.whole_wh()), (vec![(Mark::EndedRemotely, 1_001)], 1));
+    }
 }
 
 #[test]
@@ -510,10 +567,11 @@ proptest! {
             second += seconds;
             // Registers go forward, by at most 400 Wh an interval; each kilowatt-hour costs 0.50.
             let event = match event {
-                Event::Metered { register: step, current, ahead, .. } => {
+                Event::Metered { register: step, current, .. } => {
                     register += step.whole_wh() - 1_000;
                     let begin = signed.first().map_or(register, |r| r.register.whole_wh());
                     let cost = Some((register - begin) as i64 * 500);
+                    let ahead = Some((register - begin + step.whole_wh() - 1_000) as i64 * 500);
                     Event::Metered { register: WattHours::from_wh(register).unwrap(), current, cost, ahead }
                 }
                 // The relay falls off with the power.

@@ -1,10 +1,11 @@
 //! The driver's price.
 
 use super::*;
+use crate::agreement::VatTreatment;
 use crate::money::Money;
 use crate::retail::{
-    Bound, PaymentOption, RetailBase, RetailInputs, RetailRules, RetailTerms, RetailVersion, Tier, TimeOfUse,
-    energy_within, most, price as retail_price,
+    Bound, EnergyBound, PaymentOption, RetailBase, RetailInputs, RetailRules, RetailTerms, RetailVersion,
+    Tier, TimeOfUse, bound, most, price as retail_price,
 };
 use crate::time::Weekdays;
 use proptest::prelude::*;
@@ -211,31 +212,46 @@ fn a_retail_tariff_in_another_currency_gives_no_price() {
     assert_eq!(retail_price(&rules, &retail_inputs), Err(refused));
 }
 
+/// Prices at which an operator's tariff takes money or gives it back.
+fn arb_price() -> impl Strategy<Value = i64> {
+    prop_oneof![4 => 0i64..2_000_000, 1 => -2_000_000i64..0]
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_024))]
+
     #[test]
     fn no_driver_pays_more_than_the_most_that_a_limit_allows(
-        price_micros in 0i64..2_000_000,
-        flat_micros in 0i64..2_000_000,
+        prices in (arb_price(), arb_price(), arb_price()),
+        bounds in (prop::option::of((0i64..1_000_000, 0i64..500_000)), prop::option::of((1_000_000i64..9_000_000, 0i64..500_000))),
         factor in 1u32..=20_000,
-        tariff_vat in 0u32..=30,
+        tariff_vat in (0u32..=30, prop::option::of(0u32..=30)),
         above in 0i64..3_000_000,
-        window_bps in -10_000i32..=20_000,
+        window_bps in prop_oneof![Just(0i32), -10_000i32..=20_000],
         margin_bps in -10_000i32..=20_000,
         roaming_fee_micros in 0i64..2_000_000,
         tier_bps in prop::array::uniform4(-10_000i32..=20_000),
         payment_bps in -10_000i32..=20_000,
         vat in 0u32..=1_000_000,
         units in (1u32..1_000_000, 1u32..1_000_000),
+        modes in (0usize..3, 0usize..3),
         roaming in any::<bool>(),
     ) {
         let (_, periods, end) = session();
+        let other_vat = tariff_vat.1.unwrap_or(tariff_vat.0);
         let components = [
-            with_vat(tariff_vat, component(Dimension::Energy, price_micros, 1)),
-            with_vat(tariff_vat, component(Dimension::Flat, flat_micros, 1)),
+            with_vat(tariff_vat.0, component(Dimension::Energy, prices.0, 1)),
+            with_vat(other_vat, component(Dimension::Flat, prices.1, 1)),
+            with_vat(tariff_vat.0, component(Dimension::Time, prices.2, 1)),
         ];
-        let tariff = tariff(&[element(NONE, &components)]);
+        let [min_price, max_price] = [bounds.0, bounds.1].map(|bound| {
+            bound.map(|(excl_vat, more)| PriceBound { excl_vat, incl_vat: Some(excl_vat + more) })
+        });
+        let elements = [element(NONE, &components)];
+        let tariff = Tariff::new(TariffParts { min_price, max_price, ..parts(&elements) }).unwrap();
         let rule = PriceRule::Static { factor: BasisPoints::new(factor) };
-        let rounding = Rounding::new(units.0, RoundingMode::Down).unwrap();
+        let modes = [modes.0, modes.1].map(|at| [RoundingMode::Down, RoundingMode::HalfUp, RoundingMode::HalfEven][at]);
+        let rounding = Rounding::new(units.0, modes[0]).unwrap();
         let by_agreement = PricingInputs { rule: &rule, rounding, ..inputs(&tariff, &periods, end) };
         let wholesale = price(&by_agreement).unwrap();
         let midnight = TimeOfDay::new(0, 0).unwrap();
@@ -248,23 +264,66 @@ proptest! {
             tier_bps,
             payment_bps: [payment_bps; 5],
             vat: VatRate::from_ppm(vat).unwrap(),
-            rounding: Rounding::new(units.1, RoundingMode::HalfUp).unwrap(),
+            rounding: Rounding::new(units.1, modes[1]).unwrap(),
             ..plain()
         };
+        let is_negative = prices.0 < 0 || prices.1 < 0 || prices.2 < 0;
         for tier in Tier::ALL {
             let (clock, payment) = (LocalClock::UTC, PaymentOption::Prepaid);
             let inputs =
                 RetailInputs { tier, payment, roaming, wholesale: &wholesale, periods: &periods, end, clock };
             let pays = retail_price(&rules, &inputs).unwrap().total;
-            // Reverse charge owes the price without VAT, any other treatment the price with it.
-            for due in [wholesale.total.excl_vat, wholesale.total.incl_vat, wholesale.total.incl_vat + above] {
+            for (treatment, due) in [
+                (VatTreatment::ReverseCharge, wholesale.total.excl_vat),
+                (VatTreatment::Charged, wholesale.total.incl_vat),
+                (VatTreatment::Charged, wholesale.total.incl_vat + above),
+            ] {
                 let due_max = Money::new(due, wholesale.currency);
-                let bound = Bound { due_max, energy_max: energy_within(&tariff, &rule, rounding, due_max) };
-                let most = most(&rules, tier, payment, roaming, bound).unwrap().unwrap();
-                prop_assert!(pays.incl_vat <= most.incl_vat && pays.excl_vat <= most.excl_vat);
+                let Some(bound) = bound(&tariff, &rule, rounding, treatment, due_max) else {
+                    prop_assert!(is_negative && other_vat != tariff_vat.0, "nothing hides what is passed on");
+                    continue;
+                };
+                match most(&rules, tier, payment, roaming, bound).unwrap() {
+                    Some(most) => prop_assert!(
+                        pays.incl_vat <= most.incl_vat && pays.excl_vat <= most.excl_vat,
+                        "{:?} and not {:?}", pays, most
+                    ),
+                    None => prop_assert!(window_bps != 0 && (is_negative || max_price.is_some())),
+                }
             }
         }
     }
+}
+
+#[test]
+fn what_is_given_back_with_another_vat_than_is_taken_hides_what_is_passed_on() {
+    let (_, periods, end) = session();
+    // 20 kWh at 1.00 without VAT, and 10.00 back at 100 %: nothing is due, and 10.00 are passed on.
+    let back = with_vat(100, component(Dimension::Flat, -10_000_000, 1));
+    let elements = |energy_vat| {
+        [element(NONE, &[with_vat(energy_vat, component(Dimension::Energy, 1_000_000, 1)), back])]
+    };
+    let exact = Rounding::new(1, RoundingMode::Down).unwrap();
+    let rule = PriceRule::Static { factor: BasisPoints::WHOLE };
+    let of = |energy_vat| {
+        let tariff = tariff(&elements(energy_vat));
+        let total =
+            price(&PricingInputs { rounding: exact, ..inputs(&tariff, &periods, end) }).unwrap().total;
+        let due_max = |micros| Money::new(micros, tariff.currency());
+        let [charged, reverse] =
+            [(VatTreatment::Charged, total.incl_vat), (VatTreatment::ReverseCharge, total.excl_vat)]
+                .map(|(vat, due)| bound(&tariff, &rule, exact, vat, due_max(due)));
+        (total, charged.map(|b| b.passed_on_max.micros), reverse.map(|b| b.passed_on_max.micros))
+    };
+    let (total, charged, reverse) = of(0);
+    assert_eq!(
+        (total, charged, reverse),
+        (Price { excl_vat: 10_000_000, incl_vat: 0 }, None, Some(10_000_000))
+    );
+    // With one rate there is a bound.
+    let (total, charged, reverse) = of(100);
+    assert_eq!((total.excl_vat, total.incl_vat, reverse), (10_000_000, 20_000_000, Some(10_000_000)));
+    assert!(charged.is_some_and(|most| (10_000_000..=20_010_000).contains(&most)), "{charged:?}");
 }
 
 #[test]
@@ -272,39 +331,45 @@ fn the_most_is_said_only_where_something_bounds_it() {
     let (tariff, periods, end) = session();
     let wholesale = price(&inputs(&tariff, &periods, end)).unwrap();
     let due_max = Money::new(wholesale.total.excl_vat, wholesale.currency);
-    let within = |rules: &RetailRules, energy_max| {
-        let bound = Bound { due_max, energy_max };
+    let within = |rules: &RetailRules, energy| {
+        let bound = Bound { passed_on_max: due_max, energy };
         most(rules, Tier::Gold, PaymentOption::Prepaid, true, bound).unwrap().map(|price| price.excl_vat)
     };
+    let (hidden, four) = (EnergyBound::Hidden, EnergyBound::AtMost(4_000_000));
     let rules = RetailRules { margin_bps: 1_000, roaming_fee_micros: 500_000, ..plain() };
     // 5.00 and a tenth and the fee.
-    assert_eq!(within(&rules, None), Some(6_000_000));
+    for energy in [hidden, four, EnergyBound::AnySign] {
+        assert_eq!(within(&rules, energy), Some(6_000_000));
+    }
     let window = |bps| {
         let (start, end) = (TimeOfDay::new(8, 0).unwrap(), TimeOfDay::new(20, 0).unwrap());
         vec![TimeOfUse { days: Weekdays::EVERY_DAY, start, end, bps }]
     };
-    assert_eq!(within(&RetailRules { time_of_use: window(-500), ..rules.clone() }, None), Some(6_000_000));
+    let cheaper = RetailRules { time_of_use: window(-500), ..rules.clone() };
+    assert_eq!(within(&cheaper, hidden), Some(6_000_000));
+    assert_eq!(within(&cheaper, EnergyBound::AnySign), None, "a discount on what is given back");
     let dearer = RetailRules { time_of_use: window(1_000), ..rules.clone() };
-    assert_eq!(within(&dearer, None), None);
+    assert_eq!((within(&dearer, hidden), within(&dearer, EnergyBound::AnySign)), (None, None));
     // A tenth of 4.00 more, and a tenth of that, and what is rounded up.
-    assert_eq!(within(&dearer, Some(4_000_000)), Some(6_440_001));
+    assert_eq!(within(&dearer, four), Some(6_440_001));
     let own = RetailRules { base: RetailBase::OwnTariff(Box::new(tariff.clone())), ..rules };
-    assert_eq!(within(&own, Some(4_000_000)), None);
+    assert_eq!(within(&own, four), None);
 
     let exact = Rounding::new(1, RoundingMode::Down).unwrap();
     let energy = |tariff: &Tariff, factor| {
-        energy_within(tariff, &PriceRule::Static { factor: BasisPoints::new(factor) }, exact, due_max)
+        let rule = PriceRule::Static { factor: BasisPoints::new(factor) };
+        bound(tariff, &rule, exact, VatTreatment::Charged, due_max).unwrap().energy
     };
-    assert_eq!(energy(&tariff, 10_000), Some(5_000_003));
-    assert_eq!(energy(&tariff, 5_000), Some(10_000_005));
+    assert_eq!(energy(&tariff, 10_000), EnergyBound::AtMost(5_000_003));
+    assert_eq!(energy(&tariff, 5_000), EnergyBound::AtMost(10_000_005));
     let max_price = Some(PriceBound { excl_vat: 1_000_000, incl_vat: None });
     let elements = [element(NONE, &[component(Dimension::Energy, 250_000, 1)])];
     let capped = Tariff::new(TariffParts { max_price, ..parts(&elements) }).unwrap();
-    assert_eq!((energy(&tariff, 0), energy(&capped, 10_000)), (None, None));
+    assert_eq!((energy(&tariff, 0), energy(&capped, 10_000)), (hidden, hidden));
 }
 
 #[test]
-fn the_rules_in_force_when_a_charge_is_agreed_to_are_the_newest_that_have_begun() {
+fn the_rules_in_force_when_a_quote_is_made_are_the_newest_that_have_begun() {
     let at = |ms| UnixMillis::new(ms).unwrap();
     let version = |version, from| RetailVersion { version, from: at(from), rules: plain() };
     let terms =

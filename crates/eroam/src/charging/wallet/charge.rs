@@ -145,11 +145,12 @@ impl Wallet {
         let (visit, said) = heard.map_err(|error| error.of_silence(ChargingError::StationSilent))?;
         let Said::Quote(offered) = said else { return Err(refused(said)) };
         let theirs = connection.channel().theirs.to_multikey();
-        match planned.check(offered, &theirs, now()) {
+        let checked = planned.check(offered, &theirs, now()).map_err(ChargingError::from);
+        match checked.and_then(|offer| self.check_limit(&offer).map(|()| offer)) {
             Ok(offer) => Ok((visit, offer)),
             Err(error) => {
                 self.withdraw_from(connection, &visit);
-                Err(error.into())
+                Err(error)
             }
         }
     }

@@ -2,14 +2,16 @@
 //! charge; at a charge only when that was more than a day ago.
 
 use super::super::ChargingError;
-use super::super::driver_price::{self, KnownPrices, PricedContract, PricedPlace};
+use super::super::driver_price::{self, KnownPrices, PricedContract, PricedPlace, RULES_KNOWN_FOR};
 use super::super::locations::{Connector, Evse, Location};
+use super::super::prices::Prices;
 use super::super::provider::{tier_of, zones_of};
 use super::{Contract, Wallet};
 use crate::clock::{is_younger, now};
 use eroam_domain::cdr::GridZone;
 use eroam_domain::charge::AllowedZones;
 use eroam_domain::ids::ContractId;
+use eroam_domain::money::Money;
 use eroam_domain::quantity::WattHours;
 use eroam_domain::retail::Tier;
 use eroam_domain::time::LocalClock;
@@ -18,10 +20,6 @@ use eroam_ssi::protocol::questions::PricesAsked;
 use eroam_wallet::cost::ChargeCost;
 use eroam_wallet::visit::Offer;
 use serde::Serialize;
-use std::time::Duration;
-
-/// So old the provider's rules may be when a charge is prepared: a provider changes them from some day on.
-const PRICES_AGE: Duration = Duration::from_secs(86_400);
 
 /// What a charge at a listed connector would cost with one of the wallet's contracts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -79,7 +77,7 @@ impl Wallet {
     /// [`ChargingError`]; what was told before stays, and a price by it says of when it is.
     pub fn learn_prices(&mut self, id: &ContractId) -> Result<(), ChargingError> {
         let known = self.contract(id)?.prices.as_ref();
-        if known.is_some_and(|known| is_younger(known.told_at, PRICES_AGE)) {
+        if known.is_some_and(|known| is_younger(known.told_at, RULES_KNOWN_FOR)) {
             return Ok(());
         }
         let terms = self.ask_provider(id, &PricesAsked {})?;
@@ -91,6 +89,23 @@ impl Wallet {
     pub(super) fn learn_prices_if_possible(&mut self, id: &ContractId) {
         if let Err(error) = self.learn_prices(id) {
             tracing::warn!(error = %crate::causes::chain(&error), "wallet.prices");
+        }
+    }
+
+    /// Sees that what the driver allows pays for the beginning of a charge, before anything is shown or asked. Where the
+    /// ledger does not say what that is, the operator refuses before power.
+    ///
+    /// # Errors
+    /// [`ChargingError::LimitTooLow`].
+    pub(super) fn check_limit(&self, offer: &Offer) -> Result<(), ChargingError> {
+        let (quote, limit) = (offer.quote(), offer.limit());
+        let prices = self
+            .patience
+            .wait(&self.resolver(), || Prices::of(&self.catalogue, quote, &offer.station().zone));
+        let least = prices.ok().and_then(|prices| prices.opening(quote.made_at));
+        match least.filter(|least| *least > limit.micros) {
+            Some(least) => Err(ChargingError::LimitTooLow { least: Money::new(least, quote.currency), limit }),
+            None => Ok(()),
         }
     }
 

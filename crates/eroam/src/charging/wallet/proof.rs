@@ -1,5 +1,6 @@
 //! The proof of a contract: prepared before a station is known, shown once the driver agrees.
 
+use super::super::station::Mode;
 use super::super::{ChargingError, proving};
 use super::{Attendant, LIST_AGE, Wallet, refused};
 use crate::clock::now;
@@ -10,7 +11,7 @@ use eroam_ssi::protocol::Illegal;
 use eroam_ssi::protocol::charging::{Visit, contract_request};
 use eroam_ssi::protocol::did_exchange::Connection;
 use eroam_ssi::protocol::present_proof::{ANONCREDS_PROOF, ANONCREDS_REQUEST};
-use eroam_wallet::consent::Consent;
+use eroam_wallet::consent::{Consent, Lookups};
 use eroam_wallet::cost::ChargeCost;
 use eroam_wallet::visit::{Offer, VisitError};
 use std::time::Duration;
@@ -98,7 +99,13 @@ impl Wallet {
             if !again {
                 let missing = || ChargingError::unexpected("the contract", id);
                 let contract = self.contracts.get(id).ok_or_else(missing)?;
-                if !driver.agrees(&Consent::of(offer, &request, &contract.credential, cost.clone())) {
+                let lookups = Lookups {
+                    resolver: self.catalogue.url(),
+                    // Paper B's credentials are revoked on the ledger.
+                    revoked_stations: self.mode == Mode::Default,
+                };
+                let consent = Consent::of(offer, &request, &contract.credential, cost.clone(), lookups);
+                if !driver.agrees(&consent) {
                     asked.decline(&self.agent, connection, "the driver does not agree")?;
                     return Err(Denial::QuoteRefused.into());
                 }

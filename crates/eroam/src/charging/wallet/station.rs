@@ -1,8 +1,9 @@
 //! Whose station it is: a wallet believes the credential that an operator of the ledger signed, if it was not revoked.
 
 use super::super::catalogue::CatalogueError;
-use super::super::operator::{STATION_VCT, station_issuer_key};
+use super::super::operator::STATION_VCT;
 use super::super::station::{Mode, SD_JWT, SD_JWT_REQUEST, StationDemand};
+use super::super::station_credentials::operator_of;
 use super::super::{ChargingError, paper, proving};
 use super::{LIST_AGE, Wallet, text};
 use crate::agent::new_id;
@@ -10,13 +11,13 @@ use crate::clock::{is_younger, now};
 use eroam_domain::ids::{EroamDid, PartyId};
 use eroam_domain::time::UnixMillis;
 use eroam_domain::visit::StationClaims;
-use eroam_ledger::registry::DidRecord;
-use eroam_ledger::state::StateKey;
 use eroam_ssi::anoncreds::Nonce;
 use eroam_ssi::protocol::did_exchange::Connection;
 use eroam_ssi::protocol::out_of_band::Invitation;
 use eroam_ssi::protocol::problem_report;
-use eroam_ssi::sd_jwt::{Demand, PresentedSdJwt, TrustedIssuer, VerifiedStatusList, WithoutStatus};
+use eroam_ssi::sd_jwt::{
+    Demand, PresentedSdJwt, TrustedIssuer, VerifiedSdJwt, VerifiedStatusList, WithoutStatus,
+};
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -69,20 +70,17 @@ impl Wallet {
         let shown = String::from_utf8(shown)
             .map_err(|error| ChargingError::unexpected("the station's credential", error))?;
         let presented = PresentedSdJwt::parse(&shown).map_err(ChargingError::Station)?;
-        let (issuer, operator) = self.operator(presented.claimed_issuer())?;
-        let status = presented.claimed_status().map(|status| status.uri.clone());
-        let lists: Vec<_> =
-            status.map(|uri| self.status_list(&uri, &issuer)).transpose()?.into_iter().collect();
-        let audience = connection.channel().ours.to_multikey();
-        let demand = Demand {
-            vct: STATION_VCT,
-            audience: &audience,
-            nonce: &nonce,
-            fresh_for: STATION_PROOF_FOR,
-            status_lists: &lists,
-            without_status: WithoutStatus::Refused,
+        let did = presented.claimed_issuer().to_owned();
+        let (issuer, operator) = self.operator(&did)?;
+        let verify = |issuer: &TrustedIssuer| self.verify(&presented, issuer, connection, &nonce);
+        let verified = match verify(&issuer) {
+            Ok(verified) => verified,
+            // The operator may sign with another key since its key was looked up.
+            Err(error) => match self.look_up_operator(&did)? {
+                (newest, _) if newest != issuer => verify(&newest)?,
+                _ => return Err(error),
+            },
         };
-        let verified = presented.verify(&issuer, &demand, now()).map_err(ChargingError::of_station)?;
         let claims = serde_json::Value::Object(verified.claims().clone());
         let claims: StationClaims = serde_json::from_value(claims)
             .map_err(|error| ChargingError::unexpected("the station's credential", error))?;
@@ -92,25 +90,43 @@ impl Wallet {
         Ok(claims)
     }
 
-    /// The key with which an operator's stations are vouched for, as the ledger says.
+    /// Verifies what a station showed on a connection in answer to a nonce.
+    fn verify(
+        &self,
+        presented: &PresentedSdJwt,
+        issuer: &TrustedIssuer,
+        connection: &Connection,
+        nonce: &str,
+    ) -> Result<VerifiedSdJwt, ChargingError> {
+        let status = presented.claimed_status().map(|status| status.uri.clone());
+        let lists: Vec<_> =
+            status.map(|uri| self.status_list(&uri, issuer)).transpose()?.into_iter().collect();
+        let audience = connection.channel().ours.to_multikey();
+        let demand = Demand {
+            vct: STATION_VCT,
+            audience: &audience,
+            nonce,
+            fresh_for: STATION_PROOF_FOR,
+            status_lists: &lists,
+            without_status: WithoutStatus::Refused,
+        };
+        presented.verify(issuer, &demand, now()).map_err(ChargingError::of_station)
+    }
+
+    /// The key with which an operator's stations are vouched for, as the ledger said when it was looked up last.
     fn operator(&self, did: &str) -> Result<(TrustedIssuer, PartyId), ChargingError> {
         let known = self.operators.lock().unwrap_or_else(PoisonError::into_inner).issuers.get(did).cloned();
-        if let Some(known) = known {
-            return Ok(known);
-        }
+        known.map_or_else(|| self.look_up_operator(did), Ok)
+    }
+
+    /// As [`Wallet::operator`], as the ledger says now.
+    fn look_up_operator(&self, did: &str) -> Result<(TrustedIssuer, PartyId), ChargingError> {
         let parsed: EroamDid =
             did.parse().map_err(|error| ChargingError::unexpected("the station's operator", error))?;
-        let record = self.catalogue.entry::<DidRecord>(&StateKey::Did(parsed), did);
-        let record = record.map_err(|error| match error {
-            CatalogueError::None(_) => ChargingError::ForeignStation(error),
-            error => error.into(),
+        let found = operator_of(&self.catalogue, parsed).map_err(|error| match error {
+            ChargingError::Catalogue(error @ CatalogueError::None(_)) => ChargingError::ForeignStation(error),
+            error => error,
         })?;
-        let issuer = station_issuer_key(&record.document.services)
-            .and_then(|key| TrustedIssuer::new(did, key))
-            .ok_or_else(|| {
-                ChargingError::unexpected("the station's operator", "it vouches for no stations")
-            })?;
-        let found = (issuer, record.member);
         let mut operators = self.operators.lock().unwrap_or_else(PoisonError::into_inner);
         operators.issuers.insert(did.to_owned(), found.clone());
         Ok(found)

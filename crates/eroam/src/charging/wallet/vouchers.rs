@@ -8,27 +8,41 @@ use crate::clock::now;
 use eroam_domain::charge::Denial;
 use eroam_domain::ids::ContractId;
 use eroam_domain::money::Money;
-use eroam_domain::voucher::{Nullifier, Voucher};
+use eroam_domain::voucher::{Nullifier, OneTimeKey, Voucher};
 use eroam_ledger::state::StateKey;
 use eroam_ledger::voucher::VoucherState;
 use eroam_ssi::didcomm::OsRng;
 use eroam_ssi::protocol::questions::Withdrawal;
+use eroam_wallet::purse::DepositError;
 use std::sync::Arc;
 
 impl Wallet {
-    /// Withdraws vouchers, valid from a UTC day on. What was asked for before and did not come is asked for again.
+    /// Withdraws vouchers, valid from a UTC day on. What was asked for before and did not come is asked for again; if nothing
+    /// that pays comes for it any more, it is given up, and others are asked for. Gives how many came.
     ///
     /// # Errors
     /// [`ChargingError`], among them the provider's denial.
     pub fn withdraw(&mut self, id: &ContractId, count: usize, day: i64) -> Result<usize, ChargingError> {
-        let network = self.catalogue.network();
-        let contract = self.contract(id)?;
-        let waiting: Vec<_> = contract.purse.under_way().collect();
-        let keys = if waiting.is_empty() { contract.purse.withdraw(count, &mut OsRng)? } else { waiting };
-        let emsp = contract.kind.emsp;
+        let waiting: Vec<_> = self.contract(id)?.purse.under_way().collect();
+        let mut came = if waiting.is_empty() { 0 } else { self.fetch(id, waiting, day)? };
+        if came == 0 {
+            let keys = self.contract(id)?.purse.withdraw(count, &mut OsRng)?;
+            came = self.fetch(id, keys, day)?;
+        }
+        self.learn_prices_if_possible(id);
+        Ok(came)
+    }
+
+    /// Asks the provider for the vouchers of these keys and keeps what comes. A key for which it gives nothing, or something
+    /// that is over, is given up: it would give the same for it again. Gives how many vouchers are kept.
+    fn fetch(
+        &mut self,
+        id: &ContractId,
+        mut keys: Vec<OneTimeKey>,
+        day: i64,
+    ) -> Result<usize, ChargingError> {
         // Whatever becomes of the answer: what the provider signs for can be had.
         self.save()?;
-        let mut keys = keys;
         let given = loop {
             let asked = Withdrawal { day, keys: keys.clone() };
             match self.ask_provider(id, &asked) {
@@ -41,16 +55,26 @@ impl Wallet {
                 given => break given?,
             }
         };
-        let (catalogue, patience, resolver) =
-            (Arc::clone(&self.catalogue), self.patience.clone(), self.resolver());
+        let (network, catalogue, patience, resolver) = (
+            self.catalogue.network(),
+            Arc::clone(&self.catalogue),
+            self.patience.clone(),
+            self.resolver(),
+        );
         let contract = self.contract(id)?;
+        let (emsp, mut kept) = (contract.kind.emsp, 0);
         for signed in &given {
             let key = patience.wait(&resolver, || catalogue.voucher_key(emsp, signed.voucher.key))?;
-            contract.purse.deposit(*signed, network, emsp, &key, now())?;
+            match contract.purse.deposit(*signed, network, emsp, &key, now()) {
+                Ok(()) => kept += 1,
+                // Its answer was lost until now.
+                Err(DepositError::Over(_)) => tracing::info!("wallet.voucher_over"),
+                Err(error) => return Err(error.into()),
+            }
         }
+        contract.purse.give_up(&keys);
         self.save()?;
-        self.learn_prices_if_possible(id);
-        Ok(given.len())
+        Ok(kept)
     }
 
     /// Withdraws vouchers if none pays `amount` now.

@@ -3,7 +3,7 @@
 use super::super::print_line;
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
-use eroam::replay::input::{InputSession, read_file};
+use eroam::replay::input::{InputSession, Repetitions, read_file};
 use eroam_domain::quantity::WattHours;
 use eroam_domain::time::UnixMillis;
 use eroam_forecast::clock::LoadClock;
@@ -99,8 +99,13 @@ struct Hour {
 
 pub(in super::super) fn run(args: &DemandArgs) -> anyhow::Result<ExitCode> {
     let (mut sessions, mut rejected) = (Vec::new(), 0usize);
+    let mut repetitions = Repetitions::default();
     for path in &args.sessions {
-        let report = read_file(path)?;
+        let mut report = read_file(path)?;
+        let repeated = repetitions.take_out(&mut report);
+        if repeated > 0 {
+            eprintln!("warning: {}", Repetitions::words(&report.file, repeated));
+        }
         if let Some(error) = &report.error {
             eprintln!("warning: {}: {error}", path.display());
         }

@@ -8,8 +8,9 @@ use eroam::charging::catalogue::Catalogue;
 use eroam::charging::wallet_file::{ChargeStage, KeptCharge};
 use eroam::clock::now;
 use eroam_domain::ids::ContractId;
-use eroam_domain::money::Money;
+use eroam_domain::money::{Money, decimal};
 use eroam_domain::time::{CivilMonth, LocalClock};
+use eroam_domain::visit::{EndReason, Finished, Started};
 use eroam_ledger::state::StateKey;
 use eroam_ledger::voucher::VoucherState;
 use eroam_wallet::cost::DriverPrice;
@@ -136,14 +137,59 @@ pub(super) fn receipt_text(charge: &KeptCharge) -> String {
             ChargeStage::Started { started } => {
                 format!("  power     from {}; how it ended, this wallet has not heard: {RESUME}", started.at)
             }
-            ChargeStage::Finished { finished, .. } => {
+            ChargeStage::Finished { started, finished } => {
                 format!(
-                    "  power     from {} to {}\n  energy    {} kWh\n  ended     {}",
+                    "  power     from {} to {}\n  energy    {} kWh{}\n  ended     {}",
                     finished.start,
                     finished.end,
                     kwh(finished.energy),
+                    not_billed(started, finished, limit),
                     finished.reason
                 )
             }
         }
+}
+
+/// What a station gave beyond what the driver allowed is at its operator's expense.
+fn not_billed(started: &Started, finished: &Finished, limit: Money) -> String {
+    let beyond = finished.energy.checked_sub(started.energy_max).filter(|beyond| !beyond.is_zero());
+    match (beyond, finished.reason) {
+        (Some(beyond), _) => {
+            let wh = decimal(i128::from(beyond.milli_wh()), 3, 0);
+            format!("; of these {wh} Wh are more than you allowed and are not billed")
+        }
+        (None, EndReason::AmountReached) => format!("; billed as far as {limit} pays for the operator's part"),
+        (None, _) => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eroam_domain::money::Currency;
+    use eroam_domain::quantity::WattHours;
+    use eroam_domain::time::UnixMillis;
+
+    #[test]
+    fn what_was_given_beyond_the_limit_is_said_to_be_not_billed() {
+        let (at, limit) = (UnixMillis::EPOCH, Money::new(2_000_000, Currency::new("EUR").unwrap()));
+        let energy_max = WattHours::from_wh(5_000).unwrap();
+        let started = Started { at, energy_max, amount_max: limit.micros };
+        for (milli_wh, reason, said) in [
+            (4_990_000, EndReason::EnergyReached, ""),
+            (5_000_000, EndReason::EnergyReached, ""),
+            (
+                5_003_000,
+                EndReason::EnergyReached,
+                "; of these 3 Wh are more than you allowed and are not billed",
+            ),
+            (5_003_500, EndReason::Unplugged, "; of these 3.5 Wh are more than you allowed and are not billed"),
+            (4_000_000, EndReason::AmountReached, "; billed as far as 2.00 EUR pays for the operator's part"),
+            (4_000_000, EndReason::Full, ""),
+        ] {
+            let (energy, readings) = (WattHours::from_milli_wh(milli_wh), String::new());
+            let finished = Finished { reason, start: at, end: at, energy, readings };
+            assert_eq!(not_billed(&started, &finished, limit), said, "{milli_wh} {reason}");
+        }
+    }
 }
