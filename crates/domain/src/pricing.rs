@@ -325,6 +325,7 @@ impl ItemisedPrice {
     }
 
     /// Adds a line and its amount.
+    #[inline]
     pub(crate) fn push(&mut self, line: PriceLine) -> Result<(), PriceError> {
         self.total = self.total.checked_add(line.amount).ok_or(PriceError::Overflow)?;
         self.lines.push(line);
@@ -398,7 +399,11 @@ fn price_by(inputs: &PricingInputs<'_>, rates: Option<&mut KnownRates>) -> Resul
     let factor = inputs.rule.static_factor();
     // Room for all lines at once: growing them would cost more than computing one.
     let hour_lines = by_hour.map_or(0, |(_, _, lines)| lines);
-    let room = charges.len().saturating_add(hour_lines).saturating_add(BOUND_LINES);
+    let tariff_lines = match by_hour {
+        Some(_) => charges.iter().filter(|c| c.volume > 0).count(),
+        None => charges.len(),
+    };
+    let room = tariff_lines.saturating_add(hour_lines).saturating_add(BOUND_LINES);
     let mut priced = ItemisedPrice::with_capacity(PriceLeg::Wholesale, currency, room);
     let mut energy_by_tariff = Price::ZERO;
     for charge in charges.iter().filter(|c| c.volume > 0) {
@@ -439,7 +444,7 @@ fn apply_bounds(priced: &mut ItemisedPrice, tariff: &Tariff) -> Result<(), Price
 
 /// Adds the line that scales `part` of the price.
 fn apply_factor(priced: &mut ItemisedPrice, factor: BasisPoints, part: Price) -> Result<(), PriceError> {
-    if factor == BasisPoints::WHOLE {
+    if factor == BasisPoints::WHOLE || part == Price::ZERO {
         return Ok(());
     }
     let scaled = Price {
@@ -549,6 +554,10 @@ fn tariff_charges<'a>(inputs: &PricingInputs<'a>) -> Result<Vec<Charge<'a>>, Pri
 ///
 /// Source: OCPI 2.2.1 mod_tariffs 1.4.2, step_size.
 fn apply_step_sizes(charges: &mut [Charge<'_>]) -> Result<(), PriceError> {
+    // All of it may be priced by the hour.
+    if charges.iter().all(|c| c.volume == 0) {
+        return Ok(());
+    }
     let parked = charges.iter().any(|c| c.component.dimension == Dimension::ParkingTime && !c.reserved);
     let time_like = if parked { Dimension::ParkingTime } else { Dimension::Time };
     for (dimension, reserved) in [(Dimension::Energy, false), (time_like, false), (Dimension::Time, true)] {
@@ -599,11 +608,17 @@ fn line(charge: &Charge<'_>) -> Result<PriceLine, PriceError> {
 }
 
 /// `price_micros * volume / per_unit`, rounded down.
+#[inline]
 fn amount(price_micros: i64, volume: u64, per_unit: i128) -> Result<i64, PriceError> {
     // As in `scale_bps`.
     if let (Ok(volume), Ok(per_unit)) = (i64::try_from(volume), i64::try_from(per_unit))
         && let Some(product) = price_micros.checked_mul(volume)
     {
+        // Without a sign there is nothing to round the other way, and most prices have none.
+        if let (Ok(product), Ok(per_unit)) = (u64::try_from(product), u64::try_from(per_unit)) {
+            let whole = product.checked_div(per_unit).and_then(|whole| i64::try_from(whole).ok());
+            return whole.ok_or(PriceError::Overflow);
+        }
         return product.checked_div_euclid(per_unit).ok_or(PriceError::Overflow);
     }
     i128::from(price_micros)
@@ -614,6 +629,7 @@ fn amount(price_micros: i64, volume: u64, per_unit: i128) -> Result<i64, PriceEr
 }
 
 /// An amount with its VAT.
+#[inline]
 fn taxed(excl_vat: i64, vat: Option<VatRate>) -> Result<Price, PriceError> {
     let Some(vat) = vat else { return Ok(Price { excl_vat, incl_vat: excl_vat }) };
     let tax = vat.tax_on(excl_vat).ok_or(PriceError::Overflow)?;

@@ -20,6 +20,7 @@ pub mod kept;
 mod mail;
 
 use crate::clock::{in_time, now};
+use crate::http_client::answered_within;
 use crate::server::ServeError;
 use eroam_domain::codec::{Digest, SignatureBytes};
 use eroam_domain::time::UnixMillis;
@@ -577,13 +578,7 @@ impl Agent {
 
 /// What sends, and waits so long for a server to take it.
 fn sending_within(within: Duration) -> ureq::Agent {
-    ureq::Agent::new_with_config(
-        ureq::Agent::config_builder()
-            .timeout_global(Some(within))
-            .max_redirects(0)
-            .http_status_as_error(true)
-            .build(),
-    )
+    ureq::Agent::new_with_config(answered_within(within).http_status_as_error(true).build())
 }
 
 /// A fresh id for a message.

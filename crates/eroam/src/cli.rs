@@ -381,8 +381,8 @@ fn contest_rules(file: Option<&Path>) -> anyhow::Result<AnomalyRules> {
     }
     let Some(file) = file else { return Ok(AnomalyRules::DEFAULT) };
     let text = std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
-    let sections: Sections =
-        toml::from_str(&text).with_context(|| format!("{} does not say what [anomalies] are", file.display()))?;
+    let sections: Sections = toml::from_str(&text)
+        .with_context(|| format!("{} does not say what [anomalies] are", file.display()))?;
     sections.anomalies.rules().with_context(|| format!("{}: [anomalies]", file.display()))
 }
 

@@ -290,7 +290,7 @@ fn start(
         }
     }
     let catch_up = lost::catch_up(directory, genesis, setup.validators, machine)?;
-    let addresses = addresses(setup.validators).map_err(OpenLedgerError::Port)?;
+    let addresses = loopback_addresses(setup.validators).map_err(OpenLedgerError::Port)?;
     let keys: Vec<PublicKey> = (0..setup.validators).map(|i| PublicKey::of(&seed.validator_key(i))).collect();
     let stated = StatedTime::default();
     let several = setup.validators > 1;
@@ -320,7 +320,7 @@ fn start(
 }
 
 /// An address on loopback for each validator; one on its own needs no fixed port.
-fn addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
+pub(crate) fn loopback_addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     if count == 1 {
         return Ok(vec![any]);

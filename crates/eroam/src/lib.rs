@@ -8,6 +8,7 @@ pub mod clock;
 pub mod consortium;
 pub mod demo;
 pub mod feed;
+mod http_client;
 pub mod ledger;
 pub mod load_file;
 pub mod node;

@@ -59,9 +59,7 @@ impl Node {
     /// [`StateError`].
     pub fn values(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, StateError> {
         match self {
-            Self::Here(client) => {
-                keys.iter().map(|key| Ok(client.get(key)?.map(Cow::into_owned))).collect()
-            }
+            Self::Here(client) => keys.iter().map(|key| Ok(client.get(key)?.map(Cow::into_owned))).collect(),
             Self::Remote(node) => node.values_of(keys),
         }
     }

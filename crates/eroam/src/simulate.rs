@@ -11,7 +11,7 @@
 //!
 //! Source: paper B, section 5 and table 1.
 
-mod founding;
+pub(crate) mod founding;
 #[cfg(unix)]
 pub mod processes;
 mod served;
@@ -96,6 +96,8 @@ pub struct Programs {
     pub eroam: PathBuf,
     /// That of the stations, `eroam-station`; otherwise `eroam station`.
     pub station: Option<PathBuf>,
+    /// How many nodes there are, each with a validator of its own.
+    pub validators: usize,
 }
 
 /// What was measured.

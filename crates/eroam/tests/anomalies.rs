@@ -160,7 +160,12 @@ struct Honest {
 }
 
 impl Honest {
-    fn of(all: usize, hard: &BTreeSet<RecordName>, soft: &BTreeSet<RecordName>, noticed: &BTreeSet<RecordName>) -> Self {
+    fn of(
+        all: usize,
+        hard: &BTreeSet<RecordName>,
+        soft: &BTreeSet<RecordName>,
+        noticed: &BTreeSet<RecordName>,
+    ) -> Self {
         let share = |found: usize| Share { found: found.try_into().unwrap(), of: all.try_into().unwrap() };
         let contested: BTreeSet<_> = hard.union(soft).collect();
         Self {
@@ -237,8 +242,13 @@ const RUN: usize = 10;
 /// 100 %), ten in a row: in how many of these runs a change is contested, and how many of their records.
 fn changes_of_pattern(sessions: &[InputSession], rating: Watts) -> (Share, Share) {
     let rules = AnomalyRules::DEFAULT;
-    let known =
-        Known { agreed_power: Watts::new(350_000), rating: Some(rating), customer: None, places: 1, second_meter: None };
+    let known = Known {
+        agreed_power: Watts::new(350_000),
+        rating: Some(rating),
+        customer: None,
+        places: 1,
+        second_meter: None,
+    };
     let mut at_evse: BTreeMap<EvsePseudonym, Vec<Cdr>> = BTreeMap::new();
     for (number, session) in sessions.iter().enumerate() {
         let cdr = record(number, session);
@@ -266,7 +276,9 @@ fn changes_of_pattern(sessions: &[InputSession], rating: Watts) -> (Share, Share
                 let forged = forged(cdr, |c| with_energy(c, (full * part / 1_000).max(1)));
                 let sighting = Sighting::of(operator(), &forged);
                 let findings = look(&rules, &known, &forged, &sighting, &history);
-                contested.extend(changed(&findings).iter().filter(|name| name.cdr.as_str().starts_with('f')).cloned());
+                contested.extend(
+                    changed(&findings).iter().filter(|name| name.cdr.as_str().starts_with('f')).cloned(),
+                );
                 history.add(sighting);
             }
             runs.count(!contested.is_empty());
@@ -329,7 +341,11 @@ fn frauds_among_public_sessions_are_found_and_honest_ones_are_not_contested() {
     }
     assert!(contested.of > 23_000);
     assert!(contested.percent() <= 0.06, "{:.3} % of honest sessions contested", contested.percent());
-    assert!(changed.percent() <= 0.05, "{:.3} % of honest sessions contested for a change", changed.percent());
+    assert!(
+        changed.percent() <= 0.05,
+        "{:.3} % of honest sessions contested for a change",
+        changed.percent()
+    );
     assert!(noticed.percent() <= 1.0, "{:.3} % of honest sessions noticed", noticed.percent());
     for (name, floor) in [
         ("energy beyond power", 100.0),
@@ -345,9 +361,10 @@ fn frauds_among_public_sessions_are_found_and_honest_ones_are_not_contested() {
 
 #[test]
 fn slow_posts_that_suddenly_have_fast_vehicles_are_found() {
-    for (name, rating, runs_min, records_min) in
-        [("ev_boulder_2018_2021.csv.gz", 7_200, 57.0, 53.0), ("trondheim_residential_first70.csv", 7_400, 77.0, 75.0)]
-    {
+    for (name, rating, runs_min, records_min) in [
+        ("ev_boulder_2018_2021.csv.gz", 7_200, 57.0, 53.0),
+        ("trondheim_residential_first70.csv", 7_400, 77.0, 75.0),
+    ] {
         let Some(sessions) = sessions(name) else { continue };
         let (runs, records) = changes_of_pattern(&sessions, Watts::new(rating));
         println!(

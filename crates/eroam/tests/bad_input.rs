@@ -341,9 +341,7 @@ fn what_was_read_twice_is_charged_once() {
     assert!(ended.stderr.contains("copy.csv.gz: 12 of its sessions were read before"), "{}", ended.stderr);
     let part = place.file("part.csv", &small);
     let also = replay(&[&part, &good], &overlapping, 3);
-    for (summary, out, refused, read) in
-        [(ended.json(), &twice, 1, 24), (also.json(), &overlapping, 5, 17)]
-    {
+    for (summary, out, refused, read) in [(ended.json(), &twice, 1, 24), (also.json(), &overlapping, 5, 17)] {
         for key in ["sessions_charged", "ports", "drivers", "energy_wh"] {
             assert_eq!(summary[key], known[key], "{key}");
         }

@@ -12,6 +12,7 @@ use eroam::charging::wallet::{Attendant, Receipt, Timings, Wallet};
 use eroam::consortium::Seed;
 use eroam::consortium::founders::currency;
 use eroam::node::RemoteNode;
+use eroam::program::node::{NodeCommand, NodeStatus};
 use eroam::program::operator::OperatorCommand;
 use eroam::program::provider::ProviderCommand;
 use eroam::program::station::StationProgramCommand;
@@ -48,6 +49,10 @@ fn town() -> Processes {
 }
 
 fn town_with(drivers: usize, pace: Pace) -> Processes {
+    town_of(drivers, pace, 1)
+}
+
+fn town_of(drivers: usize, pace: Pace, validators: usize) -> Processes {
     let setup = Setup {
         drivers,
         emsps: 1,
@@ -61,7 +66,7 @@ fn town_with(drivers: usize, pace: Pace) -> Processes {
         served: false,
         processes: None,
     };
-    let programs = Programs { eroam: PROGRAM.into(), station: Some(STATION_PROGRAM.into()) };
+    let programs = Programs { eroam: PROGRAM.into(), station: Some(STATION_PROGRAM.into()), validators };
     Processes::start_at(&setup, &programs, pace, &mut |_| {}).unwrap()
 }
 
@@ -73,9 +78,9 @@ struct Driver {
 
 impl Driver {
     fn new(town: &Processes) -> Self {
-        let node = RemoteNode::connect(&town.node.ready.url, None).unwrap();
+        let node = RemoteNode::connect(&town.nodes[0].ready.url, None).unwrap();
         let trust = Trust::from_genesis(node.genesis()).unwrap();
-        let catalogue = Arc::new(Catalogue::new(&town.node.ready.url, trust));
+        let catalogue = Arc::new(Catalogue::new(&town.nodes[0].ready.url, trust));
         let directory = tempfile::tempdir().unwrap();
         let tails = Arc::new(TailsCache::open(directory.path(), 64 << 20).unwrap());
         Self { wallet: Wallet::new(catalogue, tails, Mode::Default).unwrap(), _directory: directory }
@@ -174,12 +179,12 @@ fn a_provider_killed_after_enrolment_and_a_station_killed_in_mid_charge_bill_onc
     assert_eq!(town.settle(1).unwrap(), (1, 1));
     // Whoever is killed now has nothing left to forget, and nobody bills again.
     town.stations[0].kill().unwrap();
-    let node = town.node.ready.url.clone();
-    town.node.kill().unwrap();
+    let node = town.nodes[0].ready.url.clone();
+    town.nodes[0].kill().unwrap();
     town.operators[0].kill().unwrap();
     town.providers[0].kill().unwrap();
-    town.node.restart().unwrap();
-    assert_eq!(town.node.ready.url, node);
+    town.nodes[0].restart().unwrap();
+    assert_eq!(town.nodes[0].ready.url, node);
     town.operators[0].restart().unwrap();
     town.providers[0].restart().unwrap();
     town.stations[0].restart().unwrap();
@@ -206,12 +211,12 @@ fn an_operator_that_was_away_for_a_day_gets_what_the_station_kept() {
     assert!(is_charged, "who has power goes on without the operator");
     // The station's program ends, too, in the meantime: what it owes is on its disk. It needs no network to begin again.
     town.stations[0].kill().unwrap();
-    town.node.kill().unwrap();
+    town.nodes[0].kill().unwrap();
     town.leave_out(DurationMs::from_millis(86_400_000)).unwrap();
     town.stations[0].restart().unwrap();
     let status: StationStatus = town.stations[0].command(&StationProgramCommand::Status).unwrap();
     assert_eq!((status.accounts_waiting, status.fault), (1, None));
-    town.node.restart().unwrap();
+    town.nodes[0].restart().unwrap();
     town.operators[0].restart().unwrap();
     town.stations[0].kill().unwrap();
     town.stations[0].restart().unwrap();
@@ -473,7 +478,7 @@ impl WalletProgram {
         let root = town.stations[0].config.parent().unwrap();
         let wallet = Self { path: root.join("ana/wallet") };
         let genesis = root.join("genesis.json");
-        wallet.run(&["init", "--resolver", &town.node.ready.url, "--genesis", genesis.to_str().unwrap()]);
+        wallet.run(&["init", "--resolver", &town.nodes[0].ready.url, "--genesis", genesis.to_str().unwrap()]);
         let mut words = vec!["enrol", &town.providers[0].ready.url, "--yes"];
         for field in ["name=Ana", "email=ana@example.org", "iban=GB29NWBK60161331926819", "tier=gold"] {
             words.extend(["--field", field]);
@@ -583,8 +588,8 @@ fn every_program_ends_by_itself_when_it_is_told_to() {
     assert!(town.providers[0].ended_well().unwrap());
     terminate(town.operators[0].id());
     assert!(town.operators[0].ended_well().unwrap());
-    terminate(town.node.id());
-    assert!(town.node.ended_well().unwrap());
+    terminate(town.nodes[0].id());
+    assert!(town.nodes[0].ended_well().unwrap());
 }
 
 /// What the program's command said, as JSON, with its exit code.
@@ -635,7 +640,7 @@ fn second_meters_are_imported_row_by_row_and_partners_listings_are_counted() {
             (&3.into(), 1)
         );
     }
-    let node = RemoteNode::connect(&town.node.ready.url, None).unwrap();
+    let node = RemoteNode::connect(&town.nodes[0].ready.url, None).unwrap();
     let booked = eroam_ledger::query::cdr(&node, *operator, cdr).unwrap().unwrap();
     assert!(matches!(booked.status, eroam_domain::cdr::CdrStatus::Contested { .. }), "{booked:?}");
     assert_eq!(town.settle(1).unwrap(), (1, 1), "nothing is dropped");
@@ -647,7 +652,10 @@ fn second_meters_are_imported_row_by_row_and_partners_listings_are_counted() {
         .map(|_| town.providers[0].command::<Value>(&ProviderCommand::Partners).unwrap())
         .find(|seen| seen.as_array().is_some_and(|seen| !seen.is_empty()))
         .expect("the listing is read");
-    assert_eq!((&seen[0]["operator"], &seen[0]["charging_points"]), (&operator.to_string().into(), &1.into()));
+    assert_eq!(
+        (&seen[0]["operator"], &seen[0]["charging_points"]),
+        (&operator.to_string().into(), &1.into())
+    );
     assert_eq!(seen[0]["uptime_bps"], 10_000);
     assert!(seen[0]["turned_away"].is_null() && seen[0]["unknown"]["turned_away"].is_string(), "{seen}");
 
@@ -658,4 +666,46 @@ fn second_meters_are_imported_row_by_row_and_partners_listings_are_counted() {
     std::fs::write(&config, text.replace("[anomalies]", "[anomalies]\ntime_tolerance_s = 9000")).unwrap();
     let (is_done, said) = eroam(&["provider", "run", "--config", &config]);
     assert!(!is_done && said.contains("time_tolerance_s = 9000 is not between 0 and 3600"), "{said}");
+}
+
+/// Waits until the node has a block that the first one has, too, and no later one is there; their states.
+fn states_at_one_height(town: &Processes, node: usize) -> (NodeStatus, NodeStatus) {
+    loop {
+        let of = |node: usize| town.nodes[node].command::<NodeStatus>(&NodeCommand::Status).unwrap();
+        let (first, other) = (of(0), of(node));
+        if first.height == other.height {
+            return (first, other);
+        }
+    }
+}
+
+/// Home utility and operator have a node each; two more are nobody's. What one books, the other sees.
+#[test]
+fn four_nodes_settle_among_themselves_while_one_is_away() {
+    let mut town = town_of(0, Pace::RealTime, 4);
+    let mut driver = Driver::new(&town);
+    let contract = driver.enrol(&town);
+    driver.withdraw(&contract);
+    driver.charge(&town, &contract, 50).unwrap();
+    assert_eq!(town.settle(1).unwrap(), (1, 1));
+
+    town.nodes[3].kill().unwrap();
+    driver.charge(&town, &contract, 50).unwrap();
+    assert_eq!(town.settle(2).unwrap(), (2, 2), "three of four are enough");
+    town.nodes[3].restart().unwrap();
+    let (first, other) = states_at_one_height(&town, 3);
+    assert_eq!((first.state, first.network, first.validators), (other.state, other.network, 4));
+
+    // The operator's own: its programs wait for it, and nothing is lost.
+    driver.withdraw(&contract);
+    let operators = town.nodes[1].ready.url.clone();
+    town.nodes[1].kill().unwrap();
+    driver.charge(&town, &contract, 50).map(drop).expect_err("no reserve, no power");
+    town.nodes[1].restart().unwrap();
+    assert_eq!(town.nodes[1].ready.url, operators);
+    driver.withdraw(&contract);
+    driver.charge(&town, &contract, 50).unwrap();
+    assert_eq!(town.settle(3).unwrap(), (3, 3));
+    let (first, other) = states_at_one_height(&town, 1);
+    assert_eq!(first.state, other.state);
 }

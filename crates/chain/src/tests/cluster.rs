@@ -159,6 +159,8 @@ struct Chain {
     blocks: BTreeMap<u64, Arc<Block>>,
     /// When each was first delivered.
     at: BTreeMap<u64, SystemTime>,
+    /// So often it was started.
+    starts: usize,
     /// The last height that the running validator delivered.
     delivered: u64,
     /// The height of the first block that it holds, since its directory was emptied.
@@ -199,17 +201,29 @@ impl Chain {
 struct Delivery {
     world: Arc<World>,
     index: usize,
+    /// Which start of the validator it belongs to.
+    start: usize,
     clock: Context,
+}
+
+impl Delivery {
+    /// The validator's chain, unless it was started anew: what is left of it before it crashed delivers nothing.
+    fn chain(&self) -> Option<MutexGuard<'_, Chain>> {
+        Some(lock(&self.world.chains[self.index])).filter(|chain| chain.starts == self.start)
+    }
 }
 
 impl History for Delivery {
     fn begins(&self, height: u64, _: &Writes) {
-        let mut chain = lock(&self.world.chains[self.index]);
-        (chain.begins, chain.delivered) = (height, height - 1);
+        if let Some(mut chain) = self.chain() {
+            (chain.begins, chain.delivered) = (height, height - 1);
+        }
     }
 
     fn block(&self, block: Arc<Block>) {
-        lock(&self.world.chains[self.index]).note(block, self.clock.current());
+        if let Some(mut chain) = self.chain() {
+            chain.note(block, self.clock.current());
+        }
     }
 }
 
@@ -485,10 +499,11 @@ impl Cluster {
     /// Starts a validator on what its disk holds.
     pub(super) async fn start_one(&mut self, index: usize) {
         assert!(self.running[index].is_none(), "validator {index} runs");
-        let (joins, directories) = {
+        let (joins, directories, start) = {
             let mut chain = lock(&self.world.chains[index]);
             chain.delivered = 0;
-            (chain.joins, chain.directories)
+            chain.starts += 1;
+            (chain.joins, chain.directories, chain.starts)
         };
         let settings = self.settings();
         let ahead = millis(settings.clocks_ahead.get(index).copied().unwrap_or(0));
@@ -522,7 +537,7 @@ impl Cluster {
             outgoing,
             // After each restart the whole archive is compared with what was delivered before.
             indexed: 0,
-            history: Box::new(Delivery { world, index, clock }),
+            history: Box::new(Delivery { world, index, start, clock }),
             dishonest: dishonest.map(|(_, how)| Arc::clone(how)),
         };
         let network = Network {
@@ -562,8 +577,8 @@ impl Cluster {
     pub(super) fn empty(&mut self, index: usize) {
         assert!(!self.is_running(index));
         let mut chain = lock(&self.world.chains[index]);
-        let directories = chain.directories + 1;
-        *chain = Chain { directories, joins: true, ..Chain::default() };
+        let (directories, starts) = (chain.directories + 1, chain.starts);
+        *chain = Chain { directories, starts, joins: true, ..Chain::default() };
     }
 
     /// The heights of the blocks whose envelopes a validator executed since its directory was emptied.

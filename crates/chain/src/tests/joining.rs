@@ -23,7 +23,6 @@ fn settings(seed: u64) -> Settings {
 async fn lose(cluster: &mut Cluster) {
     cluster.until_height(LOST, 3).await;
     cluster.crash(LOST);
-    // What it was at ends first.
     cluster.sleep(millis(100)).await;
     cluster.empty(LOST);
     cluster.until("the others have gone on", |c| c.height(0) >= BLOCKS_BEFORE).await;
@@ -44,8 +43,18 @@ fn a_validator_without_a_directory_copies_the_state_and_follows() {
     for seed in seeds(2) {
         Simulation::new(settings(seed)).run(async |cluster| {
             lose(cluster).await;
+            let t0 = commonware_runtime::Clock::current(&cluster.context);
+            let el = |c: &Cluster| commonware_runtime::Clock::current(&c.context).duration_since(t0).unwrap();
             cluster.start_one(LOST).await;
+            eprintln!("start {:?} h {:?}", el(cluster), cluster.heights());
+            cluster.until("x", |c| c.is_copying(LOST)).await;
+            eprintln!("asking {:?} h {:?} {}", el(cluster), cluster.heights(), cluster.is_done());
+            cluster.until("x", |c| c.has_chosen(LOST)).await;
+            eprintln!("chosen {:?} h {:?} {}", el(cluster), cluster.heights(), cluster.is_done());
+            cluster.until("x", |c| !c.is_copying(LOST)).await;
+            eprintln!("copied {:?} h {:?} {}", el(cluster), cluster.heights(), cluster.is_done());
             cluster.settle().await;
+            eprintln!("settled {:?} h {:?} {} begins {} ex {:?}", el(cluster), cluster.heights(), cluster.is_done(), cluster.begins(LOST), cluster.executed(LOST));
             check_joined(cluster);
             // The epoch is long: it has no voice yet.
             let begins = cluster.begins(LOST);
@@ -107,7 +116,6 @@ fn an_old_certificate_and_an_honest_latecomer_do_not_make_it_vote_twice() {
             cluster.until("epochs pass without it", |c| c.epoch() >= 6).await;
             let voted = cluster.epoch();
             cluster.crash(LOST);
-            cluster.sleep(millis(100)).await;
             cluster.empty(LOST);
             // It reaches these two alone, and they do not reach each other.
             cluster.partition(&[&[LOST, LIAR], &[LOST, AWAY], &[0]]).await;
@@ -221,8 +229,6 @@ fn it_is_killed_at_any_time_around_the_end_of_the_epoch_that_it_joined_in() {
                 cluster.sleep(millis(pause)).await;
                 assert!(cluster.is_alive(LOST), "it has nowhere to begin");
                 cluster.crash(LOST);
-                // What it was at ends first.
-                cluster.sleep(millis(50)).await;
             }
             cluster.settle().await;
             check_joined(cluster);

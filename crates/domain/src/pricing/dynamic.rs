@@ -139,7 +139,8 @@ fn between(low: (u32, i32), high: (u32, i32), at: u32) -> Option<i32> {
 /// many lines [`price_hours`] will make of it at most, 0 if there is no such energy. Only energy that the tariff prices at
 /// all is taken: where the tariff charges time instead, there is no price to replace.
 ///
-/// Hours that follow each other are taken as one, since what they hold adds up exactly: most sessions need no division here.
+/// Nearly always the forecast has all hours of the session, and all energy is taken. Otherwise hours that follow each other
+/// are taken as one, since what they hold adds up exactly.
 pub(super) fn take_hours(
     charges: &mut [Charge<'_>],
     inputs: &PricingInputs<'_>,
@@ -149,34 +150,38 @@ pub(super) fn take_hours(
         return Err(PriceError::ForecastTooLong);
     }
     let mut lines = 0usize;
-    for charge in charges.iter_mut().filter(|c| c.component.dimension == Dimension::Energy) {
+    let energy = charges.iter_mut().filter(|c| c.component.dimension == Dimension::Energy);
+    if let Some(hours) = hours_if_all(inputs, forecast) {
+        for charge in energy {
+            (charge.by_hour, charge.volume, charge.billed) = (charge.volume, 0, 0);
+            // A line for each hour, and one more where a period ends within an hour and the next begins.
+            lines = if lines == 0 { hours } else { lines.saturating_add(1) };
+        }
+        return Ok(lines);
+    }
+    for charge in energy {
         let flow = Flow::of(charge, inputs)?;
-        let mut taken = WattHours::ZERO;
-        let mut run: Option<(i64, i64)> = None;
-        let mut hours = 0usize;
-        for (hour, _) in flow.hours(forecast) {
-            let next = hour.checked_add(1).ok_or(PriceError::Overflow)?;
-            run = match run {
-                Some((first, end)) if end == hour => Some((first, next)),
-                Some((first, end)) => {
-                    taken = taken.checked_add(flow.between(first, end)?).ok_or(PriceError::Overflow)?;
-                    Some((hour, next))
-                }
-                None => Some((hour, next)),
-            };
-            hours = hours.saturating_add(1);
+        let (first, hours) = flow.hours(forecast);
+        if hours.is_empty() {
+            continue;
         }
-        if let Some((first, end)) = run {
-            taken = taken.checked_add(flow.between(first, end)?).ok_or(PriceError::Overflow)?;
-        }
-        if !taken.is_zero() {
-            charge.by_hour = taken.milli_wh();
-            charge.volume = charge.volume.checked_sub(charge.by_hour).ok_or(PriceError::Overflow)?;
+        let taken = flow.within(first, hours).ok_or(PriceError::Overflow)?;
+        if taken > 0 {
+            charge.by_hour = taken;
+            charge.volume = charge.volume.checked_sub(taken).ok_or(PriceError::Overflow)?;
             charge.billed = charge.volume;
-            lines = lines.saturating_add(hours);
+            lines = lines.saturating_add(hours.len());
         }
     }
     Ok(lines)
+}
+
+/// How many hours the session touches, its last instant included, if the forecast has all of them.
+fn hours_if_all(inputs: &PricingInputs<'_>, forecast: &ForecastInput) -> Option<usize> {
+    let place = |hour: i64| usize::try_from(hour.checked_sub(forecast.first_hour)?).ok();
+    let first = place(inputs.periods.first()?.start.utc_hour())?;
+    let hours = forecast.hours.get(first..=place(inputs.end.utc_hour())?)?;
+    hours.iter().all(Option::is_some).then_some(hours.len())
 }
 
 /// Adds the lines of the energy that [`take_hours`] took, at the rates of its hours, in time order.
@@ -190,49 +195,36 @@ pub(super) fn price_hours(
 ) -> Result<(), PriceError> {
     for charge in charges.iter().filter(|c| c.by_hour > 0) {
         let flow = Flow::of(charge, inputs)?;
-        // What has flowed at the end of the hour before, which is the start of this one.
-        let mut flowed = None;
-        for (hour, of_hour) in flow.hours(forecast) {
-            let before = match flowed {
-                Some((at, energy)) if at == hour => energy,
-                _ => flow.until(hour).ok_or(PriceError::Overflow)?,
-            };
-            let next = hour.checked_add(1).ok_or(PriceError::Overflow)?;
-            let after = flow.until(next).ok_or(PriceError::Overflow)?;
-            flowed = Some((next, after));
+        let (first, hours) = flow.hours(forecast);
+        let mut edge = flow.edge(first).ok_or(PriceError::Overflow)?;
+        let mut before = flow.until(edge).ok_or(PriceError::Overflow)?;
+        for (hour, of_hour) in (first..).zip(hours) {
+            edge = edge.checked_add(HOUR_MS).ok_or(PriceError::Overflow)?;
+            let after = flow.until(edge).ok_or(PriceError::Overflow)?;
             // Both rounded down, so that the hours of a period add up to its energy exactly.
             let energy = after.checked_sub(before).ok_or(PriceError::Overflow)?;
-            if energy.is_zero() {
-                continue;
-            }
-            let rate = match &mut rates {
-                Some(rates) => rates.rate(rule, hour, &inputs.clock, of_hour)?,
+            before = after;
+            let Some(of_hour) = of_hour.filter(|_| energy > 0) else { continue };
+            let rate = match rates.as_deref_mut() {
                 None => rule.rate(hour, &inputs.clock, of_hour)?,
+                Some(rates) => match rates.known(rule, hour, &inputs.clock, of_hour) {
+                    Some(known) => *known,
+                    None => rates.learn(rule, hour, &inputs.clock, of_hour)?,
+                },
             };
-            priced.push(line(charge.period, hour, rate, energy, rule.vat)?)?;
+            priced.push(line(charge.period, hour, &rate, energy, rule.vat)?)?;
         }
     }
     Ok(())
 }
 
-/// The hours from `first` to `last` that have a forecast, with it. The loop is as long as the forecast at most, however
-/// long the session claims to be.
-fn hours_between(
-    first: i64,
-    last: i64,
-    forecast: &ForecastInput,
-) -> impl Iterator<Item = (i64, HourForecast)> {
-    let skipped = usize::try_from(first.saturating_sub(forecast.first_hour).max(0)).unwrap_or(usize::MAX);
-    let from = first.max(forecast.first_hour);
-    let hours = (from..=last).zip(forecast.hours.iter().skip(skipped));
-    hours.filter_map(|(hour, of_hour)| of_hour.map(|of_hour| (hour, of_hour)))
-}
-
 /// Energy that flows evenly over the time of a period.
 struct Flow {
     start: UnixMillis,
-    span: DurationMs,
-    energy: WattHours,
+    /// Milliseconds.
+    span: u64,
+    /// Thousandths of a watt-hour.
+    energy: u64,
 }
 
 impl Flow {
@@ -242,57 +234,72 @@ impl Flow {
         let start = inputs.periods.get(index).ok_or(PriceError::PeriodOrder(index))?.start;
         let next = index.checked_add(1).and_then(|i| inputs.periods.get(i));
         let end = next.map_or(inputs.end, |p| p.start);
-        let span = end.since(start).ok_or(PriceError::PeriodOrder(index))?;
+        let span = end.since(start).ok_or(PriceError::PeriodOrder(index))?.millis();
         let energy = charge.volume.checked_add(charge.by_hour).ok_or(PriceError::Overflow)?;
-        Ok(Self { start, span, energy: WattHours::from_milli_wh(energy) })
+        Ok(Self { start, span, energy })
     }
 
-    /// Its hours that have a forecast, with it.
-    fn hours(&self, forecast: &ForecastInput) -> impl Iterator<Item = (i64, HourForecast)> {
-        hours_between(self.start.utc_hour(), self.last_hour(), forecast)
+    /// What is forecast for its hours, and the first of these; hours before and beyond the forecast are left out. It is as
+    /// long as the forecast at most, however long the session claims to be.
+    fn hours<'f>(&self, forecast: &'f ForecastInput) -> (i64, &'f [Option<HourForecast>]) {
+        let last_ms = DurationMs::from_millis(self.span.saturating_sub(1));
+        let last = self.start.checked_add(last_ms).unwrap_or(self.start).utc_hour();
+        let first = self.start.utc_hour().max(forecast.first_hour);
+        let place = |hour: i64| usize::try_from(hour.saturating_sub(forecast.first_hour)).unwrap_or(0);
+        let beyond = place(last.saturating_add(1)).min(forecast.hours.len());
+        (first, forecast.hours.get(place(first)..beyond).unwrap_or_default())
     }
 
-    /// What flows from the beginning of one hour to that of another.
-    fn between(&self, from: i64, to: i64) -> Result<WattHours, PriceError> {
-        let (from, to) = (self.until(from), self.until(to));
-        to.zip(from).and_then(|(to, from)| to.checked_sub(from)).ok_or(PriceError::Overflow)
+    /// The energy of those of these hours that have a forecast, in thousandths of a watt-hour.
+    fn within(&self, first: i64, hours: &[Option<HourForecast>]) -> Option<u64> {
+        let (mut taken, mut from, mut rest) = (0u64, self.edge(first)?, hours);
+        // A run of hours with a forecast, then one of hours without; nearly always the first is all.
+        while !rest.is_empty() {
+            let forecast = rest.iter().take_while(|of_hour| of_hour.is_some()).count();
+            let to = from.checked_add(i64::try_from(forecast).ok()?.checked_mul(HOUR_MS)?)?;
+            taken = taken.checked_add(self.until(to)?.checked_sub(self.until(from)?)?)?;
+            rest = rest.get(forecast..)?;
+            let without = rest.iter().take_while(|of_hour| of_hour.is_none()).count();
+            from = to.checked_add(i64::try_from(without).ok()?.checked_mul(HOUR_MS)?)?;
+            rest = rest.get(without..)?;
+        }
+        Some(taken)
     }
 
-    fn last_hour(&self) -> i64 {
-        let last = self.span.millis().saturating_sub(1);
-        self.start.checked_add(DurationMs::from_millis(last)).unwrap_or(self.start).utc_hour()
+    /// When a UTC hour begins, in milliseconds since the start; negative before it.
+    fn edge(&self, hour: i64) -> Option<i64> {
+        hour.checked_mul(HOUR_MS)?.checked_sub(self.start.get())
     }
 
-    /// The energy that has flowed when a UTC hour begins, rounded down.
-    fn until(&self, hour: i64) -> Option<WattHours> {
-        let Ok(elapsed) = u64::try_from(hour.checked_mul(HOUR_MS)?.checked_sub(self.start.get())?) else {
-            return Some(WattHours::ZERO);
-        };
-        if elapsed >= self.span.millis() {
+    /// The energy that has flowed so many milliseconds after the start, in thousandths of a watt-hour, rounded down.
+    fn until(&self, elapsed: i64) -> Option<u64> {
+        let Ok(elapsed) = u64::try_from(elapsed) else { return Some(0) };
+        if elapsed >= self.span {
             // Also for energy in no time: it belongs to the hour in which it starts, whose end is later.
-            return Some(if elapsed == 0 { WattHours::ZERO } else { self.energy });
+            return Some(if elapsed == 0 { 0 } else { self.energy });
         }
         // Nearly always 64 bits are enough.
-        if let Some(product) = self.energy.milli_wh().checked_mul(elapsed) {
-            return product.checked_div(self.span.millis()).map(WattHours::from_milli_wh);
+        if let Some(product) = self.energy.checked_mul(elapsed) {
+            return product.checked_div(self.span);
         }
-        let flowed = u128::from(self.energy.milli_wh())
-            .checked_mul(u128::from(elapsed))?
-            .checked_div(u128::from(self.span.millis()))?;
-        u64::try_from(flowed).ok().map(WattHours::from_milli_wh)
+        let flowed = u128::from(self.energy).checked_mul(u128::from(elapsed))?;
+        u64::try_from(flowed.checked_div(u128::from(self.span))?).ok()
     }
 }
 
-/// The line of the energy of one hour in one period. Billed as metered: step sizes are the tariff's, not the rule's.
+/// The line of the energy of one hour in one period, in thousandths of a watt-hour. Billed as metered: step sizes are the
+/// tariff's, not the rule's.
+#[inline(always)]
 fn line(
     period: u16,
     hour: i64,
-    rate: HourRate,
-    energy: WattHours,
+    rate: &HourRate,
+    energy: u64,
     vat: Option<VatRate>,
 ) -> Result<PriceLine, PriceError> {
-    let HourRate { utilisation_bps, surcharge_bps, renewable, micros_per_kwh } = rate;
-    let excl_vat = super::amount(micros_per_kwh, energy.milli_wh(), super::MILLI_WH_PER_KWH)?;
+    let HourRate { utilisation_bps, surcharge_bps, renewable, micros_per_kwh } = *rate;
+    let excl_vat = super::amount(micros_per_kwh, energy, super::MILLI_WH_PER_KWH)?;
+    let energy = WattHours::from_milli_wh(energy);
     Ok(PriceLine {
         rule: LineRule::Dynamic { hour, utilisation_bps, surcharge_bps, renewable },
         period: Some(period),

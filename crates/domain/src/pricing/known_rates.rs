@@ -29,34 +29,45 @@ pub struct KnownRates {
 }
 
 impl KnownRates {
-    /// [`DynamicRule::rate`], which it asks once. The rule must be the same each time.
+    /// The rate of an hour, if it was asked for before. The rule must be the same each time.
+    #[inline]
+    pub(super) fn known(
+        &self,
+        rule: &DynamicRule,
+        hour: i64,
+        clock: &LocalClock,
+        forecast: HourForecast,
+    ) -> Option<&HourRate> {
+        let known = self.places.get(place(hour))?.as_ref()?;
+        // Without windows it does not matter what the clock shows.
+        let same_clock = rule.time_of_use.is_empty() || known.clock == *clock;
+        (known.hour == hour && known.forecast == forecast && same_clock).then_some(&known.rate)
+    }
+
+    /// [`DynamicRule::rate`], and remembers it.
     ///
     /// # Errors
     /// As [`DynamicRule::rate`].
-    #[inline]
-    pub(super) fn rate(
+    #[cold]
+    pub(super) fn learn(
         &mut self,
         rule: &DynamicRule,
         hour: i64,
         clock: &LocalClock,
         forecast: HourForecast,
     ) -> Result<HourRate, PriceError> {
-        let place = usize::try_from(hour.rem_euclid(HOURS)).unwrap_or(0);
-        if let Some(Some(known)) = self.places.get(place)
-            && known.hour == hour
-            && known.forecast == forecast
-            // Without windows it does not matter what the clock shows.
-            && (rule.time_of_use.is_empty() || known.clock == *clock)
-        {
-            return Ok(known.rate);
-        }
         let rate = rule.rate(hour, clock, forecast)?;
         if self.places.is_empty() {
             self.places.resize(usize::try_from(HOURS).unwrap_or(0), None);
         }
-        if let Some(kept) = self.places.get_mut(place) {
+        if let Some(kept) = self.places.get_mut(place(hour)) {
             *kept = Some(Known { hour, clock: *clock, forecast, rate });
         }
         Ok(rate)
     }
+}
+
+/// Where an hour is remembered.
+fn place(hour: i64) -> usize {
+    usize::try_from(hour.rem_euclid(HOURS)).unwrap_or(0)
 }

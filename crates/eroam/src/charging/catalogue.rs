@@ -6,6 +6,7 @@
 //! from the newest one where blocks are made on demand, so whoever needs to know asks a second resolver.
 
 use crate::clock::{is_younger, now};
+use crate::http_client::answered_within;
 use crate::registry::objects::{self, ObjectError};
 use borsh::BorshDeserialize;
 use eroam_domain::codec::{Digest, from_bytes};
@@ -375,8 +376,7 @@ impl Catalogue {
 }
 
 fn answering_within(within: Duration) -> ureq::Agent {
-    let config = ureq::Agent::config_builder().timeout_global(Some(within)).max_redirects(0);
-    ureq::Agent::new_with_config(config.build())
+    ureq::Agent::new_with_config(answered_within(within).build())
 }
 
 /// So that the ledger's own queries can be asked of it: each value is looked up with its proof.

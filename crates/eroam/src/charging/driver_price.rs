@@ -115,9 +115,8 @@ pub fn cost_of_quote(
         let price = detail.retail.as_ref().ok_or(Missing::NoRetailPrice)?;
         let (payment, roaming) = (known.terms.payment, quote.agreement.is_some());
         let (own_rule, own_rounding) = own_terms();
-        let (rule, rounding, vat) = terms
-            .as_ref()
-            .map_or((&own_rule, own_rounding, VatTreatment::Charged), |terms| {
+        let (rule, rounding, vat) =
+            terms.as_ref().map_or((&own_rule, own_rounding, VatTreatment::Charged), |terms| {
                 (&terms.price_rule, terms.rounding, terms.vat)
             });
         let bound = limit.and_then(|due_max| retail::bound(&tariff, rule, rounding, vat, due_max));

@@ -12,6 +12,7 @@ use super::ChargingError;
 use super::catalogue::Catalogue;
 use super::listed_tariff::ListedTariff;
 use super::operator::RegisteredStation;
+use crate::http_client::answered_within;
 use eroam_domain::cdr::GridZone;
 use eroam_domain::ids::{EvseId, PartyId};
 use eroam_domain::quantity::Watts;
@@ -141,8 +142,7 @@ const LISTING_BYTES_MAX: u64 = 32 << 20;
 /// [`ChargingError::OperatorAway`], [`ChargingError::Unexpected`] for something else than a listing.
 pub fn look_up(url: &str, within: Duration) -> Result<Vec<Location>, ChargingError> {
     let away = |source: ureq::Error| ChargingError::OperatorAway { url: url.to_owned(), source };
-    let config = ureq::Agent::config_builder().timeout_global(Some(within)).max_redirects(0).build();
-    let asked = ureq::Agent::new_with_config(config);
+    let asked = ureq::Agent::new_with_config(answered_within(within).build());
     let asked = asked.get(format!("{}/stations/locations", url.trim_end_matches('/'))).call();
     let mut answer = asked.map_err(away)?;
     let text = answer.body_mut().with_config().limit(LISTING_BYTES_MAX).read_to_vec().map_err(away)?;

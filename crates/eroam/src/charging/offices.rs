@@ -9,6 +9,7 @@
 
 use crate::clock::now;
 use crate::consortium::letter::{Letter, LetterError};
+use crate::http_client::answered_within;
 use crate::node::Node;
 use axum::Router;
 use axum::body::Bytes;
@@ -134,9 +135,7 @@ impl Office {
         directory: Arc<Directory>,
     ) -> Self {
         let client = node.into();
-        let http = ureq::Agent::new_with_config(
-            ureq::Agent::config_builder().timeout_global(Some(LETTER_WITHIN)).max_redirects(0).build(),
-        );
+        let http = ureq::Agent::new_with_config(answered_within(LETTER_WITHIN).build());
         Self(Arc::new(Inner {
             party: gateway.party(),
             key,

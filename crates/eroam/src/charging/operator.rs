@@ -55,7 +55,6 @@ use eroam_ssi::protocol::out_of_band::Invitation;
 use eroam_ssi::protocol::questions::{self, Question, Received, STATION};
 use eroam_ssi::protocol::station_registration::{StationCredential, StationRegistration};
 use eroam_ssi::sd_jwt::{IssueSdJwt, NewStatusList, SigningKey, StatusList, StatusReference, VerifyingKey};
-use eroam_station::metering;
 use eroam_wire::ocmf::{MeterPublicKey, MeteredSession};
 use serde_json::Value;
 use std::cell::Cell;
@@ -351,7 +350,8 @@ impl Operator {
                 && incoming.message().parent_thread().is_some()
         })?;
         let answered = request.message().parent_thread().cloned();
-        let invitation = answered.ok_or_else(|| ChargingError::unexpected("a request to connect", "no thread"))?;
+        let invitation =
+            answered.ok_or_else(|| ChargingError::unexpected("a request to connect", "no thread"))?;
         let invited = Responder::Invited { invitation: invitation.clone(), key: *key, deadline: *deadline };
         Ok((agent.let_in(&invited, &request, WITHIN)?, invitation))
     }
@@ -742,7 +742,8 @@ impl Operator {
             Phase::Recording { cdr, .. } | Phase::Recorded { cdr, .. } | Phase::Disputed { cdr, .. },
         ) = &phase
         {
-            let station = self.0.stations.get(&known_at.ok_or_else(|| EvidenceError::Nothing(session.clone()))?);
+            let station =
+                self.0.stations.get(&known_at.ok_or_else(|| EvidenceError::Nothing(session.clone()))?);
             let station = station.ok_or_else(|| EvidenceError::Nothing(session.clone()))?;
             let not_billed = evidence::recheck_metering(cdr, &sent, &station.claims.meter_key)?;
             tracing::debug!(%session, not_billed_milli_wh = not_billed.milli_wh(), "operator.rechecked");

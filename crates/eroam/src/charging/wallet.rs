@@ -31,6 +31,7 @@ use super::station::Mode;
 use super::waiting::Patience;
 use super::wallet_file::{KeptCharge, KeptContract, WalletFile};
 use crate::agent::Agent;
+use crate::http_client::answered_within;
 use crate::tails_cache::TailsCache;
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::{ContractId, PartyId};
@@ -240,13 +241,8 @@ impl Wallet {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let agent = Agent::start("wallet", any)?.speaking(PROTOCOL).speaking(CUSTOMER).speaking(STATION);
         let agent = agent.patient_for(patience.within());
-        let http = ureq::Agent::new_with_config(
-            ureq::Agent::config_builder()
-                .timeout_global(Some(patience.within()))
-                .max_redirects(0)
-                .http_status_as_error(false)
-                .build(),
-        );
+        let http = answered_within(patience.within()).http_status_as_error(false).build();
+        let http = ureq::Agent::new_with_config(http);
         Ok(Self {
             file: None,
             agent,

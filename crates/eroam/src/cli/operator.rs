@@ -101,3 +101,26 @@ fn line(station: &Value) -> anyhow::Result<String> {
     };
     Ok(format!("{}  {}  {stands}{failed}", station.claims.evse, station.claims.place))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use eroam_domain::time::UnixMillis;
+
+    #[test]
+    fn an_invitation_is_printed_as_it_stands_in_a_stations_configuration() {
+        let invited = StationInvitation {
+            evse: "PT*GLP*E0007".parse().unwrap(),
+            operator_did: "did:eroam:net:abc".to_owned(),
+            operator_invitation: "http://127.0.0.1:1/?oob=e30".to_owned(),
+            until: UnixMillis::EPOCH,
+        };
+        let text = invitation(&serde_json::to_value(&invited).unwrap()).unwrap();
+        assert!(text.starts_with("# for the configuration of station PT*GLP*E0007 alone"), "{text}");
+        let table: toml::Table = toml::from_str(&text).unwrap();
+        let found = |name: &str| table.get(name).and_then(toml::Value::as_str).map(str::to_owned);
+        assert_eq!(found("operator_did"), Some(invited.operator_did));
+        assert_eq!(found("operator_invitation"), Some(invited.operator_invitation));
+        assert_eq!(table.len(), 2);
+    }
+}

@@ -144,7 +144,8 @@ pub(super) fn run(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
                     || "unknown".to_owned(),
                     |bps| format!("{} %", decimal(i128::from(bps), 2, 2)),
                 );
-                let (party, at, points) = (text("operator"), text("answered_at"), &partner["charging_points"]);
+                let (party, at, points) =
+                    (text("operator"), text("answered_at"), &partner["charging_points"]);
                 Ok(format!(
                     "{party}: uptime {uptime}; drivers turned away: unknown; {points} charging points listed, last at {at}"
                 ))

@@ -67,6 +67,9 @@ pub(super) struct SimulateArgs {
     /// What the stations' processes run instead of this program: `eroam-station`
     #[arg(long, value_name = "FILE", requires = "processes")]
     station_program: Option<PathBuf>,
+    /// Nodes, each a process with a validator; organisations use them in turn
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16), requires = "processes")]
+    validators: u8,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -93,7 +96,11 @@ fn programs(args: &SimulateArgs) -> anyhow::Result<Option<Programs>> {
     if !args.processes {
         return Ok(None);
     }
-    Ok(Some(Programs { eroam: std::env::current_exe()?, station: args.station_program.clone() }))
+    Ok(Some(Programs {
+        eroam: std::env::current_exe()?,
+        station: args.station_program.clone(),
+        validators: usize::from(args.validators),
+    }))
 }
 
 pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {

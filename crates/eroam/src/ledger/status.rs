@@ -165,7 +165,10 @@ impl fmt::Display for Status {
         }
         if self.votes_from > self.height.saturating_add(1) {
             let from = self.votes_from;
-            writeln!(f, "vote          from block {from} on; what it voted for before it copied, it does not know")?;
+            writeln!(
+                f,
+                "vote          from block {from} on; what it voted for before it copied, it does not know"
+            )?;
         }
         writeln!(f, "epoch         {}, of {} blocks each", self.epoch, self.epoch_blocks)?;
         writeln!(f, "block         {}", self.block)?;

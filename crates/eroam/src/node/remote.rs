@@ -1,6 +1,7 @@
 //! A node of another process of the same organisation.
 
 use super::server::{Answered, GENESIS, STATE, SUBMIT, Submission, Values};
+use crate::http_client::answered_within;
 use eroam_domain::codec::{Digest, from_bytes, to_bytes};
 use eroam_domain::time::UnixMillis;
 use eroam_ledger::genesis::{Genesis, GenesisError};
@@ -77,9 +78,7 @@ impl RemoteNode {
     /// [`RemoteNodeError`].
     pub fn connect(url: &str, expected: Option<Digest>) -> Result<Self, RemoteNodeError> {
         let url = url.trim_end_matches('/').to_owned();
-        let http = ureq::Agent::new_with_config(
-            ureq::Agent::config_builder().timeout_global(Some(ANSWERS_WITHIN)).max_redirects(0).build(),
-        );
+        let http = ureq::Agent::new_with_config(answered_within(ANSWERS_WITHIN).build());
         let unreachable = |reason: ureq::Error| RemoteNodeError::Unreachable {
             url: url.clone(),
             reason: reason.to_string(),

@@ -1,8 +1,8 @@
-//! A node: the one validator of a network, the registry for everybody, and the door to the ledger for the organisation's
-//! own programs.
+//! A node: a validator of a network, alone or with those of other organisations, the registry for everybody, and the door to
+//! the ledger for the organisation's own programs.
 //!
-//! What it deliberately does not do yet: find other validators. Networks of several are run in one process
-//! ([`crate::ledger`]).
+//! What it deliberately does not do yet: find validators that its configuration does not name, and follow a network without
+//! a vote. Who validates is what the genesis says.
 
 use super::ProgramError;
 use super::config::{Located, SimulationConfig};
@@ -48,9 +48,36 @@ pub struct NodeProgramConfig {
     pub validator_key_file: PathBuf,
     /// Where the registry and the organisation's programs are served.
     pub listen: SocketAddr,
+    /// The other validators, where there are some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validators: Option<ValidatorsConfig>,
     /// For agents that are simulated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub simulation: Option<SimulationConfig>,
+}
+
+/// How a validator talks to the others. What they send each other is encrypted, and each proves that it has its key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidatorsConfig {
+    /// Where the others reach this one: an address of this machine that they can dial.
+    pub listen: SocketAddr,
+    /// Copy the state of the others where `directory` is empty, since it was lost: this validator votes again some epochs later.
+    /// Otherwise it executes all blocks from the genesis on.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub copy_lost_state: bool,
+    /// Where they are.
+    pub others: Vec<ValidatorAddress>,
+}
+
+/// Another validator.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ValidatorAddress {
+    /// Its key, as the genesis names it.
+    pub key: PublicKey,
+    /// Where it listens.
+    pub address: SocketAddr,
 }
 
 /// What staff can ask a node.
@@ -61,6 +88,21 @@ pub enum NodeCommand {
     Status,
     /// What it used.
     Usage,
+}
+
+/// How far a node is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// The network.
+    pub network: Digest,
+    /// The height of its latest block.
+    pub height: u64,
+    /// That block's time, RFC 3339.
+    pub time: String,
+    /// The root of the state after that block: equal at all validators that have it.
+    pub state: Digest,
+    /// How many validators there are.
+    pub validators: usize,
 }
 
 /// What whoever started a node wants to know.
@@ -93,27 +135,28 @@ impl NodeProgram {
         let genesis =
             Genesis::from_json(&std::fs::read_to_string(&genesis_file).map_err(ProgramError::io(what))?)?;
         let key = secrets::signing_key(&located.path(&config.validator_key_file))?;
-        if genesis.consensus.validators.iter().map(|v| v.key).ne([PublicKey::of(&key)]) {
-            let rule = "this node is the only validator of its network, with the key that the genesis names";
-            return Err(ProgramError::rule(genesis_file.display(), rule));
-        }
+        let peers = others(&genesis, PublicKey::of(&key), config.validators.as_ref())?;
         let directory = located.path(&config.directory);
         let made = std::fs::create_dir_all(&directory);
         made.map_err(ProgramError::io(format!("{} cannot be made", directory.display())))?;
+        let validators = config.validators.as_ref();
         let node = Node::start(
             &directory.join("validator-0"),
             NodeConfig {
                 genesis,
                 key,
-                // Nobody else is there to talk to.
-                listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-                peers: Vec::new(),
-                catch_up: CatchUp::Blocks,
+                // Without others, nobody is there to talk to.
+                listen: validators.map_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), |config| config.listen),
+                timing: if peers.is_empty() { Timing::ALONE } else { Timing::SEVERAL },
+                peers,
+                catch_up: match validators {
+                    Some(ValidatorsConfig { copy_lost_state: true, .. }) => CatchUp::State,
+                    _ => CatchUp::Blocks,
+                },
                 stated: StatedTime::default(),
                 machine: Arc::new(Rules),
                 pool: PoolLimits::DEFAULT,
                 items_max: BLOCK_ITEMS,
-                timing: Timing::ALONE,
                 cache_bytes: CACHE_BYTES,
             },
         )?
@@ -143,6 +186,52 @@ impl NodeProgram {
     }
 }
 
+/// Where the other validators are. All of them are named, so that none is left out by mistake and missed when another fails.
+fn others(
+    genesis: &Genesis,
+    own: PublicKey,
+    config: Option<&ValidatorsConfig>,
+) -> Result<Vec<(PublicKey, SocketAddr)>, ProgramError> {
+    let validators = &genesis.consensus.validators;
+    if !validators.iter().any(|validator| validator.key == own) {
+        let rule = format!("its public half {own} is no validator's key in the genesis");
+        return Err(ProgramError::rule("validator_key_file", rule));
+    }
+    let named = config.map_or(&[][..], |config| &config.others);
+    let mut peers = Vec::with_capacity(named.len());
+    for ValidatorAddress { key, address } in named {
+        if *key == own || !validators.iter().any(|validator| validator.key == *key) {
+            let rule = format!("{key} is the key of no other validator in the genesis");
+            return Err(ProgramError::rule("[[validators.others]] key", rule));
+        }
+        if peers.iter().any(|(other, _)| other == key) {
+            return Err(ProgramError::rule("[[validators.others]] key", format!("{key} is named twice")));
+        }
+        if address.port() == 0 || address.ip().is_unspecified() {
+            return Err(ProgramError::rule(
+                "[[validators.others]] address",
+                format!("nobody is at {address}"),
+            ));
+        }
+        peers.push((*key, *address));
+    }
+    let missing = validators.iter().find(|v| v.key != own && !peers.iter().any(|(key, _)| *key == v.key));
+    if let Some(missing) = missing {
+        let rule = format!(
+            "where is the validator of {}, {}? Name all others of the genesis",
+            missing.party, missing.key
+        );
+        return Err(ProgramError::rule("[[validators.others]]", rule));
+    }
+    match config {
+        Some(config) if config.listen.port() == 0 || config.listen.ip().is_unspecified() => {
+            let rule = format!("{} is no address that the others can dial", config.listen);
+            Err(ProgramError::rule("[validators] listen", rule))
+        }
+        _ => Ok(peers),
+    }
+}
+
 /// Where it listens: where it was told to, or, if that leaves the port open, where it did before.
 fn address(directory: &Path, wanted: SocketAddr) -> SocketAddr {
     if wanted.port() != 0 {
@@ -157,8 +246,64 @@ fn handle(client: &Client, command: NodeCommand) -> Value {
     match command {
         NodeCommand::Status => {
             let latest = client.latest();
-            json!({ "network": client.network(), "height": latest.height, "time": latest.time.to_string() })
+            json!(NodeStatus {
+                network: client.network(),
+                height: latest.height,
+                time: latest.time.to_string(),
+                state: latest.state,
+                validators: client.genesis().consensus.validators.len(),
+            })
         }
         NodeCommand::Usage => json!(Usage::now()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::consortium::Seed;
+    use crate::ledger::LedgerSetup;
+    use crate::simulate::founding::genesis;
+
+    #[test]
+    fn whoever_does_not_know_where_the_others_are_is_told() {
+        let party = |text: &str| text.parse().unwrap();
+        let (emsp, cpo, treasury) = (party("DE-AAA"), party("DE-BBB"), party("DE-CCC"));
+        let seed = Seed(3);
+        let with = |validators: usize| {
+            let setup = LedgerSetup { validators, ..LedgerSetup::default() };
+            genesis("a network", seed, &[emsp], &[cpo], treasury, &setup).unwrap()
+        };
+        let key = |index: usize| PublicKey::of(&seed.validator_key(index));
+        let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let named = |ports: &[(usize, u16)]| ValidatorsConfig {
+            listen: at(7_000),
+            copy_lost_state: false,
+            others: ports
+                .iter()
+                .map(|(v, port)| ValidatorAddress { key: key(*v), address: at(*port) })
+                .collect(),
+        };
+        assert_eq!(others(&with(1), key(0), None).unwrap(), []);
+        let all = named(&[(1, 7_001), (2, 7_002), (3, 7_003)]);
+        let found = others(&with(4), key(0), Some(&all)).unwrap();
+        assert_eq!(found, [(key(1), at(7_001)), (key(2), at(7_002)), (key(3), at(7_003))]);
+
+        let mut unreachable = all.clone();
+        unreachable.listen = at(0);
+        for (config, says) in [
+            (None, "where is the validator of DE-BBB"),
+            (Some(named(&[(1, 7_001), (3, 7_003)])), "where is the validator of DE-CCC"),
+            (Some(named(&[(1, 7_001), (1, 7_002), (3, 7_003)])), "is named twice"),
+            (Some(named(&[(0, 7_000)])), "is the key of no other validator in the genesis"),
+            (Some(named(&[(5, 7_001)])), "is the key of no other validator in the genesis"),
+            (Some(named(&[(1, 0), (2, 7_002), (3, 7_003)])), "nobody is at 127.0.0.1:0"),
+            (Some(unreachable), "127.0.0.1:0 is no address that the others can dial"),
+        ] {
+            let refused = others(&with(4), key(0), config.as_ref()).unwrap_err().to_string();
+            assert!(refused.contains(says), "{says}: {refused}");
+        }
+        let stranger = others(&with(4), key(9), Some(&all)).unwrap_err().to_string();
+        assert!(stranger.contains("no validator's key in the genesis"), "{stranger}");
     }
 }

@@ -117,7 +117,7 @@ pub(super) fn network_name(served: bool) -> String {
 }
 
 /// The genesis of the network of that name, whose members' keys follow from the seed.
-pub(super) fn genesis(
+pub(crate) fn genesis(
     name: &str,
     seed: Seed,
     emsps: &[PartyId],
@@ -131,7 +131,12 @@ pub(super) fn genesis(
     members.extend(with_roles(cpos, Roles::CPO));
     // An agency, too: whoever wants contracts to be issued by it says so on the ledger.
     members.push((treasury, Roles::TREASURER.with(Roles::RESOLVER).with(Roles::ISSUER)));
-    let consensus = ledger.consensus(seed, &[treasury]);
+    // One validator is nobody's in particular; several are shared out among all.
+    let mut parties = vec![treasury];
+    if ledger.validators > 1 {
+        parties = emsps.iter().chain(cpos).copied().chain([treasury]).collect();
+    }
+    let consensus = ledger.consensus(seed, &parties);
     Ok(Genesis {
         name: ShortText::new(name).map_err(setup_error)?,
         parameters: Parameters { treasurers_required: 1, close_grace: founders::CLOSE_GRACE },

@@ -15,13 +15,15 @@ use crate::charging::provider::Approval;
 use crate::charging::station::{Mode, StationStatus};
 use crate::charging::wallet::Timings;
 use crate::consortium::founders::{self, currency};
-use crate::ledger::LedgerSetup;
 use crate::ledger::keys::hex;
+use crate::ledger::{LedgerSetup, loopback_addresses};
 use crate::node::RemoteNode;
 use crate::program::config::SimulationConfig;
 use crate::program::control;
 use crate::program::driver::{DriverCharged, DriverCommand, DriverConfig};
-use crate::program::node::{NodeCommand, NodeProgramConfig, NodeReady};
+use crate::program::node::{
+    NodeCommand, NodeProgramConfig, NodeReady, NodeStatus, ValidatorAddress, ValidatorsConfig,
+};
 use crate::program::operator::{
     OperatorCommand, OperatorConfig, OperatorReady, PaperConfig, StationEntry, StationInvitation,
 };
@@ -78,12 +80,38 @@ impl<R: DeserializeOwned> Program<R> {
         config: PathBuf,
         directory: PathBuf,
     ) -> Result<Self, SimulateError> {
-        let mut arguments: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-        let path = config.to_str().ok_or_else(|| setup_error("a path that is no text"))?.to_owned();
-        arguments.extend(["--config".to_owned(), path, "--json".to_owned(), "--with-parent".to_owned()]);
-        let (child, stdin, stdout, ready) = spawn(program, &arguments)?;
-        let program = program.to_owned();
-        Ok(Self { child, stdin, stdout, program, arguments, ready, config, directory })
+        let started = Self::start_together(program, words, vec![(config, directory)])?;
+        started.into_iter().next().ok_or_else(|| setup_error("nothing was started"))
+    }
+
+    /// Starts several that wait for one another: a configuration and a directory each.
+    fn start_together(
+        program: &Path,
+        words: &[&str],
+        all: Vec<(PathBuf, PathBuf)>,
+    ) -> Result<Vec<Self>, SimulateError> {
+        let begin = |(config, directory): (PathBuf, PathBuf)| {
+            let mut arguments: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            let path = config.to_str().ok_or_else(|| setup_error("a path that is no text"))?.to_owned();
+            arguments.extend(["--config".to_owned(), path, "--json".to_owned(), "--with-parent".to_owned()]);
+            Ok((spawn(program, &arguments)?, arguments, config, directory))
+        };
+        let begun: Vec<_> = all.into_iter().map(begin).collect::<Result<_, SimulateError>>()?;
+        let ready =
+            |((mut child, stdin, mut stdout), arguments, config, directory): (Spawned, Vec<String>, _, _)| {
+                let ready = said(&mut child, &mut stdout, &arguments)?;
+                Ok(Self {
+                    child,
+                    stdin,
+                    stdout,
+                    program: program.to_owned(),
+                    arguments,
+                    ready,
+                    config,
+                    directory,
+                })
+            };
+        begun.into_iter().map(ready).collect()
     }
 
     /// Kills it (SIGKILL), as a power cut would.
@@ -101,7 +129,8 @@ impl<R: DeserializeOwned> Program<R> {
     /// # Errors
     /// [`SimulateError`].
     pub fn restart(&mut self) -> Result<(), SimulateError> {
-        (self.child, self.stdin, self.stdout, self.ready) = spawn(&self.program, &self.arguments)?;
+        (self.child, self.stdin, self.stdout) = spawn(&self.program, &self.arguments)?;
+        self.ready = said(&mut self.child, &mut self.stdout, &self.arguments)?;
         Ok(())
     }
 
@@ -140,22 +169,29 @@ impl<R> Drop for Program<R> {
     }
 }
 
-type Spawned<R> = (Child, Option<ChildStdin>, BufReader<ChildStdout>, R);
+type Spawned = (Child, Option<ChildStdin>, BufReader<ChildStdout>);
 
-fn spawn<R: DeserializeOwned>(program: &Path, arguments: &[String]) -> Result<Spawned<R>, SimulateError> {
+fn spawn(program: &Path, arguments: &[String]) -> Result<Spawned, SimulateError> {
     let mut child =
         Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let stdin = child.stdin.take();
     let stdout = child.stdout.take().ok_or_else(|| setup_error("a process without standard output"))?;
-    let mut stdout = BufReader::new(stdout);
+    Ok((child, stdin, BufReader::new(stdout)))
+}
+
+/// Waits for what a process says when it is ready.
+fn said<R: DeserializeOwned>(
+    child: &mut Child,
+    stdout: &mut BufReader<ChildStdout>,
+    arguments: &[String],
+) -> Result<R, SimulateError> {
     let mut line = String::new();
     stdout.read_line(&mut line)?;
     if line.is_empty() {
         let _ = child.wait();
         return Err(setup_error(format!("eroam {} does not start", arguments.join(" "))));
     }
-    let ready = serde_json::from_str(&line).map_err(setup_error)?;
-    Ok((child, stdin, stdout, ready))
+    serde_json::from_str(&line).map_err(setup_error)
 }
 
 /// A driver's process: told what to do over its standard input.
@@ -195,8 +231,8 @@ pub struct Processes {
     pub operators: Vec<Program<OperatorReady>>,
     /// The home utilities.
     pub providers: Vec<Program<ProviderReady>>,
-    /// The ledger.
-    pub node: Program<NodeReady>,
+    /// The nodes, each with a validator; the organisations use them in turn.
+    pub nodes: Vec<Program<NodeReady>>,
     mode: Mode,
     charged: u64,
     station_rss_mib: Option<f64>,
@@ -315,16 +351,20 @@ impl Processes {
         files.secret("passphrase", &hex(&setup.seed.derive("passphrase", &[]).0))?;
         let parties = Parties::of(setup)?;
         let program = &programs.eroam;
-        let node = node(setup, program, &files, &parties)?;
+        let nodes = nodes(setup, programs, &files, &parties)?;
+        let node_of = |index: usize| {
+            let node = nodes.get(index % nodes.len()).map(|node| &node.ready);
+            node.ok_or_else(|| setup_error("no node"))
+        };
         let (mut providers, mut operators) = (Vec::new(), Vec::new());
         for (index, party) in parties.emsps.iter().enumerate() {
             if setup.issuer_keys.is_none() {
                 say(&format!("{party} makes its key for contracts: two safe primes, up to half a minute"));
             }
-            providers.push(provider(setup, program, &files, &node.ready, *party, index)?);
+            providers.push(provider(setup, program, &files, node_of(index)?, *party, index)?);
         }
         for (index, party) in parties.cpos.iter().enumerate() {
-            operators.push(operator(setup, program, &files, &node.ready, *party, index)?);
+            operators.push(operator(setup, program, &files, node_of(setup.emsps + index)?, *party, index)?);
         }
         let urls = providers.iter().map(|provider| (provider.ready.party, &provider.ready.url));
         let urls = urls.chain(operators.iter().map(|operator| (operator.ready.party, &operator.ready.url)));
@@ -335,7 +375,14 @@ impl Processes {
         for index in 0..setup.stations {
             let operator = operators.get(index % operators.len());
             let operator = operator.ok_or_else(|| setup_error("no operator"))?;
-            stations.push(station(setup, programs, &files, &node.ready, operator, index)?);
+            stations.push(station(
+                setup,
+                programs,
+                &files,
+                node_of(setup.emsps + index % setup.cpos)?,
+                operator,
+                index,
+            )?);
         }
         if setup.drivers > 0 {
             say("drivers enrol");
@@ -344,7 +391,7 @@ impl Processes {
         for index in 0..setup.drivers {
             let provider =
                 providers.get(index % providers.len()).ok_or_else(|| setup_error("no provider"))?;
-            let mut driver = driver(setup, program, &files, &node.ready, index)?;
+            let mut driver = driver(setup, program, &files, node_of(index % setup.emsps)?, index)?;
             let url = provider.ready.url.clone();
             let enrol = DriverCommand::Enrol { provider: url, fields: fields(index) };
             tell::<Value>(&mut driver, &enrol).map_err(setup_error)?;
@@ -355,7 +402,7 @@ impl Processes {
             stations,
             operators,
             providers,
-            node,
+            nodes,
             mode: setup.mode,
             charged: 0,
             station_rss_mib: None,
@@ -457,7 +504,10 @@ impl Town for Processes {
     fn usage(&self) -> Result<Usage, SimulateError> {
         // A wallet is done before its station is: the account of the last charge belongs to it.
         self.accounted()?;
-        let mut used = Usage::now().and(self.node.ask(&NodeCommand::Usage)?);
+        let mut used = Usage::now();
+        for node in &self.nodes {
+            used = used.and(node.ask(&NodeCommand::Usage)?);
+        }
         for provider in &self.providers {
             used = used.and(provider.ask(&ProviderCommand::Usage)?);
         }
@@ -491,28 +541,65 @@ impl Town for Processes {
     }
 }
 
-fn node(
+/// Starts the network and founds it; when this returns, every node has all of it.
+fn nodes(
     setup: &Setup,
-    program: &Path,
+    programs: &Programs,
     files: &Files,
     parties: &Parties,
-) -> Result<Program<NodeReady>, SimulateError> {
+) -> Result<Vec<Program<NodeReady>>, SimulateError> {
     let Parties { emsps, cpos, treasury } = parties;
-    let genesis = genesis(&network_name(false), setup.seed, emsps, cpos, *treasury, &LedgerSetup::default())?;
+    let ledger = LedgerSetup { validators: programs.validators, ..LedgerSetup::default() };
+    let genesis = genesis(&network_name(false), setup.seed, emsps, cpos, *treasury, &ledger)?;
     files.write("genesis.json", &genesis.to_json())?;
-    files.secret("validator.key", &hex(&setup.seed.validator_key(0).to_bytes()))?;
-    let config = NodeProgramConfig {
-        directory: "node".into(),
-        genesis_file: "genesis.json".into(),
-        validator_key_file: "validator.key".into(),
-        listen: any_port(),
-        simulation: Some(files.simulation()),
-    };
-    let config = files.config("node", &config)?;
-    let node = Program::<NodeReady>::start(program, &["node", "run"], config, files.root.join("node"))?;
-    let mut remote = RemoteNode::connect(&node.ready.url, Some(genesis.network())).map_err(setup_error)?;
+    let addresses = loopback_addresses(programs.validators)?;
+    let validators: Vec<ValidatorAddress> = genesis
+        .consensus
+        .validators
+        .iter()
+        .zip(&addresses)
+        .map(|(validator, address)| ValidatorAddress { key: validator.key, address: *address })
+        .collect();
+    let mut all = Vec::with_capacity(validators.len());
+    for (index, own) in validators.iter().enumerate() {
+        let name = if index == 0 { "node".to_owned() } else { format!("node-{}", index + 1) };
+        let key = format!("validator-{}.key", index + 1);
+        files.secret(&key, &hex(&setup.seed.validator_key(index).to_bytes()))?;
+        let others: Vec<_> = validators.iter().filter(|other| other.key != own.key).cloned().collect();
+        let config = NodeProgramConfig {
+            directory: name.clone().into(),
+            genesis_file: "genesis.json".into(),
+            validator_key_file: key.into(),
+            listen: any_port(),
+            validators: (!others.is_empty()).then(|| ValidatorsConfig {
+                listen: own.address,
+                copy_lost_state: false,
+                others,
+            }),
+            simulation: Some(files.simulation()),
+        };
+        all.push((files.config(&name, &config)?, files.root.join(name)));
+    }
+    let nodes = Program::<NodeReady>::start_together(&programs.eroam, &["node", "run"], all)?;
+    let first = nodes.first().ok_or_else(|| setup_error("there must be a validator"))?;
+    let mut remote = RemoteNode::connect(&first.ready.url, Some(genesis.network())).map_err(setup_error)?;
     found(&mut remote, setup.seed, emsps, cpos, *treasury)?;
-    Ok(node)
+    all_at(&nodes, first.ask::<NodeStatus>(&NodeCommand::Status)?.height)?;
+    Ok(nodes)
+}
+
+/// Waits until every node has the block at `height`, but not for long.
+fn all_at(nodes: &[Program<NodeReady>], height: u64) -> Result<(), SimulateError> {
+    let begun = Instant::now();
+    for node in nodes {
+        while node.ask::<NodeStatus>(&NodeCommand::Status)?.height < height {
+            if begun.elapsed() > SETTLES_WITHIN {
+                return Err(setup_error(format!("{} does not get block {height}", node.ready.url)));
+            }
+            std::thread::sleep(LOOKS_EVERY);
+        }
+    }
+    Ok(())
 }
 
 fn provider(

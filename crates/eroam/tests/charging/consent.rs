@@ -210,14 +210,16 @@ impl Noting {
         let (notes, resolver) = (Arc::clone(&asked), resolver.to_owned());
         let pass_on = move |uri: Uri| async move {
             let (_, key) = uri.query().unwrap().split_once("key=").unwrap();
-            let digits = (0..key.len()).step_by(2).map(|at| u8::from_str_radix(&key[at..at + 2], 16).unwrap());
+            let digits =
+                (0..key.len()).step_by(2).map(|at| u8::from_str_radix(&key[at..at + 2], 16).unwrap());
             notes.lock().unwrap().push(from_bytes(&digits.collect::<Vec<_>>()).unwrap());
             let answer = tokio::task::spawn_blocking(move || {
                 ureq::get(format!("{resolver}{uri}")).call().unwrap().into_body().read_to_string().unwrap()
             });
             answer.await.unwrap()
         };
-        let server = Server::start("noting", ([127, 0, 0, 1], 0).into(), Router::new().fallback(pass_on), STOP_WITHIN);
+        let server =
+            Server::start("noting", ([127, 0, 0, 1], 0).into(), Router::new().fallback(pass_on), STOP_WITHIN);
         Self { server: server.unwrap(), asked }
     }
 
@@ -257,16 +259,22 @@ fn the_resolver_is_asked_for_what_the_consent_names_and_for_nothing_else() {
             StateKey::TariffHead(party, _) | StateKey::Tariff(party, _, _) if *party == operator => {
                 format!("{operator} and its tariff")
             }
-            StateKey::TariffPublished(party, _, _) if *party == operator => format!("{operator} and its tariff"),
+            StateKey::TariffPublished(party, _, _) if *party == operator => {
+                format!("{operator} and its tariff")
+            }
             StateKey::AgreementOf(..) | StateKey::Agreement(_) | StateKey::AgreementTerms(..) => {
                 format!("its agreement with {emsp}")
             }
-            StateKey::Did(_) | StateKey::Schema(_) | StateKey::Mandate(..) => "the kind of your contract".to_owned(),
+            StateKey::Did(_) | StateKey::Schema(_) | StateKey::Mandate(..) => {
+                "the kind of your contract".to_owned()
+            }
             StateKey::CredentialDefinition(id) if *id == definition => "the kind of your contract".to_owned(),
             StateKey::RevocationRegistry(id) | StateKey::RevocationList(id) if *id == registry => {
                 "the list with which it would be revoked".to_owned()
             }
-            StateKey::ZoneAttester(zone, _) | StateKey::ForecastDay(_, zone, _) | StateKey::ForecastTimes(_, zone, _) => {
+            StateKey::ZoneAttester(zone, _)
+            | StateKey::ForecastDay(_, zone, _)
+            | StateKey::ForecastTimes(_, zone, _) => {
                 format!("the forecast of the zone {zone}")
             }
             other => panic!("the consent says nothing of {other:?}"),

@@ -122,7 +122,10 @@ fn a_station_that_is_to_show_paper_bs_credential_from_now_on_is_given_it() {
     };
     let known = || {
         let stations = town.world.operators()[0].stations();
-        stations.into_iter().map(|station| (station.claims.evse, station.key, station.index)).collect::<Vec<_>>()
+        stations
+            .into_iter()
+            .map(|station| (station.claims.evse, station.key, station.index))
+            .collect::<Vec<_>>()
     };
     drop(started.start(&town, Mode::Default).unwrap());
     let first = known();

@@ -157,12 +157,12 @@ impl<S: Store> Gateway<S> {
             Ok(_) if !self.load_tariff(ledger, self.party, &tariff_ref)? => {
                 Err("the tariff that was quoted is not on the ledger any more".to_owned())
             }
-            Ok((contract, promise)) => self.own_price(&tariff_ref, promise, allowed, metered).map(
-                |(consumption, retail)| {
+            Ok((contract, promise)) => {
+                self.own_price(&tariff_ref, promise, allowed, metered).map(|(consumption, retail)| {
                     operator::tell_of_the_rest(session, metered, &consumption);
                     (contract, promise, consumption, retail)
-                },
-            ),
+                })
+            }
         };
         let error = self.store_error();
         let charge = match priced {
@@ -222,7 +222,9 @@ impl<S: Store> Gateway<S> {
         let consumption = match allowed {
             None => metered.clone(),
             Some(allowed) => {
-                match limits::billable(metered, allowed, |part| Ok::<_, String>(Some(base(part)?.total.incl_vat)))? {
+                match limits::billable(metered, allowed, |part| {
+                    Ok::<_, String>(Some(base(part)?.total.incl_vat))
+                })? {
                     Billable::Session(consumption) => consumption,
                     Billable::Nothing { due } => {
                         return Err(format!(

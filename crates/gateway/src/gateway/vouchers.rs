@@ -149,11 +149,12 @@ impl<S: Store> Gateway<S> {
             }
         }
         if !missing.is_empty() {
-            let made =
-                match self.make_vouchers(ledger, network, &profile, &rules, &published, &missing, day, now)? {
-                    Ok(made) => made,
-                    Err(refusal) => return Ok(Err(refusal)),
-                };
+            let made = match self
+                .make_vouchers(ledger, network, &profile, &rules, &published, &missing, day, now)?
+            {
+                Ok(made) => made,
+                Err(refusal) => return Ok(Err(refusal)),
+            };
             let mut made = made.into_iter();
             given.iter_mut().filter(|slot| slot.is_none()).for_each(|slot| *slot = made.next());
         }

@@ -183,7 +183,11 @@ fn a_record_that_is_no_beginning_of_its_readings_is_found() {
     }
     let mut short = metered.clone();
     short.periods.pop();
-    assert_eq!(left_out(&short, &metered), Err(NotABeginning::Period(2)), "to the end, without the last period");
+    assert_eq!(
+        left_out(&short, &metered),
+        Err(NotABeginning::Period(2)),
+        "to the end, without the last period"
+    );
 }
 
 proptest! {

@@ -587,7 +587,10 @@ fn a_change_of_pattern_is_contested_in_all_its_records_once_it_shows() {
     for n in 7..12 {
         let found = case(&mut world, glp(), &format!("s{n}")).unwrap();
         let evidence: AnomalyEvidence = from_bytes(&found.evidence).unwrap();
-        assert_eq!((evidence.version, evidence.cdr.id, evidence.rules.change_records), (2, found.name.cdr, 5));
+        assert_eq!(
+            (evidence.version, evidence.cdr.id, evidence.rules.change_records),
+            (2, found.name.cdr, 5)
+        );
         let run = evidence.findings.iter().find_map(|finding| match finding {
             Finding::LastingChange { run, .. } => Some(run.clone()),
             _ => None,

@@ -494,7 +494,11 @@ fn a_session_of_which_not_even_the_beginning_is_within_its_limit_stays_in_sight_
     assert_eq!(handle(&mut session, own, too_dear), []);
     let expected = "the beginning of the session alone costs 7 millionths, and the driver agreed to 5 at most: nothing of it can \
                     be billed";
-    assert!(matches!(&session.phase, Phase::Disputed { code, .. } if code == expected), "{:?}", session.phase);
+    assert!(
+        matches!(&session.phase, Phase::Disputed { code, .. } if code == expected),
+        "{:?}",
+        session.phase
+    );
     assert_eq!(session.consumption, Some(consumption));
     let pending = session.pending(at, DurationMs::ZERO);
     assert_eq!(pending, Some(Pending::RecordRefused(expected.to_owned())));

@@ -557,14 +557,18 @@ fn the_station_can_ask_how_much_is_due_and_nobody_pays_for_what_it_gives_beyond_
 fn what_a_station_gives_beyond_a_drivers_limits_is_at_its_operators_expense() {
     let (energy, minutes, money) = (Some(wh(9_999)), Some(30), 4 * EUR);
     for place in [AT_GLP, AT_EDP] {
-        for (energy_max, leaves_after, limit) in
-            [(energy, None, 20 * EUR), (None, minutes, 20 * EUR), (None, None, money), (energy, minutes, money)]
-        {
+        for (energy_max, leaves_after, limit) in [
+            (energy, None, 20 * EUR),
+            (None, minutes, 20 * EUR),
+            (None, None, money),
+            (energy, minutes, money),
+        ] {
             let mut world = World::new();
             let purse = world.withdraw(ANA, "a");
             let leaves_at = leaves_after.map(|minutes| later(world.now, minutes * MINUTE));
             let mut request = world.ask_unknown("s1", place, &purse);
-            (request.energy_max, request.energy_wanted, request.leaves_at) = (energy_max, energy_max, leaves_at);
+            (request.energy_max, request.energy_wanted, request.leaves_at) =
+                (energy_max, energy_max, leaves_at);
             let quote = quoted(&world.request_unknown(&request));
             quoted(&world.prove("s1", &proof(Tier::Standard)));
             assert!(is_power_on(&world.pay("s1", &purse.spend(&quote, limit))));

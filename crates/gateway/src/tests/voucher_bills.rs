@@ -241,7 +241,11 @@ fn a_report_that_is_wrong_is_disputed_with_the_reason_whichever_half_comes_first
             "nobody signed",
         ),
         ("a limit that nobody signed", |_, r| with_voucher(r).0.acceptance.limit -= 1, "nobody signed"),
-        ("a quote of the day before yesterday", |c, r| c.quoted_at(r, -(2 * DAY as i64)), "more than a day before"),
+        (
+            "a quote of the day before yesterday",
+            |c, r| c.quoted_at(r, -(2 * DAY as i64)),
+            "more than a day before",
+        ),
         ("a quote of the next moment", |c, r| c.quoted_at(r, 1), "made after it was accepted"),
     ];
     for (name, spoil, why) in cases {

@@ -81,9 +81,7 @@ fn what_was_asked_for_before_is_given_again_and_counts_once() {
 fn a_key_whose_voucher_can_pay_nothing_any_more_is_left_out_and_one_of_a_revoked_key_is_made_anew() {
     type Spoil = fn(&mut World);
     let lose: Spoil = |world| {
-        world
-            .call(edp(), |gateway, _| gateway.block_vouchers(&contract(ANA)).map(|_| Vec::new()))
-            .unwrap();
+        world.call(edp(), |gateway, _| gateway.block_vouchers(&contract(ANA)).map(|_| Vec::new())).unwrap();
     };
     let cases: [(&str, Spoil, &[&str]); 5] = [
         ("nothing happened", |_| {}, &["a", "b"]),
@@ -132,7 +130,10 @@ fn a_key_whose_voucher_can_pay_nothing_any_more_is_left_out_and_one_of_a_revoked
     // With another key beside them: the limit of the day is three, and what can pay nothing does not count.
     let again = ask(&mut world, ANA, &keys(&["a", "new", "b"]), 0).unwrap();
     assert_eq!(again.iter().map(|signed| signed.voucher.key).collect::<Vec<_>>(), [1, 1, 1]);
-    assert_eq!(again.iter().map(|signed| signed.voucher.holder).collect::<Vec<_>>(), keys(&["a", "new", "b"]));
+    assert_eq!(
+        again.iter().map(|signed| signed.voucher.holder).collect::<Vec<_>>(),
+        keys(&["a", "new", "b"])
+    );
     assert_eq!(ask(&mut world, ANA, &keys(&["a", "new", "b"]), 0).unwrap(), again);
     let one = again[0];
     world.charge_unknown("s1", AT_GLP, &super::wallet::Purse { voucher: one, key: one_time("a") }, 10_000);

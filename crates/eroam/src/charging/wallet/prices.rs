@@ -104,7 +104,9 @@ impl Wallet {
             .wait(&self.resolver(), || Prices::of(&self.catalogue, quote, &offer.station().zone));
         let least = prices.ok().and_then(|prices| prices.opening(quote.made_at));
         match least.filter(|least| *least > limit.micros) {
-            Some(least) => Err(ChargingError::LimitTooLow { least: Money::new(least, quote.currency), limit }),
+            Some(least) => {
+                Err(ChargingError::LimitTooLow { least: Money::new(least, quote.currency), limit })
+            }
             None => Ok(()),
         }
     }

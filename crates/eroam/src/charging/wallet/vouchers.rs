@@ -55,12 +55,8 @@ impl Wallet {
                 given => break given?,
             }
         };
-        let (network, catalogue, patience, resolver) = (
-            self.catalogue.network(),
-            Arc::clone(&self.catalogue),
-            self.patience.clone(),
-            self.resolver(),
-        );
+        let (network, catalogue, patience, resolver) =
+            (self.catalogue.network(), Arc::clone(&self.catalogue), self.patience.clone(), self.resolver());
         let contract = self.contract(id)?;
         let (emsp, mut kept) = (contract.kind.emsp, 0);
         for signed in &given {

@@ -158,7 +158,9 @@ fn not_billed(started: &Started, finished: &Finished, limit: Money) -> String {
             let wh = decimal(i128::from(beyond.milli_wh()), 3, 0);
             format!("; of these {wh} Wh are more than you allowed and are not billed")
         }
-        (None, EndReason::AmountReached) => format!("; billed as far as {limit} pays for the operator's part"),
+        (None, EndReason::AmountReached) => {
+            format!("; billed as far as {limit} pays for the operator's part")
+        }
         (None, _) => String::new(),
     }
 }
@@ -183,7 +185,11 @@ mod tests {
                 EndReason::EnergyReached,
                 "; of these 3 Wh are more than you allowed and are not billed",
             ),
-            (5_003_500, EndReason::Unplugged, "; of these 3.5 Wh are more than you allowed and are not billed"),
+            (
+                5_003_500,
+                EndReason::Unplugged,
+                "; of these 3.5 Wh are more than you allowed and are not billed",
+            ),
             (4_000_000, EndReason::AmountReached, "; billed as far as 2.00 EUR pays for the operator's part"),
             (4_000_000, EndReason::Full, ""),
         ] {

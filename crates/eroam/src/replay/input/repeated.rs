@@ -45,8 +45,7 @@ impl Repetitions {
         for session in std::mem::take(&mut report.sessions) {
             let key = content(&session);
             let earlier = self.known.get(&key);
-            let of_file =
-                here.entry(key).or_insert_with(|| Known { first: session.source.clone(), rows: 0 });
+            let of_file = here.entry(key).or_insert_with(|| Known { first: session.source.clone(), rows: 0 });
             let is_known = earlier.is_some_and(|earlier| of_file.rows < earlier.rows);
             let is_named_twice = session.id.is_some() && of_file.rows > 0;
             of_file.rows = of_file.rows.saturating_add(1);
@@ -168,8 +167,13 @@ mod tests {
     fn a_file_that_is_named_twice_counts_once_and_is_refused_in_one_entry() {
         let rows: &[_] = &[(None, 10), (None, 20), (None, 20)];
         let left = left(&[("a.csv", rows), ("copy.csv", rows)]);
-        assert_eq!(left[0], (vec![10, 20, 20], Vec::new()), "equal rows without ids are sessions of their own");
-        let reason = "all of its 3 sessions were read before, the first of them in line 2 of a.csv: they count once";
+        assert_eq!(
+            left[0],
+            (vec![10, 20, 20], Vec::new()),
+            "equal rows without ids are sessions of their own"
+        );
+        let reason =
+            "all of its 3 sessions were read before, the first of them in line 2 of a.csv: they count once";
         assert_eq!(left[1], (Vec::new(), vec![(0, reason.to_owned())]));
     }
 
@@ -180,7 +184,8 @@ mod tests {
             ("june.csv", &[(None, 20), (None, 20), (None, 30)]),
             ("all.csv", &[(None, 20), (None, 20), (None, 20), (None, 40)]),
         ]);
-        let known = |file: &str, line: u64| format!("it says what line {line} of {file} says, which counts already");
+        let known =
+            |file: &str, line: u64| format!("it says what line {line} of {file} says, which counts already");
         assert_eq!(left[1], (vec![20, 30], vec![(2, known("may.csv", 3))]));
         assert_eq!(left[2], (vec![20, 40], vec![(2, known("may.csv", 3)), (3, known("may.csv", 3))]));
     }
