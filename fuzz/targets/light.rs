@@ -5,6 +5,7 @@
 mod target;
 
 use eroam_domain::codec::Digest;
+use eroam_ledger::genesis::BlockTime;
 use eroam_ledger::tx::PublicKey;
 use eroam_light::certificate::Validators;
 use eroam_light::document::Document;
@@ -33,7 +34,7 @@ pub(crate) fn run(name: &str, bytes: &[u8]) -> bool {
 fn trust(network: Digest) -> Option<Trust> {
     let keys: Option<Vec<PublicKey>> = VALIDATORS.iter().map(|key| key.parse().ok()).collect();
     let validators = Validators::new(keys?).ok()?;
-    Trust::new(network, EPOCH_BLOCKS, ValidatorHistory::new(validators)).ok()
+    Trust::new(network, EPOCH_BLOCKS, ValidatorHistory::new(validators), BlockTime::Clock).ok()
 }
 
 fn document(bytes: &[u8]) -> bool {

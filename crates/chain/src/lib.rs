@@ -34,4 +34,4 @@ mod tests;
 mod tip;
 
 pub use epochs::Timing;
-pub use tip::{Copying, StatedTime};
+pub use tip::{BlockClock, Copying, StatedTime};

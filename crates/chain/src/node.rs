@@ -14,7 +14,7 @@ use crate::probe::{self, can_copy};
 use crate::read_model::{ReadModel, ReadModelError};
 use crate::requests::{Questions, Request};
 use crate::sync;
-use crate::tip::{Copying, StatedTime, Tip};
+use crate::tip::{BlockClock, Copying, StatedTime, Tip};
 use commonware_codec::DecodeExt as _;
 use commonware_cryptography::{ChaCha20Poly1305, Signer as _, ed25519};
 use commonware_p2p::Manager as _;
@@ -68,6 +68,8 @@ pub struct NodeConfig {
     pub catch_up: CatchUp,
     /// The time that submitters state, where the network goes by that.
     pub stated: StatedTime,
+    /// Where the time of blocks comes from where the network goes by clocks; the machine's clock if nothing is said.
+    pub clock: Option<BlockClock>,
     /// The rules.
     pub machine: Arc<dyn StateMachine>,
     /// How much may wait for a block.
@@ -202,6 +204,7 @@ impl Node {
             peers: Vec::new(),
             catch_up: CatchUp::Blocks,
             stated: StatedTime::default(),
+            clock: None,
             machine,
             pool: PoolLimits::DEFAULT,
             items_max: 1,
@@ -223,7 +226,8 @@ impl Node {
             .map_err(|source| StartError::Listen { address: config.listen, source })?;
         drop(listen);
         let now: crate::tip::Now = Arc::new(SystemTime::now);
-        let tip = Arc::new(Tip::new(*beginning.block.header(), config.stated.clone(), Arc::clone(&now)));
+        let tip = Tip::new(*beginning.block.header(), config.stated.clone(), Arc::clone(&now));
+        let tip = Arc::new(tip.with_clock(config.clock.clone()));
         let mempool = Mempool::new(config.pool, now);
         let (asked, requests) = mpsc::unbounded_channel();
         let (submitted, outgoing) = mpsc::unbounded_channel();

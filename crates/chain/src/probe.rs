@@ -31,8 +31,8 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// Whoever has not answered is asked again after this.
-const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// So many messages of the channel a peer may send in a second: questions come once in a second.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_millis(250);
+/// So many messages of the channel a peer may send in a second: twice as many as there are questions.
 pub(crate) const MESSAGES_PER_SECOND: Quota = Quota::per_second(NonZeroU32::new(8).expect("not zero"));
 const QUESTION: u8 = 0;
 const ANSWER: u8 = 1;

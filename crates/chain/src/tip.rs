@@ -4,6 +4,7 @@ use crate::cache::Cache;
 use crate::failure::Phase;
 use crate::state::StateOperation;
 use eroam_domain::codec::Digest;
+use eroam_domain::quantity::DurationMs;
 use eroam_domain::time::UnixMillis;
 use eroam_light::block::Header;
 use std::collections::VecDeque;
@@ -38,6 +39,9 @@ pub struct Copying {
 /// The machine's clock, or a simulation's.
 pub(crate) type Now = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
+/// A clock for the times of blocks.
+pub type BlockClock = Arc<dyn Fn() -> UnixMillis + Send + Sync>;
+
 /// How many of the latest headers are kept, to find the one that a state's root belongs to.
 const HEADERS_KEPT: usize = 64;
 
@@ -46,8 +50,8 @@ struct Inner {
     headers: VecDeque<Header>,
     /// The height of the latest block whose state is being applied, or was.
     applied: u64,
-    /// When a block was last built, checked or finalized here.
-    last_block: SystemTime,
+    /// When a block was last built, checked or finalized here, by the clock that blocks are dated by.
+    last_block: UnixMillis,
     /// The node is ready when the block at this height is final; unknown until the directory is open.
     ready_at: Option<u64>,
     phase: Phase,
@@ -77,6 +81,8 @@ pub(crate) struct Tip {
     pub(crate) cache: Cache,
     stated: StatedTime,
     now: Now,
+    /// Of blocks, if it is not `now`.
+    clock: Option<BlockClock>,
 }
 
 impl Tip {
@@ -85,7 +91,7 @@ impl Tip {
         let inner = Inner {
             headers: VecDeque::from([header]),
             applied: header.height,
-            last_block: now(),
+            last_block: UnixMillis::EPOCH,
             ready_at: None,
             phase: Phase::Archives,
             copying: None,
@@ -95,7 +101,17 @@ impl Tip {
             engine_ended: false,
             stopped: false,
         };
-        Self { inner: Mutex::new(inner), changed: Condvar::new(), cache: Cache::default(), stated, now }
+        let (inner, changed) = (Mutex::new(inner), Condvar::new());
+        let tip = Self { inner, changed, cache: Cache::default(), stated, now, clock: None };
+        tip.saw_block();
+        tip
+    }
+
+    /// Takes the times of blocks from another clock.
+    pub(crate) fn with_clock(self, clock: Option<BlockClock>) -> Self {
+        let tip = Self { clock, ..self };
+        tip.saw_block();
+        tip
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -112,8 +128,11 @@ impl Tip {
         self.lock().headers.iter().rev().find(|h| h.state == state).copied()
     }
 
-    /// The time of the machine.
+    /// The time of the machine, or of a simulation.
     pub(crate) fn clock_now(&self) -> UnixMillis {
+        if let Some(clock) = &self.clock {
+            return clock();
+        }
         let since = (self.now)().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_millis()).ok().and_then(UnixMillis::new).unwrap_or(UnixMillis::EPOCH)
     }
@@ -148,18 +167,20 @@ impl Tip {
             }
         }
         inner.applied = inner.applied.max(header.height);
-        inner.last_block = (self.now)();
+        inner.last_block = self.clock_now();
         drop(inner);
         self.stated.advance(header.time);
         self.changed.notify_all();
     }
 
     pub(crate) fn saw_block(&self) {
-        self.lock().last_block = (self.now)();
+        let now = self.clock_now();
+        self.lock().last_block = now;
     }
 
     pub(crate) fn since_last_block(&self) -> Duration {
-        (self.now)().duration_since(self.lock().last_block).unwrap_or_default()
+        let since = self.clock_now().since(self.lock().last_block);
+        Duration::from_millis(since.map_or(0, DurationMs::millis))
     }
 
     pub(crate) fn stop(&self) {

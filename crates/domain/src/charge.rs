@@ -341,4 +341,26 @@ pub enum PartnerMessage {
         /// The record.
         cdr: CdrId,
     },
+    /// Home utility to the agreement's resolver: what its contest rests on, as it goes to the operator.
+    ContestEvidence {
+        /// Whose record it is.
+        operator: PartyId,
+        /// The record.
+        cdr: CdrId,
+        /// The evidence, as hexadecimal digits.
+        evidence: HexBytes,
+    },
+    /// Operator to home utility and resolver: what one of its contested records rests on. The record on the ledger has the
+    /// digests of what is in it.
+    ChargeEvidence {
+        /// The record.
+        cdr: CdrId,
+        /// The evidence, as hexadecimal digits.
+        evidence: HexBytes,
+    },
+    /// Home utility or resolver to operator: that evidence is kept and need not be sent again.
+    ChargeEvidenceKept {
+        /// The record.
+        cdr: CdrId,
+    },
 }

@@ -473,6 +473,15 @@ impl UtcOffset {
     }
 }
 
+impl fmt::Display for UtcOffset {
+    /// As ISO 8601 writes it: `+01:00`, and seconds only where they are not zero.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sign, seconds) = (if self.0 < 0 { '-' } else { '+' }, self.0.unsigned_abs());
+        write!(f, "{sign}{:02}:{:02}", seconds / 3_600, seconds / 60 % 60)?;
+        if seconds % 60 > 0 { write!(f, ":{:02}", seconds % 60) } else { Ok(()) }
+    }
+}
+
 impl BorshDeserialize for UtcOffset {
     fn deserialize_reader<R: std::io::Read>(reader: &mut R) -> std::io::Result<Self> {
         Self::new(i32::deserialize_reader(reader)?).ok_or_else(|| crate::codec::invalid("offset from UTC"))
@@ -525,15 +534,81 @@ impl LocalClock {
         UnixMillis::new(instant.get().checked_add(ahead)?.checked_add(1)?)
     }
 
-    #[allow(clippy::arithmetic_side_effects, reason = "an instant before the year 10000 and 18 hours fit")]
-    fn local_ms(&self, instant: UnixMillis) -> i64 {
-        let offset = match self.change {
+    /// The offset in force at `instant`.
+    #[must_use]
+    pub fn offset_at(&self, instant: UnixMillis) -> UtcOffset {
+        match self.change {
             Some((at, offset)) if instant >= at => offset,
             _ => self.offset,
-        };
+        }
+    }
+
+    /// The same clock as far as it shows between two instants: a change before or after them says nothing of a session.
+    #[must_use]
+    pub fn between(&self, start: UnixMillis, end: UnixMillis) -> Self {
+        let change = self.change.filter(|(at, _)| (start < *at) && (*at < end));
+        Self { offset: self.offset_at(start), change }
+    }
+
+    /// `instant` as this clock shows it, to the second, with its offset: `2021-05-01T22:42:47+02:00`.
+    #[must_use]
+    pub fn show(&self, instant: UnixMillis) -> String {
+        let LocalTime { date, ms_of_day, .. } = self.at(instant);
+        let (h, m, s) = (ms_of_day / 3_600_000, ms_of_day / 60_000 % 60, ms_of_day / 1_000 % 60);
+        format!("{date}T{h:02}:{m:02}:{s:02}{}", self.offset_at(instant))
+    }
+
+    #[allow(clippy::arithmetic_side_effects, reason = "an instant before the year 10000 and 18 hours fit")]
+    fn local_ms(&self, instant: UnixMillis) -> i64 {
+        let offset = self.offset_at(instant);
         instant.get() + i64::from(offset.seconds()) * 1_000
     }
 }
+
+/// The most bytes of a time zone's name.
+const ZONE_BYTES_MAX: usize = 64;
+
+/// The name of a time zone of the IANA database, as `Europe/Lisbon`. Whether there is one of that name, whoever has the
+/// database says.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TimeZoneName(String);
+
+impl TimeZoneName {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The zone whose clocks show UTC.
+    #[must_use]
+    pub fn utc() -> Self {
+        Self("UTC".to_owned())
+    }
+}
+
+impl fmt::Display for TimeZoneName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::str::FromStr for TimeZoneName {
+    type Err = String;
+    fn from_str(s: &str) -> Result<Self, String> {
+        // Source: IANA tz database, theory.html, "Names of timezones".
+        let is_part = |part: &str| {
+            part.starts_with(|first: char| first.is_ascii_alphabetic())
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+-".contains(&b))
+        };
+        if s.len() <= ZONE_BYTES_MAX && s.split('/').all(is_part) {
+            return Ok(Self(s.to_owned()));
+        }
+        Err(format!("`{s}` is no time zone: a name of the IANA database is expected, as Europe/Lisbon"))
+    }
+}
+
+crate::codec::text_serde!(TimeZoneName);
 
 /// How often two parties settle. Periods are counted in UTC, so that every member agrees on their ends.
 #[derive(
@@ -714,6 +789,38 @@ mod tests {
         let noon = TimeOfDay::new(12, 0).unwrap();
         assert_eq!(clock.next(at("2021-05-01T10:59:00Z"), noon), Some(at("2021-05-01T11:00:00Z")));
         assert_eq!(clock.next(at("2021-05-01T11:00:00Z"), noon), Some(at("2021-05-02T11:00:00Z")));
+    }
+
+    #[test]
+    fn a_clock_shows_its_offset_and_only_the_changes_between_two_instants() {
+        let offset = |seconds| UtcOffset::new(seconds).unwrap();
+        for (seconds, text) in [(0, "+00:00"), (3_600, "+01:00"), (-12_600, "-03:30"), (-2_192, "-00:36:32")] {
+            assert_eq!(offset(seconds).to_string(), text);
+        }
+        let change = at("2026-10-25T01:00:00Z");
+        let clock = LocalClock { offset: offset(7_200), change: Some((change, offset(3_600))) };
+        let (before, after) = (at("2026-10-25T00:59:59.999Z"), at("2026-10-25T03:00:00Z"));
+        assert_eq!(clock.show(before), "2026-10-25T02:59:59+02:00");
+        assert_eq!(clock.show(change), "2026-10-25T02:00:00+01:00");
+        assert_eq!(clock.between(before, after), clock);
+        for (start, end, seconds) in [(before, change, 7_200), (change, after, 3_600), (after, after, 3_600)] {
+            assert_eq!(clock.between(start, end), LocalClock::fixed(offset(seconds)), "{start} to {end}");
+        }
+    }
+
+    #[test]
+    fn a_time_zone_has_a_name_of_the_databases_form() {
+        for text in ["UTC", "Europe/Lisbon", "America/Argentina/Buenos_Aires", "Etc/GMT+1", "America/Port-au-Prince"] {
+            assert_eq!(text.parse::<TimeZoneName>().map(|zone| zone.to_string()), Ok(text.to_owned()));
+        }
+        let long = format!("Europe/{}", "a".repeat(64));
+        for text in ["", "/", "Europe/", "/Lisbon", "+01:00", "Europe Lisbon", "../etc/passwd", "Europe/Lisboa\u{e3}", &long] {
+            let refused = text.parse::<TimeZoneName>().unwrap_err();
+            assert_eq!(
+                refused,
+                format!("`{text}` is no time zone: a name of the IANA database is expected, as Europe/Lisbon")
+            );
+        }
     }
 
     #[test]

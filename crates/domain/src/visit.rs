@@ -25,7 +25,7 @@ use crate::codec::Digest;
 use crate::ids::{CredentialDefinitionId, EvseId, PartyId, RevocationRegistryId};
 use crate::quantity::{MilliAmperes, WattHours, Watts};
 use crate::retail::Tier;
-use crate::time::{LocalClock, UnixMillis};
+use crate::time::{LocalClock, TimeZoneName, UnixMillis};
 use crate::voucher::SpentVoucher;
 use serde::{Deserialize, Serialize};
 
@@ -245,4 +245,8 @@ pub struct StationClaims {
     pub meter_key: String,
     /// Whether the meter is certified for billing.
     pub meter_certified: bool,
+    /// Whose local time its clock shows, by which a tariff's times of day hold. `None` in a credential that says nothing of
+    /// it: paper B's has no such attribute.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<TimeZoneName>,
 }

@@ -14,12 +14,15 @@
 pub mod address;
 pub mod catalogue;
 pub mod code;
+pub mod contest_desk;
 pub mod customers;
+pub mod dispute;
 pub mod driver_price;
 pub mod evidence;
 pub mod hardware_post;
 pub mod listed_tariff;
 mod listener;
+pub mod local_time;
 pub mod locations;
 pub mod offices;
 pub mod operator;
@@ -36,10 +39,12 @@ pub mod post;
 pub mod prices;
 pub mod proving;
 pub mod repair;
+pub mod staleness;
 pub mod state;
 pub mod stations;
 mod taking;
 mod under_way;
+mod validity;
 pub mod waiting;
 
 use crate::agent::AgentError;
@@ -50,12 +55,15 @@ use eroam_domain::cdr::GridZone;
 use eroam_domain::charge::Denial;
 use eroam_domain::ids::{ContractId, EvseId};
 use eroam_domain::money::Money;
+use eroam_domain::time::CivilDate;
+use eroam_domain::time::TimeZoneName;
 use eroam_domain::visit::Denied;
 use eroam_ssi::anoncreds::{AnonCredsError, PresentError, VerifyError};
 use eroam_ssi::protocol::{Abandonment, Illegal, problem_report};
 use eroam_ssi::sd_jwt::{IssueError, KeyError, SdJwtError, StatusListError};
 use eroam_wallet::purse::{DepositError, PurseError};
 use eroam_wallet::visit::VisitError;
+use local_time::UnknownTimeZone;
 use offices::OfficeError;
 use state::StateError;
 use wallet_file::WalletFileError;
@@ -64,21 +72,25 @@ use wallet_file::WalletFileError;
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum ChargingError {
-    #[error("the other side cannot be talked to")]
+    #[error("the other side cannot be talked to: check your network, or try again later")]
     Agent(#[from] AgentError),
-    #[error("the other side says what it must not")]
+    #[error("the other side does not keep to the rules of the exchange: one of you may need a newer program")]
     Illegal(#[from] Illegal),
-    #[error("a credential cannot be used")]
+    #[error("a credential cannot be used: ask whoever issued it for another one")]
     AnonCreds(#[from] AnonCredsError),
-    #[error("the ledger cannot be looked into")]
+    #[error(transparent)]
     Catalogue(#[from] CatalogueError),
     #[error("the organisation's gateway")]
     Office(#[from] OfficeError),
-    #[error("nothing can be shown")]
+    #[error("your contract cannot be proved here: call your provider, or charge with another contract")]
     Present(#[from] PresentError),
     #[error("your provider has revoked this contract: call it, or charge with another one")]
     ContractRevoked,
-    #[error("the proof does not hold")]
+    #[error(
+        "your contract {contract} ended with {last}: enrol again with your provider, or charge with another contract"
+    )]
+    ContractOver { contract: ContractId, last: CivilDate },
+    #[error("what was to be proved is not proved: do not go on")]
     Verify(#[from] VerifyError),
     #[error("this is no code of a charging station: scan the one on the post")]
     NoCode(#[source] Illegal),
@@ -119,8 +131,40 @@ pub enum ChargingError {
     Station(#[source] SdJwtError),
     #[error("the operator has revoked this station: do not charge here")]
     StationRevoked(#[source] SdJwtError),
+    #[error("the credential that the station shows does not count now, by the ledger: do not charge here")]
+    StationOver,
     #[error("the station's clock and yours are too far apart: one of them is wrong, take another station")]
     Clocks,
+    #[error(
+        "the station's clock shows {found}, and in its time zone {zone} it is {expected}: do not charge here"
+    )]
+    OtherLocalTime { zone: TimeZoneName, expected: String, found: String },
+    #[error(transparent)]
+    TimeZone(#[from] UnknownTimeZone),
+    #[error(
+        "the list of revoked stations cannot be fetched from {url}, so nobody can say whether this station was revoked: take \
+         another one, or try again later"
+    )]
+    StationListAway {
+        url: String,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    #[error(
+        "the list of revoked stations at {url} is too old, so nobody can say whether this station was revoked: take another \
+         one, or try again later"
+    )]
+    StationListOld {
+        url: String,
+        #[source]
+        source: StatusListError,
+    },
+    #[error("the list of revoked stations at {url} is not genuine: do not charge here")]
+    StationListForged {
+        url: String,
+        #[source]
+        source: StatusListError,
+    },
     #[error("no operator of this network vouches for the station: do not charge here")]
     ForeignStation(#[source] CatalogueError),
     #[error(
@@ -154,15 +198,15 @@ pub enum ChargingError {
     StatusList(#[from] StatusListError),
     #[error("a station's credential is refused")]
     SdJwt(#[source] SdJwtError),
-    #[error("a tails file")]
+    #[error("what a proof is made with cannot be fetched from your provider: try again later")]
     Tails(#[from] TailsCacheError),
     #[error("nothing can be published")]
     Publish(#[from] PublishError),
     #[error(transparent)]
     Visit(#[from] VisitError),
-    #[error("the purse")]
+    #[error("your vouchers cannot be used: withdraw others with `eroam wallet vouchers --withdraw`")]
     Purse(#[from] PurseError),
-    #[error("a voucher is refused")]
+    #[error("your provider gave a voucher that is not good: withdraw others, or call it")]
     Deposit(#[from] DepositError),
     #[error(transparent)]
     File(#[from] WalletFileError),
@@ -200,6 +244,18 @@ impl ChargingError {
             SdJwtError::Revoked { .. } => Self::StationRevoked(error),
             SdJwtError::BoundInFuture { .. } | SdJwtError::BoundLongAgo { .. } => Self::Clocks,
             error => Self::Station(error),
+        }
+    }
+
+    /// Why the list of revoked stations at `url` is of no use.
+    fn of_station_list(url: &str, source: StatusListError) -> Self {
+        let url = url.to_owned();
+        match source {
+            StatusListError::Old { .. } | StatusListError::Expired { .. } => {
+                Self::StationListOld { url, source }
+            }
+            StatusListError::IssuedInFuture { .. } => Self::Clocks,
+            source => Self::StationListForged { url, source },
         }
     }
 

@@ -2,10 +2,16 @@
 
 mod calibrate;
 mod code;
+#[cfg(unix)]
+mod dispute;
+#[cfg(unix)]
+mod disputed;
 mod feed;
 mod forecast;
 mod gain;
+mod huge_pages;
 mod ledger;
+mod mandates;
 #[cfg(unix)]
 mod node;
 #[cfg(unix)]
@@ -104,6 +110,10 @@ enum Command {
     #[cfg(unix)]
     #[command(subcommand)]
     Operator(operator::OperatorArgs),
+    /// Check the evidence of a contested record, and decide it
+    #[cfg(unix)]
+    #[command(subcommand)]
+    Dispute(dispute::DisputeCommand),
     /// Another passphrase for what a provider, an operator or a station keeps
     #[cfg(unix)]
     Passphrase(passphrase::PassphraseArgs),
@@ -331,6 +341,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(BenchCommand::Event(args)) => bench_event(&args),
         Command::Simulate(args) => simulate::run(&args),
         Command::Wallet(args) => wallet::run(&args),
+        #[cfg(unix)]
+        Command::Dispute(command) => dispute::run(&command),
         #[cfg(unix)]
         Command::Passphrase(args) => passphrase::run(&args),
         #[cfg(unix)]

@@ -783,5 +783,8 @@ const fn kind(message: &PartnerMessage) -> &'static str {
         PartnerMessage::ReportsReceived(_) => "reports_received",
         PartnerMessage::Evidence { .. } => "evidence",
         PartnerMessage::EvidenceWanted { .. } => "evidence_wanted",
+        PartnerMessage::ContestEvidence { .. } => "contest_evidence",
+        PartnerMessage::ChargeEvidence { .. } => "charge_evidence",
+        PartnerMessage::ChargeEvidenceKept { .. } => "charge_evidence_kept",
     }
 }

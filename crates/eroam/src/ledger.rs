@@ -303,6 +303,7 @@ fn start(
             peers: if several { keys.iter().copied().zip(addresses.clone()).collect() } else { Vec::new() },
             catch_up,
             stated: stated.clone(),
+            clock: None,
             machine: Arc::clone(machine),
             pool: PoolLimits::DEFAULT,
             items_max: setup.block_items,

@@ -19,6 +19,7 @@ pub mod program;
 pub mod rate_server;
 pub mod registry;
 pub mod replay;
+pub mod resolution;
 pub mod second_meter;
 pub mod server;
 pub mod simulate;

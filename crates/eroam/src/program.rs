@@ -15,6 +15,7 @@ pub mod config;
 pub mod control;
 pub mod driver;
 mod issuer_key_file;
+pub mod mandates;
 pub mod node;
 pub mod operator;
 pub mod organisation;

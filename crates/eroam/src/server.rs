@@ -7,6 +7,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 /// So long a request may usually take once the server is told to stop.
@@ -87,13 +88,42 @@ impl Server {
         router: Router,
         stop_within: Duration,
     ) -> Result<Self, ServeError> {
-        let Bound { address, listener } = bound;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name(name)
             .enable_all()
             .build()
             .map_err(ServeError::Thread)?;
+        Self::run(name, bound, router, stop_within, runtime)
+    }
+
+    /// As [`Server::start`], with a thread for everything: for a server that one process may have a thousand of, and whose
+    /// requests are handled at once.
+    ///
+    /// # Errors
+    /// [`ServeError`].
+    pub fn start_small(
+        name: &'static str,
+        listen: SocketAddr,
+        router: Router,
+        stop_within: Duration,
+    ) -> Result<Self, ServeError> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .thread_name(name)
+            .enable_all()
+            .build()
+            .map_err(ServeError::Thread)?;
+        Self::run(name, Bound::take(listen)?, router, stop_within, runtime)
+    }
+
+    fn run(
+        name: &'static str,
+        bound: Bound,
+        router: Router,
+        stop_within: Duration,
+        runtime: Runtime,
+    ) -> Result<Self, ServeError> {
+        let Bound { address, listener } = bound;
         let (stop, stopped) = oneshot::channel();
         let run = move || {
             runtime.block_on(serve(name, listener, router, stopped, stop_within));

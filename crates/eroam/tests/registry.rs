@@ -238,7 +238,7 @@ impl Issuer {
         };
         let mut tails = Vec::new();
         let (registry, secret) = issuer::new_registry(&parsed, new, &mut tails).unwrap();
-        let (registry_id, _) = registry::objects::publish_registry(&registry.to_json()).unwrap();
+        let (registry_id, _) = registry::objects::read_registry(&registry.to_json()).unwrap();
         Self {
             schema,
             schema_id: schema_id.to_string(),

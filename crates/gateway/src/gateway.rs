@@ -12,6 +12,7 @@
 //! come out, and transactions wait in an outbox until the host sends them to the ledger in batches. Everything may
 //! be repeated: what was done already is not done again, and what was waiting is asked for again.
 
+mod charge_evidence;
 mod contests;
 mod evidence;
 mod home;
@@ -22,6 +23,7 @@ mod true_ups;
 mod unknown_driver;
 mod vouchers;
 
+pub use charge_evidence::{ChargeEvidenceRefused, DisputeNews};
 pub use contests::SecondMeterResult;
 pub use evidence::{EVIDENCE_KEPT_FOR, EvidenceRefused, EvidenceTooLarge, evidence_digest};
 
@@ -45,8 +47,8 @@ use eroam_ledger::settlement::CreditReservation;
 use eroam_ledger::state::{StateError, StateKey, StateView, read};
 use eroam_ledger::tx::{ENVELOPE_BYTES_MAX, Envelope, SignedEnvelope, Tx, VERSION};
 use eroam_ledger::voucher::VoucherReservation;
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The lane of the ledger that the gateway sends on.
 pub const LANE: u16 = 0;
@@ -200,6 +202,8 @@ pub struct Gateway<S> {
     debtor_of: BTreeMap<AgreementId, PartyId>,
     watch: contests::Watch,
     late: late::LateReservations,
+    /// Of contested records, until the host takes it.
+    dispute_news: BTreeSet<DisputeNews>,
 }
 
 impl<S: Store> Gateway<S> {
@@ -229,6 +233,7 @@ impl<S: Store> Gateway<S> {
             debtor_of: BTreeMap::new(),
             watch: contests::Watch::default(),
             late: late::LateReservations::default(),
+            dispute_news: BTreeSet::new(),
         }
     }
 
@@ -390,12 +395,34 @@ impl<S: Store> Gateway<S> {
                 Ok(effects)
             }
             PartnerMessage::Evidence { cdr, evidence } => {
-                if let Err(refusal) = self.take_evidence(ledger, from, &cdr, evidence.as_bytes(), now)? {
-                    tracing::warn!(%from, %cdr, %refusal, "gateway.evidence.refused");
+                match self.take_evidence(ledger, from, &cdr, evidence.as_bytes(), now)? {
+                    Ok(()) => self.hear(DisputeNews::Contested(cdr)),
+                    Err(refusal) => tracing::warn!(%from, %cdr, %refusal, "gateway.evidence.refused"),
                 }
                 Ok(Vec::new())
             }
             PartnerMessage::EvidenceWanted { cdr } => self.give_evidence(ledger, from, &cdr),
+            PartnerMessage::ContestEvidence { operator, cdr, evidence } => {
+                let name = RecordName { operator, cdr };
+                let taken = self.take_contest_evidence(ledger, from, &name, evidence.as_bytes(), now)?;
+                if let Err(refusal) = taken {
+                    tracing::warn!(%from, record = %name, %refusal, "gateway.evidence.refused");
+                }
+                Ok(Vec::new())
+            }
+            PartnerMessage::ChargeEvidence { cdr, evidence } => {
+                if let Err(refusal) =
+                    self.take_charge_evidence(ledger, from, &cdr, evidence.as_bytes(), now)?
+                {
+                    tracing::warn!(%from, %cdr, %refusal, "gateway.evidence.refused");
+                    return Ok(Vec::new());
+                }
+                Ok(vec![Effect::Send { to: from, message: PartnerMessage::ChargeEvidenceKept { cdr } }])
+            }
+            PartnerMessage::ChargeEvidenceKept { cdr } => {
+                self.hear(DisputeNews::Kept { cdr, by: from });
+                Ok(Vec::new())
+            }
         }
     }
 

@@ -13,6 +13,7 @@ pub mod anomalies;
 pub mod authenticate;
 pub mod authorize;
 pub mod billing;
+pub mod charge_evidence;
 pub mod forecasts;
 pub mod gateway;
 pub mod invoice;

@@ -29,8 +29,9 @@ pub struct StoreError {
 /// voucher and quote, and a signed reading for each quarter of an hour of the longest session.
 pub const EVIDENCE_BYTES_MAX: usize = 1024 * 1024;
 
-/// What a piece of evidence is kept under: what a station sent of a session, or what a home utility sent of a contest. No
-/// session's name is a contest's, since whoever stands at a station chooses the names of its sessions.
+/// What a piece of evidence is kept under: what a station sent of a session, what a home utility sent of a contest, or what
+/// an operator sent of a contested record. No session's name is that of one of the others, since whoever stands at a station
+/// chooses the names of its sessions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EvidenceName(String);
 
@@ -46,6 +47,18 @@ impl EvidenceName {
     pub fn of_contest(cdr: &CdrId) -> Self {
         let digest = Digest::of_parts("eroam/contest-evidence/1", &[cdr.as_str().as_bytes()]);
         Self(format!("contest {digest}"))
+    }
+
+    /// Of what a home utility's contest of another operator's record rests on, at the resolver: 73 characters.
+    #[must_use]
+    pub fn of_contest_elsewhere(name: &RecordName) -> Self {
+        Self(format!("resolver {}", Digest::of_value("eroam/contest-evidence/2", name)))
+    }
+
+    /// Of what another operator's contested record rests on: 71 characters.
+    #[must_use]
+    pub fn of_charge(name: &RecordName) -> Self {
+        Self(format!("charge {}", Digest::of_value("eroam/charge-evidence/1", name)))
     }
 
     /// The name.

@@ -5,7 +5,8 @@ use crate::cdr::CdrRecord;
 use crate::forecast::{self, ZoneRights};
 use crate::membership::Member;
 use crate::registry::{
-    DefinitionRecord, DidRecord, Mandate, RegistryRecord, RevocationChange, RevocationList, SchemaRecord,
+    DefinitionRecord, DidRecord, Mandate, RegistryRecord, RegistryWindow, RevocationChange, RevocationList,
+    SchemaRecord,
 };
 use crate::settlement::{ClosedPeriod, Exposure};
 use crate::state::{Account, StateError, StateKey, StateView, read};
@@ -146,6 +147,17 @@ pub fn revocation_registry(
     id: &RevocationRegistryId,
 ) -> Result<Option<RegistryRecord>, StateError> {
     read(view, &StateKey::RevocationRegistry(id.clone()))
+}
+
+/// When the credentials of a revocation registry count; `None` for one without a window, and for none.
+///
+/// # Errors
+/// [`StateError`].
+pub fn registry_window(
+    view: &(impl StateView + ?Sized),
+    id: &RevocationRegistryId,
+) -> Result<Option<RegistryWindow>, StateError> {
+    read(view, &StateKey::RegistryWindow(id.clone()))
 }
 
 /// The newest list of a revocation registry; `None` before its first.

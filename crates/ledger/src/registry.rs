@@ -17,6 +17,8 @@
 //! - `PublishRevocationRegistry`: the id names the definition (`WrongObjectId`), which is published
 //!   (`UnknownCredentialDefinition`) by the same DID (`NotDidOwner`) with revocation (`NotRevocable`); its size is from 2
 //!   to 32,768 (`BadRegistrySize`); it is new (`ObjectExists`).
+//! - `PublishDatedRegistry`: its window ends after it begins, at most twenty years later (`BadRegistryWindow`); then as
+//!   `PublishRevocationRegistry`.
 //! - `UpdateRevocation`: the registry is published (`UnknownRevocationRegistry`); the version follows
 //!   (`WrongRevocationVersion`); the time is of whole seconds, later than the last and within ten minutes of the
 //!   block's (`BadRevocationTime`); the indexes ascend, are above 0 and below the size, and change their state; the first
@@ -56,6 +58,8 @@ pub const REGISTRY_SIZE_MAX: u32 = 32_768;
 pub const REVOCATION_CHANGES_MAX: usize = 4_096;
 /// The greatest size in bytes of an accumulator as text.
 pub const ACCUMULATOR_BYTES_MAX: usize = 1024;
+/// The longest window of a revocation registry: twenty years.
+pub const REGISTRY_WINDOW_MAX: DurationMs = DurationMs::from_millis(7_305 * 86_400_000);
 /// So far an update's time may be from its block's.
 pub const REVOCATION_DRIFT_MAX: DurationMs = DurationMs::from_millis(600_000);
 
@@ -121,6 +125,30 @@ pub struct RegistryRecord {
     pub tails_location: ShortText<256>,
     /// The JSON text of an AnonCreds registry definition's `publicKeys`.
     pub public_keys: ShortText<REGISTRY_KEYS_BYTES_MAX>,
+}
+
+/// When the credentials of a revocation registry count: they end with it at the latest. Whoever sees a proof sees its
+/// registry, so this says when all of its crowd end and nothing about one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct RegistryWindow {
+    /// Its credentials count from here on.
+    pub from: UnixMillis,
+    /// They count before this time.
+    pub until: UnixMillis,
+}
+
+impl RegistryWindow {
+    /// Whether it ends after it begins, and lasts no longer than [`REGISTRY_WINDOW_MAX`].
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.until.since(self.from).is_some_and(|lasts| !lasts.is_zero() && lasts <= REGISTRY_WINDOW_MAX)
+    }
+
+    /// Whether credentials of the registry count at `instant`.
+    #[must_use]
+    pub fn contains(&self, instant: UnixMillis) -> bool {
+        self.from <= instant && instant < self.until
+    }
 }
 
 /// The newest list of a revocation registry.
@@ -217,6 +245,15 @@ pub enum RegistryTx {
         agent: PartyId,
         /// The schema.
         schema: SchemaId,
+    },
+    /// Publishes a revocation registry whose credentials end with its window. It has no list before the first update.
+    PublishDatedRegistry {
+        /// Its id.
+        id: RevocationRegistryId,
+        /// Its keys and its size.
+        registry: RegistryRecord,
+        /// When its credentials count.
+        window: RegistryWindow,
     },
 }
 
@@ -340,6 +377,12 @@ pub(crate) fn reads(keys: &mut Vec<StateKey>, sender: PartyId, tx: &RegistryTx) 
             StateKey::CredentialDefinition(registry.definition.clone()),
             StateKey::RevocationRegistry(id.clone()),
         ]),
+        RegistryTx::PublishDatedRegistry { id, registry, .. } => keys.extend([
+            StateKey::Did(id.did),
+            StateKey::CredentialDefinition(registry.definition.clone()),
+            StateKey::RevocationRegistry(id.clone()),
+            StateKey::RegistryWindow(id.clone()),
+        ]),
         RegistryTx::UpdateRevocation { id, version, .. } => keys.extend([
             StateKey::Did(id.did),
             StateKey::RevocationRegistry(id.clone()),
@@ -393,6 +436,15 @@ pub(crate) fn apply(
         }
         RegistryTx::PublishRevocationRegistry { id, registry } => {
             publish_registry(state, sender, id, registry)
+        }
+        RegistryTx::PublishDatedRegistry { id, registry, window } => {
+            own_did(state, sender, id.did)?;
+            if !window.is_sound() {
+                return Err(RejectCode::BadRegistryWindow.into());
+            }
+            publish_registry(state, sender, id, registry)?;
+            state.write(&StateKey::RegistryWindow(id.clone()), window);
+            Ok(())
         }
         RegistryTx::UpdateRevocation { id, version, change } => {
             update_revocation(state, now, sender, id, *version, change)

@@ -277,6 +277,8 @@ pub enum RejectCode {
     NothingToTrueUp,
     #[error("the home utility has revoked the key that signs the voucher: do not deliver energy")]
     VoucherKeyRevoked,
+    #[error("the registry's window does not end after it begins, or lasts longer than twenty years")]
+    BadRegistryWindow,
 }
 
 impl RejectCode {

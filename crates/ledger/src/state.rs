@@ -85,6 +85,9 @@ pub enum StateKey {
     ForecastTimes(PartyId, GridZone, u8),
     /// What a party has measured on a UTC day of a zone, in slots as above: [`crate::forecast::LoadDay`].
     LoadDay(PartyId, GridZone, u8),
+    /// When the credentials of a revocation registry count, if it was published with a window:
+    /// [`crate::registry::RegistryWindow`]. It never changes.
+    RegistryWindow(RevocationRegistryId),
 }
 
 impl StateKey {

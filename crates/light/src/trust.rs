@@ -3,7 +3,7 @@
 use crate::block::{Header, VERSION};
 use crate::certificate::{Certificate, CertificateError, Validators, ValidatorsError};
 use eroam_domain::codec::Digest;
-use eroam_ledger::genesis::Genesis;
+use eroam_ledger::genesis::{BlockTime, Genesis};
 use std::collections::BTreeMap;
 
 /// How many headers may lie between a block and the certificate that finalizes it. Blocks wait for each other's
@@ -51,6 +51,7 @@ pub struct Trust {
     network: Digest,
     epoch_blocks: u64,
     validators: ValidatorHistory,
+    time: BlockTime,
 }
 
 /// Why there is nothing to trust.
@@ -158,24 +159,36 @@ impl Trust {
     /// [`TrustError`].
     pub fn from_genesis(genesis: &Genesis) -> Result<Self, TrustError> {
         let validators = Validators::new(genesis.consensus.validators.iter().map(|v| v.key))?;
-        Self::new(genesis.network(), genesis.consensus.epoch_blocks, ValidatorHistory::new(validators))
+        let (consensus, validators) = (&genesis.consensus, ValidatorHistory::new(validators));
+        Self::new(genesis.network(), consensus.epoch_blocks, validators, consensus.time)
     }
 
-    /// Trusts a network whose validators have changed since its genesis.
+    /// Trusts a network whose validators have changed since its genesis. `time` is where its blocks' time comes from.
     ///
     /// # Errors
     /// [`TrustError::EpochBlocks`].
-    pub fn new(network: Digest, epoch_blocks: u32, validators: ValidatorHistory) -> Result<Self, TrustError> {
+    pub fn new(
+        network: Digest,
+        epoch_blocks: u32,
+        validators: ValidatorHistory,
+        time: BlockTime,
+    ) -> Result<Self, TrustError> {
         if epoch_blocks == 0 {
             return Err(TrustError::EpochBlocks);
         }
-        Ok(Self { network, epoch_blocks: u64::from(epoch_blocks), validators })
+        Ok(Self { network, epoch_blocks: u64::from(epoch_blocks), validators, time })
     }
 
     /// The network: SHA-256 of its genesis.
     #[must_use]
     pub const fn network(&self) -> Digest {
         self.network
+    }
+
+    /// Where the time in a header comes from: only that of the validators' clocks says how old a block is.
+    #[must_use]
+    pub const fn time(&self) -> BlockTime {
+        self.time
     }
 
     /// The validators.

@@ -14,7 +14,8 @@ use eroam_domain::ids::PartyId;
 use eroam_domain::money::{Money, decimal};
 use eroam_domain::visit::{ChargeLimits, VisitRequest};
 use eroam_domain::voucher::{SignedVoucher, Voucher};
-use eroam_ssi::anoncreds::{HeldCredential, ProofRequest};
+use eroam_ssi::anoncreds::{Comparison, HeldCredential, ProofRequest};
+use eroam_ssi::protocol::charging::attributes;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -72,9 +73,8 @@ impl Consent {
             }
         }
         let compared = request.predicates().values();
-        let mut proved: Vec<String> = compared
-            .map(|asked| format!("{} {} {}", asked.name, asked.comparison.sign(), asked.bound))
-            .collect();
+        let mut proved: Vec<String> =
+            compared.map(|asked| proved(&asked.name, asked.comparison, asked.bound)).collect();
         if request.non_revoked().is_some() {
             proved.push("the contract is not revoked".to_owned());
         }
@@ -91,6 +91,45 @@ impl Consent {
             cost,
         }
     }
+}
+
+/// A comparison in words.
+fn proved(name: &str, comparison: Comparison, bound: i32) -> String {
+    match (name, comparison) {
+        (attributes::VALID_UNTIL, Comparison::AtLeast) => {
+            let (year, month, day) = (bound / 10_000, bound / 100 % 100, bound % 100);
+            format!("your contract is still good on {year:04}-{month:02}-{day:02}; not until when")
+        }
+        _ => format!("{} {} {bound}", in_words(name), comparison.sign()),
+    }
+}
+
+/// What an attribute of a contract is called in front of a driver.
+fn in_words(name: &str) -> &str {
+    match name {
+        "contract_id" => "the number of your contract",
+        "customer_id" => "your number at your provider",
+        "provider" => "your provider",
+        "daily_limit" => "your daily limit",
+        "valid_from" => "since when your contract is good",
+        attributes::VALID_UNTIL => "until when it is good",
+        attributes::ZONES => "the zones where your contract is good (* is everywhere)",
+        attributes::TIER => "your tier",
+        other => other,
+    }
+}
+
+/// The most hexadecimal digits in a row that a person can be asked to look at.
+const DIGITS_SHOWN: usize = 16;
+
+/// A value as it is shown to a person: of long numbers the beginning, by which it is told from others; the whole is in the
+/// machine-readable form.
+fn shortened(value: &str) -> String {
+    let short = |word: &str| {
+        let is_number = word.len() > 2 * DIGITS_SHOWN && word.bytes().all(|b| b.is_ascii_hexdigit());
+        if is_number { word.chars().take(DIGITS_SHOWN).chain(['…']).collect() } else { word.to_owned() }
+    };
+    value.split(' ').map(short).collect::<Vec<_>>().join(" ")
 }
 
 /// What request and voucher say.
@@ -126,15 +165,16 @@ impl fmt::Display for Consent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "to         {} at {}", self.operator, self.place)?;
         for (name, value) in &self.shown {
-            writeln!(f, "shown      {name}: {value}")?;
+            writeln!(f, "shown      {}: {value}", in_words(name))?;
         }
         for what in &self.proved {
             writeln!(f, "proved     {what}")?;
         }
         for (name, value) in &self.said {
-            writeln!(f, "said       {name}: {value}")?;
+            writeln!(f, "said       {name}: {}", shortened(value))?;
         }
-        writeln!(f, "hidden     {}", self.hidden.join(", "))?;
+        let hidden: Vec<&str> = self.hidden.iter().map(|name| in_words(name)).collect();
+        writeln!(f, "hidden     {}", hidden.join(", "))?;
         for (who, what) in &self.others {
             writeln!(f, "{who:<10} {what}")?;
         }
@@ -143,5 +183,29 @@ impl fmt::Display for Consent {
             writeln!(f, "note       the station's meter is not certified")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_proved_and_what_stays_hidden_is_said_in_words() {
+        let sentence = proved("valid_until", Comparison::AtLeast, 20_261_122);
+        assert_eq!(sentence, "your contract is still good on 2026-11-22; not until when");
+        assert_eq!(proved("daily_limit", Comparison::Below, 7), "your daily limit < 7");
+        for name in ["contract_id", "customer_id", "daily_limit", "valid_from", "valid_until", "allowed_zones", "tier"] {
+            assert!(!in_words(name).contains('_') && in_words(name).contains(' '), "{name}");
+        }
+    }
+
+    #[test]
+    fn of_a_long_number_the_beginning_is_shown() {
+        let digits = "0123456789abcdef".repeat(4);
+        assert_eq!(shortened(&format!("{digits} pays up to 20.00 EUR")), "0123456789abcdef… pays up to 20.00 EUR");
+        for same in ["2026-11-22T00:00:00Z to 2026-11-23T00:00:00Z", "did:eroam:0123456789abcdef:xyz/1", "5 kWh", ""] {
+            assert_eq!(shortened(same), same);
+        }
     }
 }

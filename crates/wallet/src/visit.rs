@@ -243,6 +243,7 @@ mod tests {
             power: Watts::new(11_000),
             meter_key: "04".to_owned(),
             meter_certified: false,
+            time_zone: None,
         }
     }
 

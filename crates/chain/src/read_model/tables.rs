@@ -206,6 +206,7 @@ pub enum TxKind {
     AttestLoad,
     TrueUp,
     RevokeVoucherKey,
+    PublishDatedRegistry,
 }
 
 impl TxKind {
@@ -231,6 +232,7 @@ impl TxKind {
             Tx::Registry(RegistryTx::PublishSchema { .. }) => Self::PublishSchema,
             Tx::Registry(RegistryTx::PublishCredentialDefinition { .. }) => Self::PublishCredentialDefinition,
             Tx::Registry(RegistryTx::PublishRevocationRegistry { .. }) => Self::PublishRevocationRegistry,
+            Tx::Registry(RegistryTx::PublishDatedRegistry { .. }) => Self::PublishDatedRegistry,
             Tx::Registry(RegistryTx::UpdateRevocation { .. }) => Self::UpdateRevocation,
             Tx::Registry(RegistryTx::GrantMandate { .. }) => Self::GrantMandate,
             Tx::Registry(RegistryTx::RevokeMandate { .. }) => Self::RevokeMandate,
@@ -267,6 +269,7 @@ impl TxKind {
             Self::PublishSchema => "registry.publish_schema",
             Self::PublishCredentialDefinition => "registry.publish_credential_definition",
             Self::PublishRevocationRegistry => "registry.publish_revocation_registry",
+            Self::PublishDatedRegistry => "registry.publish_dated_registry",
             Self::UpdateRevocation => "registry.update_revocation",
             Self::GrantMandate => "registry.grant_mandate",
             Self::RevokeMandate => "registry.revoke_mandate",

@@ -159,7 +159,7 @@ struct Chain {
     blocks: BTreeMap<u64, Arc<Block>>,
     /// When each was first delivered.
     at: BTreeMap<u64, SystemTime>,
-    /// So often it was started.
+    /// So often it was started or crashed.
     starts: usize,
     /// The last height that the running validator delivered.
     delivered: u64,
@@ -570,6 +570,8 @@ impl Cluster {
     pub(super) fn crash(&mut self, index: usize) {
         let running = self.running[index].take().expect("it runs");
         running.task.abort();
+        // What is left of it delivers nothing any more.
+        lock(&self.world.chains[index]).starts += 1;
         lock(&self.doors).remove(&index);
     }
 

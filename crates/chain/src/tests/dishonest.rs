@@ -103,7 +103,11 @@ fn another_order() {
         body.items.reverse();
     });
     let objection = Some("an envelope is not its member's next");
-    refused(lie, objection, |settings| settings.together = 4);
+    refused(lie, objection, |settings| {
+        settings.together = 4;
+        // Enough blocks for the liar to lead one of them.
+        settings.lanes = 6;
+    });
 }
 
 #[test]

@@ -16,14 +16,13 @@ const LOST: usize = 3;
 const BLOCKS_BEFORE: u64 = 24;
 
 fn settings(seed: u64) -> Settings {
-    Settings { envelopes: 30, thinking: 100, ..Settings::new(seed, 4) }
+    Settings { envelopes: 40, thinking: 100, ..Settings::new(seed, 4) }
 }
 
 /// One validator stops and loses its directory, and the others go on.
 async fn lose(cluster: &mut Cluster) {
     cluster.until_height(LOST, 3).await;
     cluster.crash(LOST);
-    cluster.sleep(millis(100)).await;
     cluster.empty(LOST);
     cluster.until("the others have gone on", |c| c.height(0) >= BLOCKS_BEFORE).await;
     assert!(!cluster.is_done(), "nothing is left to follow");
@@ -43,18 +42,8 @@ fn a_validator_without_a_directory_copies_the_state_and_follows() {
     for seed in seeds(2) {
         Simulation::new(settings(seed)).run(async |cluster| {
             lose(cluster).await;
-            let t0 = commonware_runtime::Clock::current(&cluster.context);
-            let el = |c: &Cluster| commonware_runtime::Clock::current(&c.context).duration_since(t0).unwrap();
             cluster.start_one(LOST).await;
-            eprintln!("start {:?} h {:?}", el(cluster), cluster.heights());
-            cluster.until("x", |c| c.is_copying(LOST)).await;
-            eprintln!("asking {:?} h {:?} {}", el(cluster), cluster.heights(), cluster.is_done());
-            cluster.until("x", |c| c.has_chosen(LOST)).await;
-            eprintln!("chosen {:?} h {:?} {}", el(cluster), cluster.heights(), cluster.is_done());
-            cluster.until("x", |c| !c.is_copying(LOST)).await;
-            eprintln!("copied {:?} h {:?} {}", el(cluster), cluster.heights(), cluster.is_done());
             cluster.settle().await;
-            eprintln!("settled {:?} h {:?} {} begins {} ex {:?}", el(cluster), cluster.heights(), cluster.is_done(), cluster.begins(LOST), cluster.executed(LOST));
             check_joined(cluster);
             // The epoch is long: it has no voice yet.
             let begins = cluster.begins(LOST);

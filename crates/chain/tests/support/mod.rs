@@ -131,6 +131,7 @@ impl Cluster {
             peers: keys.zip(self.addresses.iter().copied()).collect(),
             catch_up: CatchUp::Blocks,
             stated: self.stated.clone(),
+            clock: None,
             machine: Arc::new(Rules),
             pool: self.pool,
             items_max: self.items_max,

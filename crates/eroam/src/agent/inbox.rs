@@ -99,7 +99,7 @@ impl Inbox {
     /// Listens. Whoever is in the middle of sending when it ends is not waited for.
     pub(super) fn start(address: SocketAddr, shared: &Arc<Shared>) -> Result<Self, ServeError> {
         let router = Router::new().route("/", post(deliver)).with_state(Arc::clone(shared));
-        let server = Server::start("agent inbox", address, router, Duration::ZERO)?;
+        let server = Server::start_small("agent inbox", address, router, Duration::ZERO)?;
         Ok(Self { server })
     }
 

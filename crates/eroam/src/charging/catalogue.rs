@@ -2,9 +2,11 @@
 //! with its proof.
 //!
 //! Objects that never change are kept for good; what changes (status lists, keys) is looked up again when it is older
-//! than the caller allows. A resolver cannot lie. It can be behind: nothing tells an answer of a block of a while ago
-//! from the newest one where blocks are made on demand, so whoever needs to know asks a second resolver.
+//! than the caller allows. A resolver cannot lie. It could be behind, and so hide what was revoked since: an answer that
+//! is more than [`STALENESS_MAX`] behind the ledger is refused, as far as that can be found out
+//! ([`super::staleness`] says how far that is).
 
+use super::staleness::{STALENESS_MAX, Stale, Staleness};
 use crate::clock::{is_younger, now};
 use crate::http_client::answered_within;
 use crate::registry::objects::{self, ObjectError};
@@ -12,7 +14,9 @@ use borsh::BorshDeserialize;
 use eroam_domain::codec::{Digest, from_bytes};
 use eroam_domain::ids::{CredentialDefinitionId, ObjectIdError, PartyId, RevocationRegistryId, SchemaId};
 use eroam_domain::time::UnixMillis;
-use eroam_ledger::registry::{DefinitionRecord, RegistryRecord, RevocationList, SchemaRecord};
+use eroam_ledger::registry::{
+    DefinitionRecord, RegistryRecord, RegistryWindow, RevocationList, SchemaRecord,
+};
 use eroam_ledger::state::{StateError, StateKey, StateView};
 use eroam_ledger::voucher::VoucherKey;
 use eroam_light::document::{Document, DocumentError, FILE_BYTES_MAX, Verified};
@@ -26,7 +30,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// So long a resolver may take.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
@@ -64,6 +68,22 @@ pub enum CatalogueError {
         url: String,
         /// What was asked for.
         item: String,
+    },
+    /// The answer is proved by a block of long ago.
+    #[error(
+        "the resolver at {url} is out of date and may hide what was revoked: use another one, or try again later"
+    )]
+    Stale {
+        /// Who.
+        url: String,
+        /// How that shows.
+        source: Stale,
+    },
+    /// The answer is proved by a block that is yet to come.
+    #[error("the clock of this device is wrong, or that of the network's nodes: set it and try again")]
+    Clock {
+        /// How that shows.
+        source: Stale,
     },
     /// It is proved that there is none.
     #[error("the ledger has no {0}")]
@@ -108,6 +128,7 @@ pub struct Catalogue {
     trust: Trust,
     http: ureq::Agent,
     kept: Mutex<Kept>,
+    staleness: Staleness,
 }
 
 impl Catalogue {
@@ -115,7 +136,27 @@ impl Catalogue {
     #[must_use]
     pub fn new(url: &str, trust: Trust) -> Self {
         let http = answering_within(ANSWERS_WITHIN);
-        Self { url: url.trim_end_matches('/').to_owned(), trust, http, kept: Mutex::default() }
+        let staleness = Staleness::new(trust.time());
+        Self { url: url.trim_end_matches('/').to_owned(), trust, http, kept: Mutex::default(), staleness }
+    }
+
+    /// Refuses answers that are further behind the ledger than so, at most [`STALENESS_MAX`].
+    #[must_use]
+    pub fn stale_after(self, max: Duration) -> Self {
+        Self { staleness: self.staleness.at_most(max.min(STALENESS_MAX)), ..self }
+    }
+
+    /// Refuses answers by blocks below this one, which was proved in an earlier run or by another resolver.
+    #[must_use]
+    pub fn from_height(self, height: u64) -> Self {
+        self.staleness.know(height);
+        self
+    }
+
+    /// The highest block by which anything was proved, 0 for none.
+    #[must_use]
+    pub fn height(&self) -> u64 {
+        self.staleness.height()
     }
 
     /// Waits for the resolver no longer than so.
@@ -174,6 +215,7 @@ impl Catalogue {
 
     /// What the state has under canonical key bytes, or that it has nothing, proved.
     fn proved(&self, key: &[u8], item: &str) -> Result<Option<Vec<u8>>, CatalogueError> {
+        let asked = self.staleness.ask(Instant::now());
         let text = self.proof_of(key, item)?;
         let other = || CatalogueError::Other { url: self.url.clone(), item: item.to_owned() };
         let unproved = |error| {
@@ -187,6 +229,10 @@ impl Catalogue {
         if entry.key() != key {
             return Err(other());
         }
+        self.staleness.check(asked, entry.header().header(), now()).map_err(|source| match source {
+            Stale::YetToCome { .. } => CatalogueError::Clock { source },
+            source => CatalogueError::Stale { url: self.url.clone(), source },
+        })?;
         Ok(entry.value().map(<[u8]>::to_vec))
     }
 
@@ -320,6 +366,20 @@ impl Catalogue {
         };
         self.kept().lists.insert(id.clone(), (Arc::clone(&list), asked_at));
         Ok(list)
+    }
+
+    /// When the credentials of a registry count; `None` if it is proved that the ledger does not say. Looked up once.
+    ///
+    /// # Errors
+    /// [`CatalogueError`].
+    pub fn registry_window(&self, id: &ObjectId) -> Result<Option<RegistryWindow>, CatalogueError> {
+        let parsed: RevocationRegistryId = id.as_str().parse()?;
+        let item = format!("window of {}", id.as_str());
+        match self.lasting(&StateKey::RegistryWindow(parsed), &item) {
+            Ok(window) => Ok(Some(window)),
+            Err(CatalogueError::None(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The key that a home utility signs vouchers with.

@@ -7,6 +7,7 @@
 //! Each change is durable before anybody hears of it.
 
 use super::ChargingError;
+use super::issuer::CredentialPlace;
 use super::state::{AgentState, Changes};
 use crate::agent::kept::KeptInvitation;
 use eroam_domain::charge::Denial;
@@ -56,7 +57,7 @@ pub struct Customer {
     /// With which the wallet fetches the credential, until it has.
     pub invitation: Option<KeptInvitation>,
     /// Where credentials of this contract can be revoked: usually one. A crash in the middle of issuing leaves another.
-    pub places: Vec<u32>,
+    pub places: Vec<CredentialPlace>,
     /// Why it was revoked.
     pub revoked: Option<String>,
 }
@@ -76,7 +77,7 @@ pub struct ListedCustomer {
     /// What became of it.
     pub decision: Decision,
     /// Where the credential can be revoked, once it was issued.
-    pub credential: Option<u32>,
+    pub credential: Option<CredentialPlace>,
     /// Why it was revoked.
     pub revoked: Option<String>,
 }
@@ -84,7 +85,7 @@ pub struct ListedCustomer {
 impl Customer {
     /// Where the credential can be revoked, once it was issued.
     #[must_use]
-    pub fn credential(&self) -> Option<u32> {
+    pub fn credential(&self) -> Option<CredentialPlace> {
         self.places.last().copied()
     }
 

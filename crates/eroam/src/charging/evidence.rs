@@ -1,4 +1,5 @@
-//! What a station sent with a charge, checked again by its operator: by sample, and in every dispute.
+//! What a station sent with a charge, checked again: by its operator, by sample and in every dispute, and in a dispute by the
+//! home utility and the resolver, to whom the operator sends it.
 //!
 //! The station checked the proof before power. Here it is checked with what the ledger says alone, as long after as there
 //! is a dispute: against the list that was the newest when the driver agreed. And what was recorded is compared with what the
@@ -14,6 +15,7 @@ use eroam_domain::quantity::WattHours;
 use eroam_domain::time::UnixMillis;
 use eroam_domain::visit::{Accounting, ShownContract};
 use eroam_domain::voucher::{SpentVoucher, proof_nonce};
+use eroam_gateway::charge_evidence::{ChargeEvidence, ChargeEvidenceFault};
 use eroam_gateway::limits::{self, NotABeginning};
 use eroam_gateway::sessions::Consumption;
 use eroam_ledger::query;
@@ -25,9 +27,11 @@ use eroam_ssi::anoncreds::{
 use eroam_ssi::protocol::charging::{CONTRACT, attributes};
 use eroam_station::metering;
 use eroam_wire::ocmf::{MeterKeyError, MeterPublicKey, MeteredSession, SessionFault};
+use serde::{Deserialize, Serialize};
+use std::num::NonZeroU8;
 
-/// One session in so many is checked again when it is accounted for.
-pub const SAMPLE_ONE_IN: u8 = 20;
+/// One session in so many is checked again when it is accounted for, unless the operator wants it otherwise.
+pub const SAMPLE_ONE_IN: NonZeroU8 = NonZeroU8::new(20).unwrap();
 /// So much older than the newest a list may be that a station took: it looks it up once a minute, and a driver may take
 /// some minutes to agree.
 const LIST_AGE_S: u64 = 600;
@@ -58,6 +62,8 @@ pub enum EvidenceError {
     OtherProvider { expected: PartyId, found: PartyId },
     #[error("the proof is against a list that was not the newest when the driver agreed")]
     OldList,
+    #[error("credentials of the registry {0} did not count when the price was quoted")]
+    NotCurrent(String),
     #[error("the proof does not hold")]
     Verify(#[from] VerifyError),
     #[error("the proof does not show {0}")]
@@ -68,6 +74,8 @@ pub enum EvidenceError {
     Readings(#[from] SessionFault),
     #[error("more was recorded than the meter signed")]
     Recorded(#[from] NotABeginning),
+    #[error("it is not what the record on the ledger rests on")]
+    Record(#[from] ChargeEvidenceFault),
 }
 
 /// What a station's readings say that was consumed.
@@ -76,7 +84,8 @@ pub fn consumption(metered: &MeteredSession, sent: &Accounting) -> Consumption {
     Consumption {
         start: metered.start(),
         end: metered.end(),
-        clock: sent.clock,
+        // It was told for the quote: a change after the end says nothing of the session.
+        clock: sent.clock.between(metered.start(), metered.end()),
         periods: metering::periods(metered),
         energy: metered.energy(),
         readings: metering::digest(&sent.readings),
@@ -93,6 +102,34 @@ pub fn recheck_metering(cdr: &Cdr, sent: &Accounting, meter_key: &str) -> Result
     Ok(limits::not_billed(cdr, &consumption(&metered, sent))?)
 }
 
+/// What holds of a charge when its evidence is checked again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rechecked {
+    /// What the driver proved.
+    pub shown: ShownContract,
+    /// How much of what the meter signed was not billed.
+    pub not_billed: WattHours,
+}
+
+/// Checks what an operator sent of one of its contested records with the ledger alone: that it is what the record rests on,
+/// that the driver's proof holds, and that what was recorded is what the meter signed. The meter's key is the operator's word.
+///
+/// # Errors
+/// [`EvidenceError`].
+pub fn recheck_sent(
+    client: &dyn StateView,
+    operator: PartyId,
+    evidence: &ChargeEvidence,
+) -> Result<Rechecked, EvidenceError> {
+    let ChargeEvidence { cdr, quote, spent, meter_key, sent, .. } = evidence;
+    let booked = query::cdr(client, operator, &cdr.id)?;
+    let booked = booked.ok_or_else(|| EvidenceError::Unknown(format!("record {} of {operator}", cdr.id)))?;
+    evidence.check(operator, &booked)?;
+    let shown = recheck(client, Agreed { operator, session: &sent.session, quote, spent }, sent)?;
+    Ok(Rechecked { shown, not_billed: recheck_metering(cdr, sent, meter_key)? })
+}
+
 /// What was agreed to in a session.
 #[derive(Clone, Copy, Debug)]
 pub struct Agreed<'a> {
@@ -106,11 +143,12 @@ pub struct Agreed<'a> {
     pub spent: &'a SpentVoucher,
 }
 
-/// Whether a session is one of those that are checked again: by its digest, which nobody chooses.
+/// Whether a session is the one in `one_in` that is checked again: by its digest. A station that chose the names of its
+/// sessions could choose some that are not; it would show in how few of its sessions are.
 #[must_use]
-pub fn is_sampled(operator: PartyId, session: &SessionId) -> bool {
-    let Digest([first, ..]) = session_digest(operator, session);
-    u16::from(first) * u16::from(SAMPLE_ONE_IN) < 256
+pub fn is_sampled(operator: PartyId, session: &SessionId, one_in: u8) -> bool {
+    let Digest([a, b, c, d, ..]) = session_digest(operator, session);
+    u32::from_be_bytes([a, b, c, d]).is_multiple_of(u32::from(one_in))
 }
 
 /// Checks what a station sent: the proof holds, for this session, quote and voucher, with what the ledger said then.
@@ -158,6 +196,11 @@ pub fn recheck(
     known.add_credential_definition(definition_id, definition);
     let id: RevocationRegistryId = registry_id.as_str().parse()?;
     let record = query::revocation_registry(client, &id)?.ok_or_else(|| unknown(registry_id.as_str()))?;
+    // As the station did.
+    let window = query::registry_window(client, &id)?;
+    if !window.is_some_and(|window| window.contains(quote.made_at)) {
+        return Err(EvidenceError::NotCurrent(registry_id.to_string()));
+    }
     let registry = objects::registry_json(&id, &record)?;
     let registry = RevocationRegistryDefinition::from_json(registry.to_string().as_bytes())?;
     known.add_registry(registry_id.clone(), registry);

@@ -8,12 +8,11 @@
 //! goes on. What it deliberately does not do: know of pins and buses. They come as [`Hardware`].
 
 use super::state::StateError;
-use super::station::{Account, Charged, Post};
+use super::station::{Account, ChargeOrder, Charged, Post};
 use crate::causes::chain;
-use eroam_domain::cdr::SessionId;
 use eroam_domain::quantity::DurationMs;
-use eroam_domain::time::{LocalClock, UnixMillis};
-use eroam_domain::visit::{ChargeLimits, Enabled, Progress};
+use eroam_domain::time::UnixMillis;
+use eroam_domain::visit::Progress;
 use eroam_station::charge_point::{ChargePoint, ChargePointError, Notice};
 use eroam_station::hardware::Hardware;
 use eroam_station::journal::{Journal, SharedJournal};
@@ -80,9 +79,7 @@ impl HardwarePost {
 
     fn begin(
         &mut self,
-        session: &SessionId,
-        limits: ChargeLimits,
-        enabled: &Enabled,
+        ChargeOrder { session, limits, enabled, clock }: ChargeOrder<'_>,
     ) -> Result<(), PostError> {
         let at = self.looks.now();
         self.point.offer(session.clone(), at.checked_add(OFFERED_FOR).unwrap_or(at), at)?;
@@ -93,7 +90,7 @@ impl HardwarePost {
             leaves_at: limits.leaves_at,
             current_max: limits.current_max,
         };
-        Ok(self.point.enable(limits, LocalClock::UTC, at)?)
+        Ok(self.point.enable(limits, clock, at)?)
     }
 
     /// Until the session has ended and is settled.
@@ -152,14 +149,12 @@ impl HardwarePost {
 impl Post for HardwarePost {
     fn charge(
         &mut self,
-        session: &SessionId,
-        limits: ChargeLimits,
-        enabled: &Enabled,
+        order: ChargeOrder<'_>,
         prices: &dyn PriceSoFar,
         watch: &mut dyn FnMut(Option<Progress>) -> Option<StoppedBy>,
         account: Account<'_>,
     ) -> Result<Charged, String> {
-        let ran = self.begin(session, limits, enabled).and_then(|()| self.run(prices, watch, account));
+        let ran = self.begin(order).and_then(|()| self.run(prices, watch, account));
         ran.map_err(|error| chain(&error))
     }
 
@@ -191,8 +186,10 @@ impl Post for HardwarePost {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eroam_domain::cdr::SessionId;
     use eroam_domain::quantity::WattHours;
-    use eroam_domain::visit::EndReason;
+    use eroam_domain::time::LocalClock;
+    use eroam_domain::visit::{ChargeLimits, Enabled, EndReason};
     use eroam_station::hardware::simulated::{Bench, Injection, Vehicle};
     use eroam_station::journal::MemoryJournal;
     use eroam_station::metering::SoFar;
@@ -254,7 +251,13 @@ mod tests {
     ) -> Result<Charged, String> {
         let enabled = Enabled { energy_max: WattHours::from_milli_wh(3_000_000), amount_max: 1, priority: 0 };
         let session = SessionId::new("s1").unwrap();
-        post.charge(&session, ChargeLimits::default(), &enabled, &Free, watch, account)
+        let (limits, clock) = (ChargeLimits::default(), LocalClock::UTC);
+        post.charge(
+            ChargeOrder { session: &session, limits, enabled: &enabled, clock },
+            &Free,
+            watch,
+            account,
+        )
     }
 
     fn readings(readings: &str) -> Result<String, serde_json::Error> {

@@ -1,26 +1,38 @@
 //! An issuer of AnonCreds credentials whose objects are on the ledger.
 //!
-//! Its secrets are kept before anything of them is published, and a place in the registry is taken before the credential
-//! that has it is made: whatever a crash interrupts is finished, or a place stays unused. The status list is the ledger's.
+//! Its secrets are kept before anything of them is published, and a place in a registry is taken before the credential
+//! that has it is made: whatever a crash interrupts is finished, or a place stays unused. Status lists are the ledger's.
+//!
+//! A registry takes credentials for a while, and all of them end with its window ([`Term`]): the next one is opened before
+//! the last place of one is taken and before its days are over.
+
+mod registry;
+mod term;
+
+pub use registry::{CredentialPlace, TakenPlace};
+pub use term::Term;
 
 use super::ChargingError;
 use super::state::{AgentState, Changes};
 use crate::clock::now;
-use crate::registry::{Kind, Publisher, objects, tails};
+use crate::registry::{Kind, Publisher, tails};
 use eroam_domain::ids::EroamDid;
+use eroam_domain::time::UnixMillis;
+use eroam_ledger::registry::RegistryWindow;
 use eroam_ssi::anoncreds::issuer::{
-    self, CredentialDefinitionSecret, NewCredentialDefinition, NewRegistry, Place, RegistrySecret,
+    self, CredentialDefinitionSecret, NewCredentialDefinition, NewRegistry, RegistrySecret,
 };
 use eroam_ssi::anoncreds::{
     AttributeValues, Credential, CredentialDefinition, CredentialOffer, CredentialRequest,
     KeyCorrectnessProof, ObjectId, RevocationIndex, RevocationRegistryDefinition, Schema, StatusList,
     Timestamp,
 };
+use registry::IssuerRegistry;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeSet;
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Where an issuer's key comes from.
 pub enum IssuerKey<'a> {
@@ -44,8 +56,10 @@ pub struct Kinds<'a> {
     pub schema: &'a str,
     /// Its attributes.
     pub attributes: &'a [&'a str],
-    /// How many credentials its registry has room for.
+    /// How many credentials each of its registries has room for, with index 0, which none has.
     pub registry: u32,
+    /// For how long they are issued.
+    pub term: Term,
 }
 
 /// Where tails files are put, and where others find them.
@@ -57,52 +71,65 @@ pub struct TailsPlace<'a> {
     pub url: &'a str,
 }
 
-struct Registry {
-    list: StatusList,
-    next: u32,
-}
-
-/// Records of issuers' secrets, by the schema's name.
+/// Records of issuers' keys, by the schema's name.
 const ISSUER: &str = "issuer";
-/// Records of the next free places, by the schema's name.
+/// Records of issuers' registries, by the schema's name and the registry's number.
+const REGISTRY: &str = "issuer's registry";
+/// Records of the next free places, as [`REGISTRY`].
 const NEXT_PLACE: &str = "issuer's next place";
 
-/// What an issuer is made of: JSON, of which the secrets and the rest are kept together.
+/// An issuer's key: JSON, of which the secret and the rest are kept together.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept {
     definition: String,
     secret: String,
     correctness: String,
-    registry: String,
-    registry_secret: String,
 }
 
-impl Kept {
-    fn text(bytes: &[u8]) -> Result<String, ChargingError> {
-        let text = std::str::from_utf8(bytes).map(ToOwned::to_owned);
-        text.map_err(|error| ChargingError::unexpected("an issuer's object", error))
-    }
+/// One of its registries, as JSON, and when its credentials count.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptRegistry {
+    definition: String,
+    secret: String,
+    from: UnixMillis,
+    until: UnixMillis,
+}
+
+fn text(bytes: &[u8]) -> Result<String, ChargingError> {
+    let text = std::str::from_utf8(bytes).map(ToOwned::to_owned);
+    text.map_err(|error| ChargingError::unexpected("an issuer's object", error))
 }
 
 /// An issuer.
 pub struct Issuer {
     publisher: Publisher,
+    issuer_id: ObjectId,
     schema_id: ObjectId,
     cred_def_id: ObjectId,
-    registry_id: ObjectId,
     definition: CredentialDefinition,
     secret: CredentialDefinitionSecret,
     correctness: KeyCorrectnessProof,
-    registry: RevocationRegistryDefinition,
-    registry_secret: RegistrySecret,
+    term: Term,
+    /// Of the next registry.
+    size: u32,
+    tails_directory: PathBuf,
+    tails_url: String,
     kept: AgentState,
     name: String,
-    state: Mutex<Registry>,
+    /// By their numbers, from 1.
+    registries: Mutex<Vec<Arc<IssuerRegistry>>>,
+    /// One registry is opened at a time.
+    opening: Mutex<()>,
 }
 
 fn id(text: &str) -> Result<ObjectId, ChargingError> {
     Ok(ObjectId::new(text.to_owned())?)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Issuer {
@@ -128,48 +155,37 @@ impl Issuer {
             None => {
                 let made = make(&issuer_id, &schema_id, &schema, key)?;
                 let parts = Kept {
-                    definition: Kept::text(&made.definition.to_json())?,
-                    secret: Kept::text(&made.secret.export_secret()?)?,
-                    correctness: Kept::text(&made.key_correctness.to_json())?,
-                    registry: String::new(),
-                    registry_secret: String::new(),
+                    definition: text(&made.definition.to_json())?,
+                    secret: text(&made.secret.export_secret()?)?,
+                    correctness: text(&made.key_correctness.to_json())?,
                 };
-                let parts = with_registry(parts, issuer_id, kinds.registry, tails_place)?;
                 kept.write(Changes::new().put(ISSUER, kinds.schema, &parts))?;
                 parts
             }
         };
-        let definition = CredentialDefinition::from_json(parts.definition.as_bytes())?;
         let published = publisher.publish(Kind::CredentialDefinition, parts.definition.as_bytes(), false)?;
-        let cred_def_id = id(&published.id)?;
-        let registry = RevocationRegistryDefinition::from_json(parts.registry.as_bytes())?;
-        let registry_secret = RegistrySecret::import_secret(parts.registry_secret.as_bytes())?;
-        let published = publisher.publish(Kind::RevocationRegistry, parts.registry.as_bytes(), false)?;
-        let registry_id = id(&published.id)?;
-        let list = match publisher.newest_list(&published.id)? {
-            Some(list) => StatusList::from_json(list.to_string().as_bytes())?,
-            None => {
-                let at = Timestamp::from(now());
-                let id = registry_id.clone();
-                let first = issuer::first_status_list(&definition, id, &registry, &registry_secret, at)?;
-                publish_list(&publisher, &first)?
-            }
-        };
-        let next = kept.get::<u32>(NEXT_PLACE, kinds.schema)?.unwrap_or(1);
-        Ok(Self {
+        let issuer = Self {
             publisher,
+            issuer_id,
             schema_id,
-            cred_def_id,
-            registry_id,
-            definition,
+            cred_def_id: id(&published.id)?,
+            definition: CredentialDefinition::from_json(parts.definition.as_bytes())?,
             secret: CredentialDefinitionSecret::import_secret(parts.secret.as_bytes())?,
             correctness: KeyCorrectnessProof::from_json(parts.correctness.as_bytes())?,
-            registry,
-            registry_secret,
+            term: kinds.term,
+            size: kinds.registry,
+            tails_directory: tails_place.directory.to_owned(),
+            tails_url: tails_place.url.to_owned(),
             kept,
             name: kinds.schema.to_owned(),
-            state: Mutex::new(Registry { list, next }),
-        })
+            registries: Mutex::default(),
+            opening: Mutex::default(),
+        };
+        while let Some(kept) = issuer.kept_registry(issuer.next_number())? {
+            issuer.publish_registry(&kept)?;
+        }
+        issuer.open_next_if(|issuer| issuer.taking(now()).is_none())?;
+        Ok(issuer)
     }
 
     /// The credential definition's id.
@@ -178,16 +194,16 @@ impl Issuer {
         &self.cred_def_id
     }
 
-    /// The revocation registry's id.
-    #[must_use]
-    pub const fn registry_id(&self) -> &ObjectId {
-        &self.registry_id
-    }
-
     /// The schema of its credentials.
     #[must_use]
     pub const fn schema_id(&self) -> &ObjectId {
         &self.schema_id
+    }
+
+    /// The ids of its revocation registries, the first one first.
+    #[must_use]
+    pub fn registry_ids(&self) -> Vec<ObjectId> {
+        lock(&self.registries).iter().map(|registry| registry.id.clone()).collect()
     }
 
     /// Offers a credential.
@@ -198,64 +214,199 @@ impl Issuer {
         Ok(issuer::offer(self.schema_id.clone(), self.cred_def_id.clone(), &self.correctness)?)
     }
 
-    /// The credential for a request, and the place at which it can be revoked.
+    /// A place for a credential that lasts its days, in the first registry that has one: opens another if none has.
     ///
     /// # Errors
-    /// [`ChargingError::AnonCreds`], among them that the registry is full.
+    /// [`ChargingError`], among them that another registry cannot be published.
+    pub fn take_place(&self) -> Result<TakenPlace, ChargingError> {
+        loop {
+            let Some(registry) = self.taking(now()) else {
+                self.open_next_if(|issuer| issuer.taking(now()).is_none())?;
+                continue;
+            };
+            let key = self.key(registry.number);
+            let taken =
+                registry.take(|next| Ok(self.kept.write(Changes::new().put(NEXT_PLACE, &key, &next))?))?;
+            // Between the look and the grip others may have taken the last one.
+            if let Some(taken) = taken {
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// Opens the next registry ahead of its time, so that nobody waits for it: when a tenth of the places is left where new
+    /// credentials are put, or of the days in which they are.
+    ///
+    /// # Errors
+    /// [`ChargingError`]; it is tried again by whoever comes next.
+    pub fn prepare_next(&self) -> Result<(), ChargingError> {
+        self.open_next_if(|issuer| {
+            let at = now();
+            let takes = |registry: &Arc<IssuerRegistry>| issuer.term.takes(registry.window, at);
+            let registries = lock(&issuer.registries);
+            let places = registries.iter().filter(|registry| takes(registry)).map(|registry| registry.left());
+            let left = places.fold(0u32, u32::saturating_add);
+            let newest = registries.last();
+            left <= (issuer.size / 10).max(1)
+                || newest.is_none_or(|newest| issuer.term.needs_next(newest.window, at))
+        })
+    }
+
+    /// The credential for a request at a place.
+    ///
+    /// # Errors
+    /// [`ChargingError::AnonCreds`].
     pub fn issue(
         &self,
+        place: TakenPlace,
         offer: &CredentialOffer,
         request: &CredentialRequest,
         values: &AttributeValues,
-    ) -> Result<(Credential, RevocationIndex), ChargingError> {
-        let (index, list) = {
-            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-            let index = RevocationIndex::new(state.next, self.registry.size())?;
-            // Before the credential is there: no two have the same place, whatever happens next.
-            self.kept.write(Changes::new().put(NEXT_PLACE, &self.name, &(state.next + 1)))?;
-            state.next += 1;
-            (index, state.list.clone())
-        };
-        let place = Place { registry: &self.registry, secret: &self.registry_secret, list: &list, index };
-        let made = issuer::issue(&self.definition, &self.secret, offer, request, values, Some(place))?;
-        Ok((made, index))
+    ) -> Result<Credential, ChargingError> {
+        let made = place
+            .used(|place| issuer::issue(&self.definition, &self.secret, offer, request, values, Some(place)));
+        Ok(made?)
     }
 
-    /// Revokes credentials: publishes the list that says so. Of those that it says already, nothing is published.
+    /// Revokes credentials: publishes the lists that say so. Of those that they say already, nothing is published.
     ///
     /// # Errors
     /// [`ChargingError`].
-    pub fn revoke(&self, places: impl IntoIterator<Item = u32>) -> Result<(), ChargingError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let size = self.registry.size();
-        let places = places.into_iter().map(|place| RevocationIndex::new(place, size));
-        let places: BTreeSet<RevocationIndex> = places.collect::<Result<_, _>>()?;
-        let places: BTreeSet<_> = places.into_iter().filter(|place| !state.list.is_revoked(*place)).collect();
-        if places.is_empty() {
-            return Ok(());
+    pub fn revoke(&self, places: impl IntoIterator<Item = CredentialPlace>) -> Result<(), ChargingError> {
+        let mut of_registries: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for CredentialPlace { registry, index } in places {
+            of_registries.entry(registry).or_default().push(index);
         }
-        let later = Timestamp::new(state.list.timestamp().seconds() + 1)?;
+        for (number, indexes) in of_registries {
+            let registry = self.registry(number)?;
+            let size = registry.definition.size();
+            let indexes = indexes.into_iter().map(|index| RevocationIndex::new(index, size));
+            let indexes: BTreeSet<RevocationIndex> = indexes.collect::<Result<_, _>>()?;
+            registry.change_list(|list| self.list_without(&registry.secret, list, indexes))?;
+        }
+        Ok(())
+    }
+
+    /// Publishes the list in which `indexes` are revoked; `None` if they are already.
+    fn list_without(
+        &self,
+        secret: &RegistrySecret,
+        list: &StatusList,
+        mut indexes: BTreeSet<RevocationIndex>,
+    ) -> Result<Option<StatusList>, ChargingError> {
+        indexes.retain(|index| !list.is_revoked(*index));
+        if indexes.is_empty() {
+            return Ok(None);
+        }
+        let later = Timestamp::new(list.timestamp().seconds() + 1)?;
         let at = Timestamp::from(now()).max(later);
         let none = BTreeSet::new();
-        let next = issuer::next_status_list(
-            &self.definition,
-            &self.registry_secret,
-            &state.list,
-            &none,
-            &places,
-            at,
-        );
-        state.list = publish_list(&self.publisher, &next?.0)?;
-        Ok(())
+        let next = issuer::next_status_list(&self.definition, secret, list, &none, &indexes, at);
+        publish_list(&self.publisher, &next?.0).map(Some)
     }
 
     /// Whether a credential was revoked.
     ///
     /// # Errors
-    /// [`ChargingError::AnonCreds`] for a place that the registry does not have.
-    pub fn is_revoked(&self, place: u32) -> Result<bool, ChargingError> {
-        let place = RevocationIndex::new(place, self.registry.size())?;
-        Ok(self.state.lock().unwrap_or_else(PoisonError::into_inner).list.is_revoked(place))
+    /// [`ChargingError`] for a place that there is not.
+    pub fn is_revoked(&self, place: CredentialPlace) -> Result<bool, ChargingError> {
+        let registry = self.registry(place.registry)?;
+        let index = RevocationIndex::new(place.index, registry.definition.size())?;
+        Ok(registry.list().is_revoked(index))
+    }
+
+    fn registry(&self, number: u32) -> Result<Arc<IssuerRegistry>, ChargingError> {
+        let registries = lock(&self.registries);
+        let found = registries.iter().find(|registry| registry.number == number);
+        found.cloned().ok_or_else(|| ChargingError::unexpected("the registry of a credential", number))
+    }
+
+    /// The first registry into which a credential can be put at `at`.
+    fn taking(&self, at: UnixMillis) -> Option<Arc<IssuerRegistry>> {
+        let registries = lock(&self.registries);
+        let takes =
+            |registry: &&Arc<IssuerRegistry>| self.term.takes(registry.window, at) && registry.left() > 0;
+        registries.iter().find(takes).cloned()
+    }
+
+    fn next_number(&self) -> u32 {
+        lock(&self.registries).last().map_or(1, |last| last.number.saturating_add(1))
+    }
+
+    fn key(&self, number: u32) -> String {
+        format!("{} {number}", self.name)
+    }
+
+    fn kept_registry(&self, number: u32) -> Result<Option<KeptRegistry>, ChargingError> {
+        Ok(self.kept.get::<KeptRegistry>(REGISTRY, &self.key(number))?)
+    }
+
+    /// Opens another registry if it `is_needed` when it is this one's turn.
+    fn open_next_if(&self, is_needed: impl FnOnce(&Self) -> bool) -> Result<(), ChargingError> {
+        let _turn = lock(&self.opening);
+        if !is_needed(self) {
+            return Ok(());
+        }
+        // One that was made and could not be published is published first.
+        let number = self.next_number();
+        let kept = match self.kept_registry(number)? {
+            Some(kept) => kept,
+            None => {
+                let kept = self.make_registry(number)?;
+                self.kept.write(Changes::new().put(REGISTRY, &self.key(number), &kept))?;
+                kept
+            }
+        };
+        self.publish_registry(&kept)
+    }
+
+    /// Makes a registry, whose tails file is in its place when this returns.
+    fn make_registry(&self, number: u32) -> Result<KeptRegistry, ChargingError> {
+        let window = self.term.window(now());
+        let window = window.ok_or_else(|| ChargingError::unexpected("the machine's clock", now()))?;
+        let new = NewRegistry {
+            issuer_id: self.issuer_id.clone(),
+            cred_def_id: self.cred_def_id.clone(),
+            tag: number.to_string(),
+            size: self.size,
+            tails_location: "https://eroam.example/tails".to_owned(),
+        };
+        let mut file = Vec::new();
+        let (registry, secret) = issuer::new_registry(&self.definition, new, &mut file)?;
+        // Where it is follows from its hash, which is known now.
+        let hash = registry.tails_hash();
+        tails::keep(&self.tails_directory, hash, &file)
+            .map_err(|error| ChargingError::unexpected("the tails file", error))?;
+        let location = format!("{}/tails/hash/{hash}", self.tails_url);
+        let registry = at_location(&registry.to_json(), &location)?;
+        Ok(KeptRegistry {
+            definition: text(&registry.to_json())?,
+            secret: text(&secret.export_secret()?)?,
+            from: window.from,
+            until: window.until,
+        })
+    }
+
+    /// Publishes the next registry and its first list, unless the ledger has them, and takes it into use.
+    fn publish_registry(&self, kept: &KeptRegistry) -> Result<(), ChargingError> {
+        let window = RegistryWindow { from: kept.from, until: kept.until };
+        let published = self.publisher.publish_dated_registry(kept.definition.as_bytes(), window)?;
+        let registry_id = id(&published.id)?;
+        let definition = RevocationRegistryDefinition::from_json(kept.definition.as_bytes())?;
+        let secret = RegistrySecret::import_secret(kept.secret.as_bytes())?;
+        let list = match self.publisher.newest_list(&published.id)? {
+            Some(list) => StatusList::from_json(list.to_string().as_bytes())?,
+            None => {
+                let (id, at) = (registry_id.clone(), Timestamp::from(now()));
+                let first = issuer::first_status_list(&self.definition, id, &definition, &secret, at)?;
+                publish_list(&self.publisher, &first)?
+            }
+        };
+        let number = self.next_number();
+        let next = self.kept.get::<u32>(NEXT_PLACE, &self.key(number))?.unwrap_or(1);
+        let opened = IssuerRegistry::new((number, registry_id), definition, secret, window, (list, next));
+        lock(&self.registries).push(Arc::new(opened));
+        Ok(())
     }
 }
 
@@ -279,35 +430,6 @@ fn make(
             })
         }
     }
-}
-
-/// Makes the registry of a definition, whose tails file is in its place when this returns.
-fn with_registry(
-    parts: Kept,
-    issuer_id: ObjectId,
-    size: u32,
-    tails_place: TailsPlace<'_>,
-) -> Result<Kept, ChargingError> {
-    let definition = CredentialDefinition::from_json(parts.definition.as_bytes())?;
-    let (cred_def_id, _) = objects::publish_definition(parts.definition.as_bytes())
-        .map_err(|error| ChargingError::unexpected("a credential definition", error))?;
-    let new = NewRegistry {
-        issuer_id,
-        cred_def_id: id(&cred_def_id.to_string())?,
-        tag: "1".to_owned(),
-        size,
-        tails_location: "https://eroam.example/tails".to_owned(),
-    };
-    let mut file = Vec::new();
-    let (registry, secret) = issuer::new_registry(&definition, new, &mut file)?;
-    // Where it is follows from its hash, which is known now.
-    let hash = registry.tails_hash();
-    tails::keep(tails_place.directory, hash, &file)
-        .map_err(|error| ChargingError::unexpected("the tails file", error))?;
-    let location = format!("{}/tails/hash/{hash}", tails_place.url);
-    let registry = at_location(&registry.to_json(), &location)?;
-    let registry = Kept::text(&registry.to_json())?;
-    Ok(Kept { registry, registry_secret: Kept::text(&secret.export_secret()?)?, ..parts })
 }
 
 fn publish_list(publisher: &Publisher, list: &StatusList) -> Result<StatusList, ChargingError> {

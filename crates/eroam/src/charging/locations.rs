@@ -17,7 +17,7 @@ use eroam_domain::cdr::GridZone;
 use eroam_domain::ids::{EvseId, PartyId};
 use eroam_domain::quantity::Watts;
 use eroam_domain::tariff::TariffId;
-use eroam_domain::time::UnixMillis;
+use eroam_domain::time::{TimeZoneName, UnixMillis};
 use eroam_ledger::state::StateError;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -33,6 +33,10 @@ pub struct Location {
     pub id: String,
     /// The place in words.
     pub name: String,
+    /// Whose local time its clocks show; OCPI has it in each location. `None` where the station's credential says nothing
+    /// of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<TimeZoneName>,
     /// The charging points.
     pub evses: Vec<Evse>,
 }
@@ -122,6 +126,7 @@ impl Location {
             party_id: claims.operator.id().to_string(),
             id,
             name: claims.place.clone(),
+            time_zone: claims.time_zone.clone(),
             evses: vec![evse],
         }
     }

@@ -10,7 +10,7 @@
 use crate::clock::now;
 use crate::consortium::letter::{Letter, LetterError};
 use crate::http_client::answered_within;
-use crate::node::Node;
+use crate::node::{LookedUp, Node};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -21,6 +21,8 @@ use eroam_domain::cdr::SessionId;
 use eroam_domain::charge::Denial;
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::PartyId;
+use eroam_domain::quantity::DurationMs;
+use eroam_domain::time::UnixMillis;
 use eroam_domain::visit::Enabled;
 use eroam_gateway::gateway::{Effect, Gateway, GatewayError};
 use eroam_ledger::port::{LedgerError, LedgerPort as _};
@@ -37,6 +39,9 @@ use std::time::Duration;
 
 /// So long another organisation may take to accept a letter.
 const LETTER_WITHIN: Duration = Duration::from_secs(20);
+
+/// So often it is looked which vouchers can be taken back: they are months old by then.
+const REFUNDS_EVERY: DurationMs = DurationMs::from_millis(3_600_000);
 
 /// Why an organisation cannot go on with something. It may be repeated.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +120,8 @@ struct Inner {
     answers: Mutex<HashMap<SessionId, Answer>>,
     directory: Arc<Directory>,
     http: ureq::Agent,
+    /// When it was last looked which vouchers can be taken back.
+    refunded_at: Mutex<Option<UnixMillis>>,
 }
 
 /// One organisation. Cheap to clone; must not be used from a thread of an asynchronous runtime.
@@ -145,6 +152,7 @@ impl Office {
             answers: Mutex::default(),
             directory,
             http,
+            refunded_at: Mutex::default(),
         }))
     }
 
@@ -276,7 +284,8 @@ impl Office {
         }
     }
 
-    /// Notes that time has passed, and asks again for everything that is awaited: reservations, records, reports.
+    /// Notes that time has passed, asks again for everything that is awaited (reservations, records, reports), and takes back
+    /// vouchers that nobody can spend any more.
     ///
     /// # Errors
     /// [`OfficeError`].
@@ -287,7 +296,30 @@ impl Office {
             effects.extend(gateway.resume(ledger)?);
             Ok(effects)
         })?;
-        self.flush()
+        self.flush()?;
+        if self.refund(at)? > 0 {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Asks the ledger to take back vouchers of which nothing can come any more, once an hour: those that nobody reserved
+    /// before it was too late, and those that were reserved for a record that never came. Gives how many it is asked about.
+    /// What it knows of them is looked up in one request, and not while the gateway is held.
+    fn refund(&self, at: UnixMillis) -> Result<usize, OfficeError> {
+        let is_recent = |last: UnixMillis| at.since(last).is_some_and(|since| since < REFUNDS_EVERY);
+        if lock(&self.0.refunded_at).is_some_and(is_recent) {
+            return Ok(0);
+        }
+        let mut known = LookedUp::new();
+        known.look_up(&self.0.client, self.with(|gateway, _| gateway.refund_lookups(at))?)?;
+        let mut asked = 0;
+        self.act(|gateway, _| {
+            asked = gateway.refund_vouchers(&known, at)?;
+            Ok(Vec::new())
+        })?;
+        *lock(&self.0.refunded_at) = Some(at);
+        Ok(asked)
     }
 
     /// Where letters come in.

@@ -15,7 +15,7 @@
 //! Source: paper B, sections 4.7 and 5.2.
 
 use super::catalogue::Catalogue;
-use super::evidence::{self, Agreed, EvidenceError};
+use super::evidence::{self, Agreed, EvidenceError, SAMPLE_ONE_IN};
 use super::issuer::Issuer;
 use super::listed_tariff::ListedTariff;
 use super::locations::Location;
@@ -24,7 +24,7 @@ use super::paper;
 use super::state::{AgentState, Changes};
 pub use super::stations::RegisteredStation;
 use super::stations::Stations;
-use super::{ChargingError, address};
+use super::{ChargingError, address, local_time};
 use crate::agent::kept::KeptInvitation;
 use crate::agent::{Agent, new_id};
 use crate::causes::chain;
@@ -41,10 +41,11 @@ use eroam_domain::codec::ShortText;
 use eroam_domain::ids::{EroamDid, EvseId, PartyId};
 use eroam_domain::quantity::DurationMs;
 use eroam_domain::tariff::TariffId;
-use eroam_domain::time::{LocalClock, UnixMillis};
+use eroam_domain::time::{LocalClock, TimeZoneName, UnixMillis};
 use eroam_domain::visit::{
     Accounting, Denied, Enabled, QuoteRequest, ReserveRequest, ShownContract, StationClaims,
 };
+use eroam_gateway::gateway::Evse;
 use eroam_gateway::sessions::{PayerOpening, Phase};
 use eroam_gateway::unknown_driver::{ProvenContract, UnknownDriverRequest};
 use eroam_ledger::registry::DidService;
@@ -58,9 +59,10 @@ use eroam_ssi::sd_jwt::{IssueSdJwt, NewStatusList, SigningKey, StatusList, Statu
 use eroam_wire::ocmf::{MeterPublicKey, MeteredSession};
 use serde_json::Value;
 use std::cell::Cell;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::num::NonZeroU8;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -111,10 +113,14 @@ struct Inner {
     connections: Mutex<HashMap<Channel, Connection>>,
     /// The oldest first.
     strangers: Mutex<VecDeque<Stranger>>,
+    /// Whose local time it is at the stations that staff has entered.
+    time_zones: Mutex<BTreeMap<EvseId, TimeZoneName>>,
     /// Which station a connection is.
     stations_by_channel: Mutex<HashMap<Channel, EvseId>>,
     invitation: Invitation,
     invited: Responder,
+    /// One session in so many is checked again when it is accounted for.
+    sample_one_in: AtomicU8,
     stopped: AtomicBool,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -146,13 +152,16 @@ pub fn station_issuer_key(services: &[DidService]) -> Option<VerifyingKey> {
 }
 
 impl Operator {
-    /// Starts one with what `state` knows. `did` is the organisation's, in whose document `issuing` is announced. With `paper`, stations also get
+    /// Starts one with what `state` knows. Its office has the stations that staff has entered, `time_zones` whose local time
+    /// it is at them ([`Operator::enter`] adds others). `did` is the organisation's, in whose document `issuing` is announced. With `paper`, stations also get
     /// paper B's credential, and show it when they account for a charge.
     ///
     /// # Errors
     /// [`ChargingError`].
+    #[allow(clippy::too_many_arguments, reason = "what an operator is made of")]
     pub fn start(
         office: Office,
+        time_zones: BTreeMap<EvseId, TimeZoneName>,
         name: &str,
         did: EroamDid,
         issuing: SigningKey,
@@ -194,9 +203,11 @@ impl Operator {
             stations,
             connections: Mutex::new(connections),
             strangers: Mutex::default(),
+            time_zones: Mutex::new(time_zones),
             stations_by_channel: Mutex::new(stations_by_channel),
             invitation,
             invited,
+            sample_one_in: AtomicU8::new(SAMPLE_ONE_IN.get()),
             stopped: AtomicBool::new(false),
             threads: Mutex::default(),
         }));
@@ -237,6 +248,12 @@ impl Operator {
     #[must_use]
     pub fn agent_address(&self) -> SocketAddr {
         self.0.agent.address()
+    }
+
+    /// Enters a station, at which it is the local time of `time_zone`: it can be invited, and register.
+    pub fn enter(&self, station: Evse, time_zone: TimeZoneName) {
+        lock(&self.0.time_zones).insert(station.id.clone(), time_zone);
+        self.0.office.with(|gateway, _| gateway.put_station(station));
     }
 
     /// An invitation for a station that staff has entered: with it, one key registers as that station, once, within
@@ -313,6 +330,11 @@ impl Operator {
             station.revoked.get_or_insert_with(|| reason.to_owned());
         })?;
         Ok(lock(&self.0.status).set(station.index, true)?)
+    }
+
+    /// Checks one session in so many again when it is accounted for, from now on; [`SAMPLE_ONE_IN`] until this is called.
+    pub fn check_one_in(&self, sessions: NonZeroU8) {
+        self.0.sample_one_in.store(sessions.get(), Ordering::Release);
     }
 
     /// Ends its threads. Stations hear at once that nobody is there, and keep what they have to account for.
@@ -451,8 +473,20 @@ impl Operator {
         let Some(known) = known.filter(|_| claims.operator == party) else {
             return Ok(Err(Denial::UnknownStation.into()));
         };
+        let entered = lock(&self.0.time_zones).get(&claims.evse).cloned();
+        // By its clock the station says when it is which hour: nobody is billed by one that its operator knows to be wrong.
+        if let Some(other) = claims.time_zone.as_ref().filter(|zone| entered.as_ref() != Some(*zone)) {
+            let entered = entered.map_or_else(|| "none".to_owned(), |zone| zone.to_string());
+            let reason = format!(
+                "station {} is configured with the time zone {other}, and its operator has entered {entered}: make them the \
+                 same",
+                claims.evse
+            );
+            return Ok(Err(Denied { denial: Denial::UnknownStation, reason }));
+        }
         // What its operator knows of it counts, not what it says of itself.
         let claims = StationClaims {
+            time_zone: entered,
             zone: known.zone.clone(),
             place: known.place.to_string(),
             power: known.power,
@@ -583,6 +617,9 @@ impl Operator {
         if !self.is_of(&request.session, &request.evse)?.unwrap_or(true) {
             return Ok(Err(Denial::UnknownStation.into()));
         }
+        if let Err(denied) = self.check_clock(&request.evse, request.at, &request.clock) {
+            return Ok(Err(denied));
+        }
         let QuoteRequest { session, evse, emsp, voucher, limits, at, clock } = request;
         let unknown = UnknownDriverRequest {
             session: session.clone(),
@@ -601,6 +638,40 @@ impl Operator {
             Answer::Denied(denial) => Err(denial.into()),
             Answer::Enabled(_) => Err(Denial::LedgerRefused.into()),
         })
+    }
+
+    /// Whether a station's clock shows, from `at` on, what clocks show where staff has entered it.
+    fn check_clock(&self, evse: &EvseId, at: UnixMillis, clock: &LocalClock) -> Result<(), Denied> {
+        let entered = lock(&self.0.time_zones).get(evse).cloned();
+        let why = match entered.as_ref().map(|zone| local_time::check(zone, clock, at)) {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(error)) => chain(&error),
+            None => "it has no time zone".to_owned(),
+        };
+        tracing::warn!(%evse, why, "operator.station_clock");
+        let reason = format!("station {evse} does not know the local time: take another one");
+        Err(Denied { denial: Denial::UnknownStation, reason })
+    }
+
+    /// As [`Operator::check_clock`], of a charge that is over: the clock was told for the quote, and counts from the begin of
+    /// the charge to its end.
+    fn check_clock_of(
+        &self,
+        evse: &EvseId,
+        metered: &MeteredSession,
+        clock: &LocalClock,
+    ) -> Result<(), Denied> {
+        let (start, end) = (metered.start(), metered.end());
+        let entered = lock(&self.0.time_zones).get(evse).cloned();
+        let known = entered.map(|zone| local_time::clock_at(&zone, start));
+        if known.is_some_and(|known| {
+            known.is_ok_and(|known| known.between(start, end) == clock.between(start, end))
+        }) {
+            return Ok(());
+        }
+        let reason =
+            format!("the clock of station {evse} does not show the local time that its operator has entered");
+        Err(Denied { denial: Denial::ReadingsRefused, reason })
     }
 
     fn reserve(
@@ -646,27 +717,43 @@ impl Operator {
             Ok(evse) => evse,
             Err(denied) => return Ok(Err(denied)),
         };
-        // A station accounts for its own sessions, and for each once: whoever sends again is told that it came.
-        let known = self.0.office.with(|gateway, _| gateway.session(&accounting.session));
-        let known = known.map_err(OfficeError::from)?;
-        let Some(known) = known.filter(|known| known.evse == evse) else {
+        if self.is_of(&accounting.session, &evse)? != Some(true) {
             return Ok(Err(Denial::UnknownStation.into()));
-        };
+        }
         if let Some((_, catalogue)) = &self.0.paper {
             let shown = paper::ask_station(&self.0.agent, &self.connection(asked)?, catalogue)?;
             if shown.evse != evse {
                 return Ok(Err(Denial::UnknownStation.into()));
             }
         }
+        self.accounted(&evse, &accounting)
+    }
+
+    /// Takes what a station accounts for, of which the caller knows that it comes from that station. What its meter signed is
+    /// recorded; the rest is kept as evidence, and checked again by sample.
+    ///
+    /// # Errors
+    /// [`ChargingError`]; a [`Denied`] for what is not recorded.
+    pub fn accounted(
+        &self,
+        evse: &EvseId,
+        accounting: &Accounting,
+    ) -> Result<Result<Received, Denied>, ChargingError> {
+        // A station accounts for its own sessions, and for each once: whoever sends again is told that it came.
+        let known = self.0.office.with(|gateway, _| gateway.session(&accounting.session));
+        let known = known.map_err(OfficeError::from)?;
+        let Some(known) = known.filter(|known| known.evse == *evse) else {
+            return Ok(Err(Denial::UnknownStation.into()));
+        };
         let at = now();
         if known.consumption.is_some() {
             return Ok(Ok(Received { at }));
         }
         let evidence =
-            serde_json::to_vec(&accounting).map_err(|error| ChargingError::unexpected("evidence", error))?;
+            serde_json::to_vec(accounting).map_err(|error| ChargingError::unexpected("evidence", error))?;
         let session = accounting.session.clone();
         // What the meter signed counts, and nothing else that the station says.
-        let station = self.0.stations.get(&evse).ok_or(Denial::UnknownStation)?;
+        let station = self.0.stations.get(evse).ok_or(Denial::UnknownStation)?;
         let key = station.claims.meter_key.parse::<MeterPublicKey>();
         let key = key.map_err(|error| ChargingError::unexpected("the meter's key", error))?;
         let metered = match MeteredSession::read(&accounting.readings, &key) {
@@ -678,6 +765,10 @@ impl Operator {
                 return Ok(Err(Denied { denial: Denial::ReadingsRefused, reason }));
             }
         };
+        if let Err(denied) = self.check_clock_of(evse, &metered, &accounting.clock) {
+            self.keep_evidence(&session, &evidence, at)?;
+            return Ok(Err(denied));
+        }
         // Signed readings name no session: pages that were accounted for before are somebody else's charge.
         let (first, last) = metered.pages();
         // Whoever sends a session again sends the same pages.
@@ -688,14 +779,14 @@ impl Operator {
             return Ok(Err(Denied { denial: Denial::ReadingsRefused, reason }));
         }
         // Before they count: no crash lets them count for another session, too.
-        self.0.stations.change(&evse, |station| {
+        self.0.stations.change(evse, |station| {
             (station.first_page, station.last_page) = (Some(first), Some(last));
             station.last_session = Some(session.clone());
         })?;
-        let consumption = evidence::consumption(&metered, &accounting);
+        let consumption = evidence::consumption(&metered, accounting);
         self.keep_evidence(&session, &evidence, at)?;
         self.0.office.act(|gateway, ledger| gateway.consumed(ledger, &session, consumption))?;
-        self.sample(&evse, &session);
+        self.sample(evse, &session);
         self.0.office.flush()?;
         Ok(Ok(Received { at }))
     }
@@ -754,7 +845,8 @@ impl Operator {
     /// Checks a sample of what stations send. Whoever fails is in the log and in the list of stations: the charge itself is
     /// paid by its voucher, but the station lets in whom it should not.
     fn sample(&self, evse: &EvseId, session: &SessionId) {
-        if !evidence::is_sampled(self.party(), session) {
+        let one_in = self.0.sample_one_in.load(Ordering::Acquire);
+        if !evidence::is_sampled(self.party(), session, one_in) {
             return;
         }
         if let Err(error) = self.recheck(session) {

@@ -9,9 +9,10 @@
 
 use super::ChargingError;
 use super::catalogue::Catalogue;
-use super::issuer::Issuer;
+use super::issuer::{Issuer, Term};
 use super::proving::{self, STEP_WITHIN};
 use super::taking::{Taken, Taking};
+use super::validity::{Validity, last_day};
 use crate::agent::{Agent, new_id};
 use crate::clock::now;
 use crate::tails_cache::TailsCache;
@@ -20,7 +21,7 @@ use eroam_domain::ids::{EroamDid, PartyId};
 use eroam_domain::quantity::Watts;
 use eroam_domain::time::{CivilDate, LocalClock};
 use eroam_domain::visit::StationClaims;
-use eroam_ledger::registry::DidRecord;
+use eroam_ledger::registry::{DidRecord, RegistryWindow};
 use eroam_ledger::state::StateKey;
 use eroam_ssi::anoncreds::{
     AnonCredsError, Comparison, Freshness, FreshnessPolicy, HeldCredential, Interval, LinkSecret, Nonce,
@@ -41,6 +42,11 @@ pub const STATION_SCHEMA: &str = "charging station";
 /// The attributes of a station's credential (figure 21).
 pub const STATION_ATTRIBUTES: [&str; 8] =
     ["station_id", "operator", "zone", "place", "max_power_w", "meter_key", "meter_certified", "valid_until"];
+/// For how long stations' credentials are issued: as the signed ones of [`super::operator`].
+pub const STATION_TERM: Term = match Term::of_days(3 * 365) {
+    Some(term) => term,
+    None => panic!("three years are within the limit"),
+};
 /// The referent under which what is shown is asked for.
 const STATION: &str = "station";
 /// The attribute that is compared and not shown: the last one.
@@ -199,6 +205,7 @@ pub fn ask_station(
         .parse()
         .map_err(|error| ChargingError::unexpected("the station's operator", error))?;
     let record: DidRecord = catalogue.lasting(&StateKey::Did(did), &did.to_string())?;
+    Validity::at(catalogue, &registry, now())?.of_station()?;
     let list = catalogue.newest_list(&registry, LIST_AGE)?;
     let request = station_request(&definition, list.timestamp(), Nonce::random()?)?;
     let awaited = proving::ask_proof(agent, connection, ANONCREDS_REQUEST, request.to_json())?;
@@ -223,6 +230,8 @@ pub fn ask_station(
         power: Watts::new(power),
         meter_key: value("meter_key")?.to_owned(),
         meter_certified: value("meter_certified")? == "true",
+        // Figure 21 has no such attribute.
+        time_zone: None,
     })
 }
 
@@ -238,5 +247,7 @@ pub fn issue_station(
     until: CivilDate,
 ) -> Result<(), ChargingError> {
     // Its station is known by the other credential, in whose status list it is revoked.
-    proving::issue(agent, connection, issuer, &values(claims, until), |_| Ok(())).map(drop)
+    let said = |window: RegistryWindow| values(claims, until.min(last_day(window.until)));
+    proving::issue(agent, connection, issuer, said, |_, _| Ok(()))?;
+    issuer.prepare_next()
 }

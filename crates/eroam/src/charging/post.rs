@@ -6,14 +6,13 @@
 
 use super::ChargingError;
 use super::state::{AgentState, Changes, StateError};
-use super::station::{Account, Charged, Post};
+use super::station::{Account, ChargeOrder, Charged, Post};
 use crate::causes::chain;
 use crate::clock::{leave_out, now};
-use eroam_domain::cdr::SessionId;
 use eroam_domain::ids::EvseId;
 use eroam_domain::quantity::{DurationMs, MilliAmperes, WattHours, Watts};
-use eroam_domain::time::{LocalClock, UnixMillis};
-use eroam_domain::visit::{ChargeLimits, Enabled, Progress};
+use eroam_domain::time::UnixMillis;
+use eroam_domain::visit::Progress;
 use eroam_station::calibration::Calibration;
 use eroam_station::charge_point::{ChargePoint, ChargePointError, Notice};
 use eroam_station::hardware::Hardware;
@@ -238,9 +237,7 @@ impl SimulatedPost {
 
     fn begin(
         &mut self,
-        session: &SessionId,
-        limits: ChargeLimits,
-        enabled: &Enabled,
+        ChargeOrder { session, limits, enabled, clock }: ChargeOrder<'_>,
     ) -> Result<Session, PostError> {
         let sessions = self.street.sessions + 1;
         self.keep(Street { sessions, ..self.street })?;
@@ -256,7 +253,7 @@ impl SimulatedPost {
             leaves_at: limits.leaves_at,
             current_max: limits.current_max,
         };
-        point.enable(limits, LocalClock::UTC, start)?;
+        point.enable(limits, clock, start)?;
         bench.inject(Injection::Plug);
         Ok(Session { bench, point, start, at: start, notices })
     }
@@ -380,14 +377,12 @@ enum PostError {
 impl Post for SimulatedPost {
     fn charge(
         &mut self,
-        session: &SessionId,
-        limits: ChargeLimits,
-        enabled: &Enabled,
+        order: ChargeOrder<'_>,
         prices: &dyn PriceSoFar,
         watch: &mut dyn FnMut(Option<Progress>) -> Option<StoppedBy>,
         account: Account<'_>,
     ) -> Result<Charged, String> {
-        let begun = self.begin(session, limits, enabled);
+        let begun = self.begin(order);
         let ran = begun.and_then(|session| self.run(session, prices, watch, account));
         ran.map_err(|error| chain(&error))
     }
@@ -422,7 +417,9 @@ impl Post for SimulatedPost {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use eroam_domain::visit::EndReason;
+    use eroam_domain::cdr::SessionId;
+    use eroam_domain::time::LocalClock;
+    use eroam_domain::visit::{ChargeLimits, Enabled, EndReason};
     use eroam_station::journal::MemoryJournal;
     use eroam_station::metering::SoFar;
 
@@ -441,10 +438,10 @@ mod tests {
         let energy_max = WattHours::from_milli_wh(3_000_000);
         let enabled = Enabled { energy_max, amount_max: 1, priority: 0 };
         let session = SessionId::new("s1").unwrap();
+        let (limits, clock) = (ChargeLimits::default(), LocalClock::UTC);
+        let order = ChargeOrder { session: &session, limits, enabled: &enabled, clock };
         post.calibrated(calibration)
-            .charge(&session, ChargeLimits::default(), &enabled, &Free, &mut |_| None, &|readings| {
-                serde_json::to_string(readings)
-            })
+            .charge(order, &Free, &mut |_| None, &|readings| serde_json::to_string(readings))
             .unwrap()
     }
 

@@ -33,11 +33,16 @@ pub struct Prices {
 }
 
 impl Prices {
-    /// Looks up what a quote for a station in `zone` refers to.
+    /// Looks up what a quote for a station in `zone`, with that clock, refers to.
     ///
     /// # Errors
     /// [`ChargingError::Catalogue`]; [`ChargingError::Unexpected`] for a forecast that the ledger does not have.
-    pub fn of(catalogue: &Catalogue, quote: &Quote, zone: &GridZone) -> Result<Self, ChargingError> {
+    pub fn of(
+        catalogue: &Catalogue,
+        quote: &Quote,
+        zone: &GridZone,
+        clock: LocalClock,
+    ) -> Result<Self, ChargingError> {
         let terms = match quote.agreement {
             None => None,
             Some(agreement) => {
@@ -51,7 +56,7 @@ impl Prices {
             (Some(terms), Some(_)) => Some(forecast(catalogue, terms, quote, zone)?),
             (None, _) | (_, None) => None,
         };
-        Ok(Self { terms, tariff, clock: LocalClock::UTC, forecast })
+        Ok(Self { terms, tariff, clock, forecast })
     }
 
     /// What is due for a charge that begins at `start` and in which nothing is delivered, in millionths of the quote's

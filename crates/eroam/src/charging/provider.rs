@@ -25,6 +25,7 @@ use super::issuer::Issuer;
 use super::offices::{Office, OfficeError};
 use super::proving::{self, STEP_WITHIN};
 use super::state::{AgentState, Changes};
+use super::validity::last_day;
 use super::{ChargingError, address};
 use crate::agent::kept::{KeptConnection, KeptInvitation};
 use crate::agent::{Agent, new_id};
@@ -49,6 +50,7 @@ use eroam_gateway::gateway::GatewayError;
 use eroam_gateway::ports::{Store as _, StoreError};
 use eroam_gateway::profiles::{ContractState, HomeProfile, ServicePortfolio};
 use eroam_gateway::vouchers::VoucherRefusal;
+use eroam_ledger::registry::RegistryWindow;
 use eroam_ledger::state::StateKey;
 use eroam_ssi::did::VerificationKey;
 use eroam_ssi::didcomm::{Channel, SigningKey};
@@ -205,7 +207,7 @@ pub enum Approval {
 /// How a provider works.
 #[derive(Clone, Copy, Debug)]
 pub struct ProviderSettings {
-    /// For how many days a contract is made.
+    /// For how many days a contract is made at least: it ends with its registry ([`super::issuer::Term`]).
     pub valid_days: u32,
     /// Who decides on registrations.
     pub approval: Approval,
@@ -472,16 +474,25 @@ impl Provider {
         self.withdraw(&revoked)
     }
 
+    /// Changes what the gateway knows of a contract, durably; of none, nothing.
+    fn change_profile(
+        &self,
+        contract: &ContractId,
+        change: impl FnOnce(HomeProfile) -> HomeProfile,
+    ) -> Result<(), ChargingError> {
+        let changed = self.0.office.with(|gateway, _| {
+            let Some(profile) = gateway.store_mut().home_profile(contract)? else { return Ok(()) };
+            gateway.store_mut().put_home_profile(&change(profile))?;
+            gateway.store_mut().commit()
+        });
+        changed.map_err(|error| ChargingError::unexpected("the customer's contract", error))
+    }
+
     /// Does what follows from a revocation, as far as it is not done yet.
     fn withdraw(&self, customer: &Customer) -> Result<(), ChargingError> {
         let contract = &customer.contract;
         // What needs nobody else comes first: no voucher is given out while the ledger cannot be reached.
-        let suspended = self.0.office.with(|gateway, _| {
-            let Some(profile) = gateway.store_mut().home_profile(contract)? else { return Ok(()) };
-            let ended = HomeProfile { state: ContractState::Ended, ..profile };
-            gateway.store_mut().put_home_profile(&ended)
-        });
-        suspended.map_err(|error| ChargingError::unexpected("the customer's contract", error))?;
+        self.change_profile(contract, |profile| HomeProfile { state: ContractState::Ended, ..profile })?;
         self.0.office.act(|gateway, _| gateway.block_vouchers(contract).map(|_| Vec::new()))?;
         self.0.issuer.revoke(customer.places.iter().copied())?;
         Ok(self.0.office.flush()?)
@@ -612,7 +623,8 @@ impl Provider {
             contract: customer.contract,
             state: ContractState::Active,
             valid_from: UnixMillis::EPOCH,
-            valid_until: None,
+            // Until a credential is issued, which ends with its registry.
+            valid_until: Some(self.lasts_until(customer.registered_at)),
             tier,
             payment: PaymentOption::Postpaid,
             portfolio: ServicePortfolio {
@@ -634,12 +646,17 @@ impl Provider {
         kept.map_err(|error| ChargingError::unexpected("the contract", error))
     }
 
-    /// What a customer's credential is going to say.
-    fn values(&self, customer: &Customer) -> Vec<(&'static str, String)> {
+    /// The end of the days for which a contract is made at least.
+    fn lasts_until(&self, from: UnixMillis) -> UnixMillis {
+        let lasts = DurationMs::from_millis(u64::from(self.0.settings.valid_days) * 86_400_000);
+        from.checked_add(lasts).unwrap_or(from)
+    }
+
+    /// What a customer's credential is going to say, of a registry with this window: it ends with all others of the registry, so
+    /// that the day tells nobody from the others.
+    fn values(&self, customer: &Customer, window: RegistryWindow) -> Vec<(&'static str, String)> {
         let (tier, zones) = Self::terms(&customer.fields);
         let (from, provider) = (customer.registered_at, self.0.form.provider);
-        let lasts = DurationMs::from_millis(u64::from(self.0.settings.valid_days) * 86_400_000);
-        let until = from.checked_add(lasts).unwrap_or(from);
         let vouchers = self.0.office.with(|gateway, _| gateway.rules().vouchers);
         let daily_limit = vouchers.map_or(0, |rules| rules.daily_limit.div_euclid(1_000_000));
         let values = [
@@ -650,7 +667,7 @@ impl Provider {
             daily_limit.to_string(),
             zones_text(&zones),
             day_number(LocalClock::UTC.at(from).date).to_string(),
-            day_number(LocalClock::UTC.at(until).date).to_string(),
+            day_number(last_day(window.until)).to_string(),
         ];
         CONTRACT_ATTRIBUTES.into_iter().zip(values).collect()
     }
@@ -750,14 +767,21 @@ impl Provider {
             return Err(Denial::UnknownContract.into());
         }
         let customer = self.0.customers.get(&contract).ok_or(Denial::UnknownContract)?;
-        proving::issue(&self.0.agent, &connection, &self.0.issuer, &self.values(&customer), |place| {
-            let customer =
-                self.0.customers.change(&contract, |customer| customer.places.push(place.get()))?;
+        let values = |window: RegistryWindow| self.values(&customer, window);
+        proving::issue(&self.0.agent, &connection, &self.0.issuer, values, |place, window| {
+            let customer = self.0.customers.change(&contract, |customer| customer.places.push(place))?;
             // It may have been revoked while the wallet was waited for.
-            if customer.revoked.is_some() { Err(Denial::UnknownContract.into()) } else { Ok(()) }
+            if customer.revoked.is_some() {
+                return Err(Denial::UnknownContract.into());
+            }
+            self.change_profile(&contract, |profile| HomeProfile {
+                valid_until: Some(window.until),
+                ..profile
+            })
         })?;
         self.0.customers.change(&contract, |customer| customer.invitation = None)?;
-        Ok(())
+        // This customer waits for nothing any more.
+        self.0.issuer.prepare_next()
     }
 
     /// Remembers a customer's connection; the one before is over.

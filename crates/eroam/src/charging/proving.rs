@@ -1,11 +1,11 @@
 //! Credentials and proofs over a connection: the protocols' machines, driven.
 
 use super::ChargingError;
+use super::issuer::CredentialPlace;
 use crate::agent::{Agent, PATIENCE, count_presentation, new_id};
 use crate::clock::{in_time, now};
-use eroam_ssi::anoncreds::{
-    AttributeValues, Credential, CredentialOffer, CredentialRequest, RevocationIndex,
-};
+use eroam_ledger::registry::RegistryWindow;
+use eroam_ssi::anoncreds::{AttributeValues, Credential, CredentialOffer, CredentialRequest};
 use eroam_ssi::didcomm::MessageId;
 use eroam_ssi::protocol::did_exchange::Connection;
 use eroam_ssi::protocol::issue_credential::{self, Issuer as Issuing, Offer, Preview};
@@ -273,8 +273,9 @@ fn send_issue(
     Ok(())
 }
 
-/// Issues a credential over a connection; gives the place at which it can be revoked. `kept` hears of the place before the
-/// credential leaves: whoever cannot remember it cannot revoke.
+/// Issues a credential over a connection; gives the place at which it can be revoked. `values` says what it is going to say, of a
+/// registry's window, with which it ends. `kept` hears of the place before the credential leaves: whoever cannot remember it
+/// cannot revoke.
 ///
 /// # Errors
 /// [`ChargingError`].
@@ -282,9 +283,13 @@ pub fn issue(
     agent: &Agent,
     connection: &Connection,
     issuer: &super::issuer::Issuer,
-    values: &[(&str, String)],
-    kept: impl FnOnce(RevocationIndex) -> Result<(), ChargingError>,
-) -> Result<RevocationIndex, ChargingError> {
+    values: impl FnOnce(RegistryWindow) -> Vec<(&'static str, String)>,
+    kept: impl FnOnce(CredentialPlace, RegistryWindow) -> Result<(), ChargingError>,
+) -> Result<CredentialPlace, ChargingError> {
+    // Given back if it comes to nothing.
+    let taken = issuer.take_place()?;
+    let (place, window) = (taken.place(), taken.window());
+    let values = values(window);
     let offer = issuer.offer()?;
     let preview = values.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
     let message = Offer {
@@ -309,12 +314,12 @@ pub fn issue(
         request.ok_or_else(|| ChargingError::unexpected("a request for a credential", "its format"))?;
     let request = CredentialRequest::from_json(request)?;
     let signed = AttributeValues::new(values.iter().map(|(name, value)| (*name, value.as_str())))?;
-    let (credential, index) = issuer.issue(&offer, &request, &signed)?;
-    kept(index)?;
+    let credential = issuer.issue(taken, &offer, &request, &signed)?;
+    kept(place, window)?;
     let credential = formatted(issue_credential::ANONCREDS_CREDENTIAL, credential.to_json());
     let (_, effects) = issuing.issue(&credential, new_id(), now())?;
     send_issue(agent, connection, &effects)?;
-    Ok(index)
+    Ok(place)
 }
 
 /// A credential that was offered, with what it is going to say.

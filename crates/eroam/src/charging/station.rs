@@ -24,7 +24,8 @@ use super::repair::{self, Repair, RepairError};
 use super::state::{AgentState, Changes};
 use super::station_credentials::{Applicant, STATION_RECORD, StationCredentials, operator_of};
 use super::under_way::{Begun, KeptDriver, UnderWay};
-use super::{ChargingError, address};
+use super::validity::Validity;
+use super::{ChargingError, address, local_time};
 use crate::agent::kept::KeptInvitation;
 use crate::agent::{Agent, AgentError, new_id};
 use crate::causes::chain;
@@ -108,6 +109,19 @@ pub struct Charged {
     pub readings: String,
 }
 
+/// What a post is to do for a driver.
+#[derive(Clone, Copy, Debug)]
+pub struct ChargeOrder<'a> {
+    /// The session.
+    pub session: &'a SessionId,
+    /// What the driver asked for.
+    pub limits: ChargeLimits,
+    /// What the operator allows.
+    pub enabled: &'a Enabled,
+    /// What clocks show here: readings are signed with it.
+    pub clock: LocalClock,
+}
+
 /// What is behind the agent: relay, meter and vehicle.
 pub trait Post: Send {
     /// Charges until a limit, or until nobody wants more. `watch` says whether somebody wants it off, and hears how far it
@@ -118,9 +132,7 @@ pub trait Post: Send {
     /// A sentence for the log; the driver is told that the station has a fault.
     fn charge(
         &mut self,
-        session: &SessionId,
-        limits: ChargeLimits,
-        enabled: &Enabled,
+        order: ChargeOrder<'_>,
         prices: &dyn PriceSoFar,
         watch: &mut dyn FnMut(Option<Progress>) -> Option<StoppedBy>,
         account: Account<'_>,
@@ -656,6 +668,12 @@ impl Station {
                 let denied = match &error {
                     ChargingError::Denied(denied) => denied.clone(),
                     ChargingError::Verify(_) => Denial::ProofRejected.into(),
+                    ChargingError::Catalogue(_) => Denied {
+                        denial: Denial::LedgerRefused,
+                        reason: "the station cannot find out at the moment whether contracts were revoked: take another \
+                                 one, or try again later"
+                            .to_owned(),
+                    },
                     _ => Denied {
                         denial: Denial::LedgerRefused,
                         reason: "the station cannot go on at the moment, try another one".to_owned(),
@@ -728,7 +746,8 @@ impl Station {
             return Err(Denied { denial, reason }.into());
         }
         drop(self.free_post()?);
-        let session = self.new_session()?;
+        let (session, at) = (self.new_session()?, now());
+        let clock = self.clock_at(at)?;
         let quote = proving::question(
             &self.agent,
             &self.operator,
@@ -738,16 +757,17 @@ impl Station {
                 emsp: request.emsp,
                 voucher: request.voucher,
                 limits: request.limits,
-                at: now(),
-                clock: LocalClock::UTC,
+                at,
+                clock,
             },
         )?;
-        let prices = Prices::of(&self.catalogue, &quote, &self.claims.zone)?;
+        Validity::at(&self.catalogue, &registry, quote.made_at)?.of_contract()?;
+        let prices = Prices::of(&self.catalogue, &quote, &self.claims.zone, clock)?;
         let random = random_digest();
         let ours = connection.channel().ours.to_multikey();
         let digest = session_digest(self.claims.operator, &session);
         let nonce = proof_nonce(&random.0, digest, &ours, quote.digest(), request.voucher);
-        let offered = VisitQuote { quote: quote.clone(), clock: LocalClock::UTC, random };
+        let offered = VisitQuote { quote: quote.clone(), clock, random };
         self.say(connection, visit, &Said::Quote(offered))?;
         let contract = (&definition, &registry);
         let leaves = visit.conversation().thread().clone();
@@ -767,7 +787,7 @@ impl Station {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap_or_default();
         let accounting = Accounting {
             session: session.clone(),
-            clock: LocalClock::UTC,
+            clock,
             readings: String::new(),
             random,
             station_key: ours,
@@ -794,7 +814,8 @@ impl Station {
                 let mut by_driver = || under_way.is_stopped() || self.is_stopped_by(connection, visit);
                 by_station.or_else(|| by_driver().then_some(StoppedBy::Driver))
             };
-            post.charge(&session, request.limits, &enabled, &kept.prices, &mut watch, &account)
+            let order = ChargeOrder { session: &session, limits: request.limits, enabled: &enabled, clock };
+            post.charge(order, &kept.prices, &mut watch, &account)
         };
         // While nobody else can take the post.
         self.work().is_stuck |= charged.is_err();
@@ -903,6 +924,14 @@ impl Station {
             }
             Err(_) => false,
         }
+    }
+
+    /// What clocks show here.
+    fn clock_at(&self, at: UnixMillis) -> Result<LocalClock, ChargingError> {
+        let zone = self.claims.time_zone.as_ref();
+        let zone =
+            zone.ok_or_else(|| ChargingError::unexpected("the station's time zone", "it is not configured"))?;
+        Ok(local_time::clock_at(zone, at)?)
     }
 
     fn new_session(&self) -> Result<SessionId, ChargingError> {

@@ -92,6 +92,14 @@ struct Known {
     invited: BTreeMap<EvseId, Invited>,
 }
 
+impl Known {
+    /// Whether an invitation is the one that is out for a station, at a time when it is good.
+    fn is_invited(&self, evse: &EvseId, invitation: &MessageId, at: UnixMillis) -> bool {
+        let invited = self.invited.get(evse);
+        invited.is_some_and(|invited| invited.invitation == digest(invitation) && at <= invited.until)
+    }
+}
+
 /// What is known of a station that registers.
 pub(super) struct Before<'a> {
     /// As it registered before.
@@ -163,9 +171,7 @@ impl Stations {
         let mut known = self.known();
         let indices = known.registered.values().map(|station| station.index.saturating_add(1));
         let next = indices.max().unwrap_or(0);
-        let is_invited = invitation.zip(known.invited.get(evse)).is_some_and(|(invitation, invited)| {
-            invited.invitation == digest(invitation) && at <= invited.until
-        });
+        let is_invited = invitation.is_some_and(|invitation| known.is_invited(evse, invitation, at));
         let station = match make(Before { station: known.registered.get(evse), next, is_invited }) {
             Ok(station) => station,
             Err(refused) => return Ok(Err(refused)),
@@ -190,5 +196,39 @@ impl Stations {
         self.state.write(Changes::new().put(STATION, evse.normalised(), &station))?;
         known.registered.insert(evse.clone(), station.clone());
         Ok(station)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::new_id;
+
+    #[test]
+    fn an_invitation_outlives_a_restart_and_only_the_newest_is_good() {
+        let state = AgentState::in_memory();
+        let [evse, other]: [EvseId; 2] = ["PT*O01*E1", "PT*O01*E2"].map(|evse| evse.parse().unwrap());
+        let at = |ms| UnixMillis::new(ms).unwrap();
+        let [void, good] = [new_id(), new_id()];
+        let (stations, _) = Stations::open(state.clone()).unwrap();
+        assert!(stations.invite(&evse, &void, at(1_000)).unwrap());
+        assert!(stations.invite(&evse, &good, at(2_000)).unwrap());
+        drop(stations);
+        let (stations, _) = Stations::open(state.clone()).unwrap();
+        let known = stations.known();
+        for (what, evse, invitation, ms, expected) in [
+            ("until its last millisecond", &evse, &good, 2_000, true),
+            ("after it", &evse, &good, 2_001, false),
+            ("the one before", &evse, &void, 500, false),
+            ("for another station", &other, &good, 500, false),
+            ("nobody's", &evse, &new_id(), 500, false),
+        ] {
+            assert_eq!(known.is_invited(evse, invitation, at(ms)), expected, "{what}");
+        }
+        // Whoever reads the operator's records learns no invitation.
+        let kept = state.each::<Invited>(INVITED).unwrap();
+        let text =
+            serde_json::to_string(&kept.iter().map(|(_, invited)| invited).collect::<Vec<_>>()).unwrap();
+        assert!(!text.contains(good.as_str()), "{text}");
     }
 }

@@ -185,6 +185,7 @@ impl Wallet {
     ) -> Result<Self, ChargingError> {
         let network = file.network()?;
         let catalogue = Catalogue::new(&network.resolver, network.trust()?).patient_for(patience.within());
+        let catalogue = catalogue.from_height(file.newest_block()?);
         let mut wallet = Self::of_keys(file.keys()?, Arc::new(catalogue), tails, mode, patience)?;
         for id in file.contracts()? {
             let kept = file.contract(&id)?;
@@ -214,8 +215,9 @@ impl Wallet {
 
     /// Makes everything durable.
     fn save(&mut self) -> Result<(), ChargingError> {
-        let Self { file, contracts, .. } = self;
+        let Self { file, contracts, catalogue, .. } = self;
         let Some(file) = file else { return Ok(()) };
+        file.put_newest_block(catalogue.height())?;
         for contract in contracts.values() {
             let Contract { id, credential, witness, purse, .. } = contract;
             file.put_contract(id, &contract.kept(), credential, witness, purse)?;

@@ -8,6 +8,7 @@
 //!               purse/<id>        vouchers with their one-time keys
 //!               charge/<number>   from the agreement to the receipt
 //!               resume/<number>   the connection of a charge whose end this wallet has not heard
+//!               newest-block      the highest block by which a resolver proved anything
 //!               restored          the file is an older one that was brought back: some vouchers may be spent
 //! ```
 //! What it deliberately does not do: keep connections. Between two runs a wallet has no address; it comes back to its
@@ -38,6 +39,7 @@ use zeroize::Zeroizing;
 /// The label of the key that signs contracts.
 const SIGNING: &str = "contracts";
 const NETWORK: &str = "network";
+const NEWEST_BLOCK: &str = "newest-block";
 const RESTORED: &str = "restored";
 const CONTRACT: &str = "contract/";
 const PURSE: &str = "purse/";
@@ -354,6 +356,22 @@ impl WalletFile {
     /// [`WalletFileError::Damaged`].
     pub fn network(&self) -> Result<Network, WalletFileError> {
         self.note(NETWORK)
+    }
+
+    /// The highest block by which a resolver proved anything to this wallet, 0 for none.
+    ///
+    /// # Errors
+    /// [`WalletFileError::Damaged`].
+    pub fn newest_block(&self) -> Result<u64, WalletFileError> {
+        if self.secrets.note(NEWEST_BLOCK).is_some() { self.note(NEWEST_BLOCK) } else { Ok(0) }
+    }
+
+    /// Remembers by which block a resolver proved something, to be saved: no resolver may be behind it.
+    ///
+    /// # Errors
+    /// [`WalletFileError`].
+    pub fn put_newest_block(&mut self, height: u64) -> Result<(), WalletFileError> {
+        if height > self.newest_block()? { self.put(NEWEST_BLOCK, &height) } else { Ok(()) }
     }
 
     /// Asks another resolver from now on, to be saved. The genesis stays: it is what anybody has to prove by.

@@ -1,13 +1,16 @@
 //! `eroam operator`: an operator for its stations, and what its staff does.
 
+use super::disputed::{self, EvidenceOut};
 use super::program::{self, ConfigArgs};
 use super::staff;
 use anyhow::anyhow;
 use clap::Subcommand;
+use eroam::charging::dispute::Verdict;
 use eroam::charging::stations::RegisteredStation;
 use eroam::program::config::Located;
 use eroam::program::operator::{OperatorCommand, OperatorConfig, OperatorProgram, StationInvitation};
-use eroam_domain::ids::EvseId;
+use eroam_domain::cdr::CdrId;
+use eroam_domain::ids::{EvseId, PartyId};
 use serde_json::Value;
 use std::process::ExitCode;
 
@@ -21,6 +24,33 @@ pub(super) enum OperatorArgs {
     Invite(InviteArgs),
     /// Revoke a station: wallets refuse it from the next list on
     Revoke(RevokeArgs),
+    /// Records that home utilities contest: why, how much, until when, and what our evidence is worth
+    Contests(ConfigArgs),
+    /// The evidence of a record, checked again: one of ours, or one that we are to decide
+    Evidence(EvidenceArgs),
+    /// Check the driver's proof, the voucher and every reading of one of our records again
+    Recheck(RecheckArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct EvidenceArgs {
+    /// The record
+    record: CdrId,
+    /// Whose record it is, if it is another operator's
+    #[arg(long = "of", value_name = "PARTY")]
+    operator: Option<PartyId>,
+    #[command(flatten)]
+    out: EvidenceOut,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RecheckArgs {
+    /// The record
+    record: CdrId,
+    #[command(flatten)]
+    config: ConfigArgs,
 }
 
 #[derive(Debug, clap::Args)]
@@ -67,6 +97,20 @@ pub(super) fn run(args: &OperatorArgs) -> anyhow::Result<ExitCode> {
         OperatorArgs::Revoke(RevokeArgs { evse, reason, config }) => {
             let command = OperatorCommand::Revoke { evse: evse.clone(), reason: reason.clone() };
             program::print(config.json, &ask(config, &command)?, program::done)
+        }
+        OperatorArgs::Contests(config) => {
+            program::print(config.json, &ask(config, &OperatorCommand::Contests)?, disputed::contest)
+        }
+        OperatorArgs::Evidence(EvidenceArgs { record, operator, out, config }) => {
+            let command = OperatorCommand::Evidence { record: record.clone(), operator: *operator };
+            disputed::evidence(config, out.out.as_deref(), &ask(config, &command)?)
+        }
+        OperatorArgs::Recheck(RecheckArgs { record, config }) => {
+            let answer = ask(config, &OperatorCommand::Recheck { record: record.clone() })?;
+            program::print(config.json, &answer, |verdict| {
+                let verdict: Verdict = serde_json::from_value(verdict.clone())?;
+                Ok(format!("{record}: {}", verdict.words()))
+            })
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `eroam provider`: a home utility for drivers with wallets, and what its staff does.
 
+use super::disputed::{self, EvidenceOut};
+use super::mandates::{self, MandateArgs};
 use super::program::{self, ConfigArgs};
 use super::{print_line, staff};
 use anyhow::{Context as _, anyhow};
@@ -8,7 +10,8 @@ use eroam::charging::customers::{Decision, ListedCustomer};
 use eroam::program::config::Located;
 use eroam::program::provider::{ProviderCommand, ProviderConfig, ProviderProgram};
 use eroam::second_meter::{self, MeterReadings};
-use eroam_domain::ids::ContractId;
+use eroam_domain::cdr::CdrId;
+use eroam_domain::ids::{ContractId, PartyId};
 use eroam_domain::money::{Money, decimal};
 use eroam_domain::time::CivilMonth;
 use eroam_gateway::anomalies::{CaseState, RecordName};
@@ -44,6 +47,14 @@ pub(super) enum ProviderArgs {
     /// utility sees it. Prices, refusals and disputes are on the ledger: `eroam ledger partners`. Drivers turned away at
     /// stations are unknown to both, and `unknown` says why
     Partners(ConfigArgs),
+    /// Records that were found to be impossible or unusual: why, how much, where their contests stand, and what the
+    /// operators' evidence is worth
+    Contests(ConfigArgs),
+    /// The evidence of a contested record that we pay, or are to decide, checked again
+    Evidence(EvidenceArgs),
+    /// Who may issue contracts in this home utility's name
+    #[command(subcommand)]
+    Mandate(MandateArgs),
     /// Compare records with what second meters counted: those above are contested
     #[command(subcommand)]
     SecondMeter(SecondMeterArgs),
@@ -61,6 +72,18 @@ pub(super) struct ImportArgs {
     /// The CSV
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct EvidenceArgs {
+    /// Whose record it is
+    operator: PartyId,
+    /// The record
+    record: CdrId,
+    #[command(flatten)]
+    out: EvidenceOut,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -151,6 +174,15 @@ pub(super) fn run(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
                 ))
             })
         }
+        ProviderArgs::Contests(config) => {
+            program::print(config.json, &ask(config, &ProviderCommand::Contests)?, disputed::found)
+        }
+        ProviderArgs::Evidence(EvidenceArgs { operator, record, out, config }) => {
+            let name = RecordName { operator: *operator, cdr: record.clone() };
+            let answer = ask(config, &ProviderCommand::Evidence { name })?;
+            disputed::evidence(config, out.out.as_deref(), &answer)
+        }
+        ProviderArgs::Mandate(args) => mandates::run(args, ask),
         ProviderArgs::SecondMeter(SecondMeterArgs::Import(args)) => import(args),
         ProviderArgs::Reject(WithReason { contract, reason, config }) => {
             change(config, ProviderCommand::Reject { contract: *contract, reason: reason.clone() })
@@ -193,7 +225,7 @@ fn import(args: &ImportArgs) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-fn case_words(case: &CaseState) -> String {
+pub(super) fn case_words(case: &CaseState) -> String {
     match case {
         CaseState::Notice => "noticed".to_owned(),
         CaseState::Waiting => "it is being contested".to_owned(),

@@ -104,6 +104,9 @@ fn programs(args: &SimulateArgs) -> anyhow::Result<Option<Programs>> {
 }
 
 pub(super) fn run(args: &SimulateArgs) -> anyhow::Result<ExitCode> {
+    if !args.processes {
+        super::huge_pages::do_without();
+    }
     let many = |n: u32| usize::try_from(n).unwrap_or(usize::MAX);
     let setup = Setup {
         drivers: many(args.drivers),

@@ -16,6 +16,8 @@ use asking::{ask_for_missing, ask_whether, chosen, read_passphrase};
 use changes::{PassphraseArgs, ProviderArgs, ResolverArgs};
 use charge::{ChargeArgs, QuoteArgs};
 use clap::{Args, Subcommand};
+use eroam::charging::ChargingError;
+use eroam::charging::local_time::clock_at;
 use eroam::charging::waiting::Patience;
 use eroam::charging::wallet::{Wallet, read_code};
 use eroam::charging::wallet_file::{Network, WalletFile};
@@ -25,6 +27,7 @@ use eroam::tails_cache::TailsCache;
 use eroam_domain::ids::ContractId;
 use eroam_domain::money::{decimal, parse_decimal};
 use eroam_domain::quantity::{WattHours, Watts};
+use eroam_domain::time::UnixMillis;
 use eroam_domain::visit::StationClaims;
 use eroam_ssi::custody::Passphrase;
 use find::FindArgs;
@@ -60,6 +63,9 @@ pub(super) struct WalletArgs {
     /// Give up when a provider, a station or a resolver has said nothing for so many seconds
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=600))]
     wait: u16,
+    /// Say also what is behind a refusal, for whoever looks into it
+    #[arg(long, global = true)]
+    verbose: bool,
     /// Print one JSON object
     #[arg(long, global = true)]
     json: bool,
@@ -175,7 +181,7 @@ pub(super) fn run(args: &WalletArgs) -> anyhow::Result<ExitCode> {
         None => usual_place().context("no place for the wallet is known here: name one with --wallet")?,
     };
     let session = Session { args, path };
-    match &args.command {
+    let done = match &args.command {
         WalletCommand::Init(init) => session.init(init),
         WalletCommand::Enrol(enrol) => session.enrol(enrol),
         WalletCommand::Credentials => session.credentials(),
@@ -192,8 +198,21 @@ pub(super) fn run(args: &WalletArgs) -> anyhow::Result<ExitCode> {
         WalletCommand::Passphrase(args) => session.change_passphrase(args),
         WalletCommand::Resolver(args) => session.move_resolver(args),
         WalletCommand::Provider(args) => session.move_provider(args),
-    }?;
+    };
+    done.map_err(|error| if args.verbose { error } else { in_a_sentence(error) })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Why there is no charge is a sentence for the driver; the causes below it are for whoever asks for them, and in the log.
+fn in_a_sentence(error: anyhow::Error) -> anyhow::Error {
+    let outermost = error.chain().next().and_then(|said| said.downcast_ref::<ChargingError>());
+    match outermost.map(ToString::to_string) {
+        Some(sentence) => {
+            tracing::info!(error = format!("{error:#}"), "wallet.refused");
+            anyhow::anyhow!(sentence)
+        }
+        None => error,
+    }
 }
 
 /// Where the system wants programs to keep what is the user's.
@@ -384,14 +403,23 @@ fn beside(path: &Path, after: &str) -> PathBuf {
 
 fn described(station: &StationClaims) -> String {
     let meter = if station.meter_certified { "certified" } else { "not certified" };
+    let zone = station.time_zone.as_ref();
+    let local_time = zone.map(|zone| format!("\nlocal time {} ({zone})", at_station(station, now())));
+    let local_time = local_time.unwrap_or_default();
     format!(
-        "genuine: {} vouches for it\n{}  {}\nzone {}, {}, its meter is {meter}",
+        "genuine: {} vouches for it\n{}  {}\nzone {}, {}, its meter is {meter}{local_time}",
         station.operator,
         station.evse,
         station.place,
         station.zone,
         kw(station.power)
     )
+}
+
+/// An instant by the clock at a station, with its offset; in UTC where nobody says which clock that is.
+fn at_station(station: &StationClaims, at: UnixMillis) -> String {
+    let clock = station.time_zone.as_ref().and_then(|zone| clock_at(zone, at).ok());
+    clock.map_or_else(|| at.to_string(), |clock| clock.show(at))
 }
 
 /// Kilowatts.

@@ -13,8 +13,8 @@ use eroam_ledger::forecast::ZoneRights;
 use eroam_ledger::genesis::Parameters;
 use eroam_ledger::membership::Member;
 use eroam_ledger::registry::{
-    DefinitionRecord, DidDocument, DidRecord, DidService, Mandate, RegistryRecord, RevocationChange,
-    RevocationList, SchemaRecord,
+    DefinitionRecord, DidDocument, DidRecord, DidService, Mandate, RegistryRecord, RegistryWindow,
+    RevocationChange, RevocationList, SchemaRecord,
 };
 use eroam_ledger::settlement::ClosedPeriod;
 use eroam_ledger::state::{Account, AttestationKind, StateKey};
@@ -26,7 +26,7 @@ use std::str::FromStr;
 /// The keys that can be asked for, as they are written.
 pub const USAGE: &str = "parameters; member PARTY; agreement ID; terms ID VERSION; tariff PARTY ID VERSION; \
                          cdr OPERATOR ID; balance PARTY CURRENCY; closed-period PERIOD CURRENCY; did DID; schema ID; \
-                         credential-definition ID; revocation-registry ID; revocation-list ID; \
+                         credential-definition ID; revocation-registry ID; registry-window ID; revocation-list ID; \
                          revocation-change ID VERSION; mandate PARTY ISSUER SCHEMA; voucher-keys EMSP; \
                          voucher EMSP NULLIFIER; zone-attester ZONE PARTY";
 
@@ -87,6 +87,7 @@ pub fn parse(words: &[String]) -> Result<StateKey, KeyError> {
             StateKey::CredentialDefinition(word("credential definition's id", id)?)
         }
         ["revocation-registry", id] => StateKey::RevocationRegistry(word("revocation registry's id", id)?),
+        ["registry-window", id] => StateKey::RegistryWindow(word("revocation registry's id", id)?),
         ["revocation-list", id] => StateKey::RevocationList(word("revocation registry's id", id)?),
         ["revocation-change", id, version] => {
             StateKey::RevocationChange(word("revocation registry's id", id)?, word("version", version)?)
@@ -137,6 +138,7 @@ pub const fn kind(key: &StateKey) -> &'static str {
         StateKey::ForecastDay(..) => "forecasts of a day",
         StateKey::ForecastTimes(..) => "times of forecasts of a day",
         StateKey::LoadDay(..) => "loads of a day",
+        StateKey::RegistryWindow(..) => "registry-window",
     }
 }
 
@@ -169,7 +171,9 @@ pub fn in_words(key: &StateKey) -> String {
         StateKey::Did(did) => format!("{kind} {did}"),
         StateKey::Schema(id) => format!("{kind} {id}"),
         StateKey::CredentialDefinition(id) => format!("{kind} {id}"),
-        StateKey::RevocationRegistry(id) | StateKey::RevocationList(id) => format!("{kind} {id}"),
+        StateKey::RevocationRegistry(id) | StateKey::RevocationList(id) | StateKey::RegistryWindow(id) => {
+            format!("{kind} {id}")
+        }
         StateKey::RevocationChange(id, version) => format!("{kind} {id} {version}"),
         StateKey::Mandate(party, issuer, schema) => format!("{kind} {party} {issuer} {schema}"),
         StateKey::VoucherKeys(emsp) => format!("{kind} {emsp}"),
@@ -237,6 +241,7 @@ pub fn value(key: &StateKey, bytes: &[u8]) -> Value {
         }
         StateKey::CredentialDefinition(_) => decoded(bytes, definition),
         StateKey::RevocationRegistry(_) => decoded(bytes, registry),
+        StateKey::RegistryWindow(_) => decoded(bytes, registry_window),
         StateKey::RevocationList(_) => decoded(bytes, |list: RevocationList| {
             let indexes = 0..u32::try_from(list.revoked.len().saturating_mul(8)).unwrap_or(u32::MAX);
             let revoked: Vec<u32> = indexes.filter(|i| list.is_revoked(*i) == Some(true)).collect();
@@ -289,6 +294,10 @@ pub(crate) fn registry(record: RegistryRecord) -> Value {
         "tails_location": record.tails_location,
         "public_keys": published(record.public_keys.as_str()),
     })
+}
+
+pub(crate) fn registry_window(window: RegistryWindow) -> Value {
+    json!({ "from": window.from.to_string(), "until": window.until.to_string() })
 }
 
 pub(crate) fn revocation_change(change: &RevocationChange) -> Value {
@@ -412,6 +421,7 @@ mod tests {
             format!("schema {DID}/anoncreds/v1/schema/driver%20card/1.0"),
             format!("credential-definition {DID}/anoncreds/v1/credential-definition/0123456789abcdef/a"),
             format!("revocation-registry {DID}/anoncreds/v1/revocation-registry/0123456789abcdef/a"),
+            format!("registry-window {DID}/anoncreds/v1/revocation-registry/0123456789abcdef/a"),
             format!("revocation-list {DID}/anoncreds/v1/revocation-registry/0123456789abcdef/a"),
             format!("revocation-change {DID}/anoncreds/v1/revocation-registry/0123456789abcdef/a 7"),
             format!("mandate PT-LUZ ES-SLV {DID}/anoncreds/v1/schema/driver%20card/1.0"),

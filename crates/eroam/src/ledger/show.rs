@@ -618,6 +618,11 @@ fn says_registry(tx: &RegistryTx) -> Value {
         RegistryTx::PublishRevocationRegistry { id, registry } => {
             json!({ "revocation_registry": id, "says": keys::registry(registry.clone()) })
         }
+        RegistryTx::PublishDatedRegistry { id, registry, window } => json!({
+            "revocation_registry": id,
+            "says": keys::registry(registry.clone()),
+            "window": keys::registry_window(*window),
+        }),
         RegistryTx::UpdateRevocation { id, version, change } => {
             json!({ "revocation_registry": id, "version": version, "change": keys::revocation_change(change) })
         }

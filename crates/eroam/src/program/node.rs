@@ -154,6 +154,8 @@ impl NodeProgram {
                     _ => CatchUp::Blocks,
                 },
                 stated: StatedTime::default(),
+                // A simulation leaves out hours.
+                clock: Some(Arc::new(crate::clock::now)),
                 machine: Arc::new(Rules),
                 pool: PoolLimits::DEFAULT,
                 items_max: BLOCK_ITEMS,
@@ -264,6 +266,7 @@ mod tests {
     use crate::consortium::Seed;
     use crate::ledger::LedgerSetup;
     use crate::simulate::founding::genesis;
+    use eroam_ledger::genesis::BlockTime;
 
     #[test]
     fn whoever_does_not_know_where_the_others_are_is_told() {
@@ -272,7 +275,7 @@ mod tests {
         let seed = Seed(3);
         let with = |validators: usize| {
             let setup = LedgerSetup { validators, ..LedgerSetup::default() };
-            genesis("a network", seed, &[emsp], &[cpo], treasury, &setup).unwrap()
+            genesis("a network", seed, &[emsp], &[cpo], treasury, &setup, BlockTime::Clock).unwrap()
         };
         let key = |index: usize| PublicKey::of(&seed.validator_key(index));
         let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));

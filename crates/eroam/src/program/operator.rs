@@ -7,26 +7,31 @@ use super::issuer_key_file::GivenKey;
 use super::organisation::{Organisation, OrganisationConfig, Settling, tails, url};
 use crate::causes::chain;
 use crate::charging::catalogue::Catalogue;
+use crate::charging::contest_desk::ContestDesk;
+use crate::charging::dispute::{self, DisputeError};
 use crate::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace};
+use crate::charging::local_time::clock_at;
 use crate::charging::operator::{INVITED_FOR, Operator, station_issuer_service};
-use crate::charging::paper::{STATION_ATTRIBUTES, STATION_SCHEMA};
+use crate::charging::paper::{STATION_ATTRIBUTES, STATION_SCHEMA, STATION_TERM};
 use crate::charging::{ChargingError, address};
-use crate::clock::in_time;
+use crate::clock::{in_time, now};
 use crate::registry::tails as tails_pages;
 use crate::server::{Bound, STOP_WITHIN, Server};
 use crate::usage::Usage;
-use eroam_domain::cdr::GridZone;
+use eroam_domain::cdr::{CdrId, GridZone};
 use eroam_domain::charge::Denial;
 use eroam_domain::codec::ShortText;
 use eroam_domain::ids::{EvseId, PartyId};
 use eroam_domain::quantity::Watts;
 use eroam_domain::tariff::TariffId;
-use eroam_domain::time::UnixMillis;
+use eroam_domain::time::{TimeZoneName, UnixMillis};
+use eroam_gateway::anomalies::RecordName;
 use eroam_gateway::gateway::Evse;
 use eroam_gateway::ports::Store as _;
 use eroam_light::trust::Trust;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// An operator's configuration.
@@ -66,6 +71,8 @@ pub struct StationEntry {
     pub place: String,
     /// The grid zone.
     pub zone: GridZone,
+    /// Its time zone, by its name in the IANA database: the times of day in the tariff are local times.
+    pub time_zone: TimeZoneName,
     /// The tariff, as the ledger has it under the operator.
     pub tariff: TariffId,
     /// The most that it gives.
@@ -89,6 +96,20 @@ pub enum OperatorCommand {
         evse: EvseId,
         /// Why.
         reason: String,
+    },
+    /// Records that home utilities contest.
+    Contests,
+    /// The evidence of a record: of our own, or of one that this organisation is to decide.
+    Evidence {
+        /// Which.
+        record: CdrId,
+        /// Whose, if it is another operator's.
+        operator: Option<PartyId>,
+    },
+    /// Check the evidence of one of our records again.
+    Recheck {
+        /// Which.
+        record: CdrId,
     },
     /// How many records are booked.
     Records,
@@ -124,6 +145,7 @@ pub struct StationInvitation {
 pub struct OperatorProgram {
     ready: OperatorReady,
     operator: Operator,
+    contests: ContestDesk,
     control: Option<Control>,
     settling: Option<Settling>,
     server: Option<Server>,
@@ -138,8 +160,10 @@ impl OperatorProgram {
         let OperatorConfig { organisation: config, paper, stations } = &located.config;
         let organisation = Organisation::open(located, config, false)?;
         let Organisation { state, office, publisher, did, directory, .. } = &organisation;
+        let mut time_zones = BTreeMap::new();
         for station in stations {
             let known = known(station)?;
+            time_zones.insert(known.id.clone(), station.time_zone.clone());
             office.with(|gateway, _| gateway.put_station(known));
         }
         let service = station_issuer_service(&organisation.station_issuer.verifying_key());
@@ -163,6 +187,7 @@ impl OperatorProgram {
                     schema: STATION_SCHEMA,
                     attributes: &STATION_ATTRIBUTES,
                     registry: paper.registry_places,
+                    term: STATION_TERM,
                 };
                 let place = TailsPlace { directory: &tails_directory, url: &url };
                 let issuer = Issuer::open(publisher.clone(), *did, kinds, key, place, state.clone())?;
@@ -173,15 +198,31 @@ impl OperatorProgram {
         let (office, state, did, directory) = (office.clone(), state.clone(), *did, directory.clone());
         let Organisation { station_issuer, .. } = organisation;
         let (name, listen) = (&config.name, config.agent_listen);
-        let operator = Operator::start(office.clone(), name, did, station_issuer, paper, state, listen)?;
+        let operator = Operator::start(
+            office.clone(),
+            time_zones,
+            name,
+            did,
+            station_issuer,
+            paper,
+            state.clone(),
+            listen,
+        )?;
+        let contests = ContestDesk::open(operator.clone(), state)?;
         operator.served_at(&url);
         let router = operator.router().merge(office.router()).merge(pages);
         let server = Server::serve("operator", bound, router, STOP_WITHIN)?;
-        let settling = Settling::start(office)?;
-        let answering = operator.clone();
-        let control = Control::open(&directory, move |command| handle(&answering, command))?;
+        let looking = contests.clone();
+        let settling = Settling::start(office, move || {
+            if let Err(error) = looking.look() {
+                tracing::warn!(error = %chain(&error), "operator.contests");
+            }
+        })?;
+        let (answering, answers_of) = (operator.clone(), contests.clone());
+        let control = Control::open(&directory, move |command| handle(&answering, &answers_of, command))?;
         let ready = OperatorReady { party: config.party, url, did: did.to_string() };
-        Ok(Self { ready, operator, control: Some(control), settling: Some(settling), server: Some(server) })
+        let (control, settling, server) = (Some(control), Some(settling), Some(server));
+        Ok(Self { ready, operator, contests, control, settling, server })
     }
 
     /// What whoever started it wants to know.
@@ -195,7 +236,7 @@ impl OperatorProgram {
     /// # Errors
     /// A sentence for staff.
     pub fn handle(&self, command: OperatorCommand) -> Result<Value, String> {
-        handle(&self.operator, command)
+        handle(&self.operator, &self.contests, command)
     }
 }
 
@@ -210,17 +251,30 @@ impl Drop for OperatorProgram {
 }
 
 fn known(entry: &StationEntry) -> Result<Evse, ProgramError> {
-    let StationEntry { evse, place, zone, tariff, power_w } = entry.clone();
+    let StationEntry { evse, place, zone, time_zone, tariff, power_w } = entry.clone();
     let item = || format!("the station {evse}");
     let place = ShortText::new(&place).map_err(|error| ProgramError::rule(item(), error))?;
+    clock_at(&time_zone, now()).map_err(|error| ProgramError::rule(item(), error))?;
     if power_w == 0 {
         return Err(ProgramError::rule(item(), "power_w is above zero"));
     }
     Ok(Evse { id: evse, place, zone, tariff, power: Watts::new(power_w) })
 }
 
-fn handle(operator: &Operator, command: OperatorCommand) -> Result<Value, String> {
+fn handle(operator: &Operator, contests: &ContestDesk, command: OperatorCommand) -> Result<Value, String> {
+    let words = |error: DisputeError| chain(&error);
     match command {
+        OperatorCommand::Contests => contests.contests().map(|listed| json!(listed)).map_err(words),
+        OperatorCommand::Recheck { record } => {
+            contests.recheck(&record).map(|verdict| json!(verdict)).map_err(words)
+        }
+        OperatorCommand::Evidence { record, operator: Some(other) } if other != operator.party() => {
+            let name = RecordName { operator: other, cdr: record };
+            dispute::evidence(operator.office(), &name, now()).map(|here| json!(here)).map_err(words)
+        }
+        OperatorCommand::Evidence { record, operator: _ } => {
+            contests.own_evidence(&record).map(|here| json!(here)).map_err(words)
+        }
         OperatorCommand::Stations => Ok(json!(operator.stations())),
         OperatorCommand::Invite { evse } => {
             let until = in_time(INVITED_FOR);

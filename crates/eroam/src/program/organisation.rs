@@ -225,13 +225,18 @@ pub(super) struct Settling {
 }
 
 impl Settling {
-    pub(super) fn start(office: Office) -> Result<Self, ProgramError> {
+    /// `also` is done each time after it.
+    pub(super) fn start(
+        office: Office,
+        mut also: impl FnMut() + Send + 'static,
+    ) -> Result<Self, ProgramError> {
         let (end, ended) = channel::<()>();
         let settle = move || {
             loop {
                 if let Err(error) = office.resume() {
                     tracing::warn!(party = %office.party(), %error, "program.resume");
                 }
+                also();
                 if ended.recv_timeout(RESUMES_EVERY) != Err(RecvTimeoutError::Timeout) {
                     return;
                 }

@@ -4,13 +4,15 @@ use super::ProgramError;
 use super::config::Located;
 use super::control::Control;
 use super::issuer_key_file::GivenKey;
+use super::mandates::{Mandates, Period};
 use super::organisation::{Organisation, OrganisationConfig, Settling, tails, url};
 use super::partner_listings::{self, PartnerListings, SeenPartner};
 use super::retail_versions;
 use super::voucher_key::VoucherSigner;
 use crate::causes::chain;
 use crate::charging::customers::Decision;
-use crate::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace};
+use crate::charging::dispute;
+use crate::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace, Term};
 use crate::charging::provider::{Approval, CONTRACT_ATTRIBUTES, CONTRACT_SCHEMA, Provider, ProviderSettings};
 use crate::charging::state::AgentState;
 use crate::charging::{ChargingError, address};
@@ -21,11 +23,11 @@ use crate::second_meter::MeterReading;
 use crate::server::{Bound, STOP_WITHIN, Server};
 use crate::usage::Usage;
 use eroam_domain::charge::Denial;
-use eroam_domain::ids::{ContractId, PartyId};
+use eroam_domain::ids::{ContractId, PartyId, SchemaId};
 use eroam_domain::money::{Currency, Money};
 use eroam_domain::retail::RetailRules;
 use eroam_domain::time::CivilMonth;
-use eroam_gateway::anomalies::AnomalyConfig;
+use eroam_gateway::anomalies::{AnomalyConfig, RecordName};
 use eroam_gateway::ports::Store as _;
 use eroam_gateway::rules::Rules;
 use eroam_gateway::vouchers::VoucherRules;
@@ -55,13 +57,15 @@ pub struct ProviderConfig {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ContractsConfig {
-    /// For how many days one is made.
+    /// For how many days one is made at least. All of a registry end on the same day, so that the day tells no customer from
+    /// the others; a registry takes new ones for a quarter of these days.
     pub valid_days: u32,
     /// Who decides on registrations.
     pub approval: Approval,
-    /// How many credentials can be issued: the crowd in which each customer hides.
+    /// How many credentials a registry has room for: the crowd in which each customer hides. The next one is opened by itself.
     pub registry_places: u32,
-    /// What customers pay, as JSON ([`RetailRules`]).
+    /// What customers pay, as JSON ([`RetailRules`]). What changes in it begins a day and an hour after the start that finds
+    /// it, when the customers' wallets have heard of it.
     pub retail_file: PathBuf,
     /// The issuer's key, made before: `definition.json`, `secret.json`, `key_correctness.json`. Otherwise it is made at the
     /// first start, which takes up to half a minute.
@@ -131,6 +135,31 @@ pub enum ProviderCommand {
     Bills,
     /// How often partners answered when their listings of stations were asked for.
     Partners,
+    /// Records that were found to be impossible or unusual, with what came of their contests.
+    Contests,
+    /// The evidence of a contested record that this organisation pays or is to decide.
+    Evidence {
+        /// Which.
+        name: RecordName,
+    },
+    /// Let an issuer issue contracts in this home utility's name.
+    GrantMandate {
+        /// Who.
+        issuer: PartyId,
+        /// Contracts of which schema.
+        schema: SchemaId,
+        /// When.
+        period: Period,
+    },
+    /// End a mandate.
+    RevokeMandate {
+        /// Whose.
+        issuer: PartyId,
+        /// For which schema.
+        schema: SchemaId,
+    },
+    /// The mandates that were granted here, as the ledger has them.
+    Mandates,
     /// Compare records with what second meters counted; those above are contested.
     SecondMeter {
         /// What was read.
@@ -157,6 +186,7 @@ pub struct ProviderProgram {
     ready: ProviderReady,
     provider: Provider,
     signer: Arc<VoucherSigner>,
+    mandates: Arc<Mandates>,
     state: AgentState,
     control: Option<Control>,
     settling: Option<Settling>,
@@ -194,12 +224,14 @@ impl ProviderProgram {
         address::remember(state, "pages", bound.address())?;
         let url = url(config.public_url.as_deref(), bound.address());
 
+        let term = term_of(contracts)?;
         let given = contracts.issuer_key_directory.as_deref().map(|path| GivenKey::read(&located.path(path)));
         let given = given.transpose()?;
         let kinds = Kinds {
             schema: CONTRACT_SCHEMA,
             attributes: &CONTRACT_ATTRIBUTES,
             registry: contracts.registry_places,
+            term,
         };
         let place = TailsPlace { directory: &tails_directory, url: &url };
         let key = given.as_ref().map_or(IssuerKey::New, GivenKey::key);
@@ -219,14 +251,18 @@ impl ProviderProgram {
         let partners = located.path(&config.partners_file);
         let state = organisation.state.clone();
         let listings = PartnerListings::start(office.clone(), state.clone(), partners)?;
-        let settling = Settling::start(office)?;
+        let settling = Settling::start(office, || {})?;
         let answering = provider.clone();
         let signs = Arc::clone(&signer);
         let seen = state.clone();
-        let control = Control::open(directory, move |command| handle(&answering, &signs, &seen, command))?;
+        let mandates = Arc::new(Mandates::new(publisher.clone(), state.clone()));
+        let grants = Arc::clone(&mandates);
+        let answer = move |command| handle(&answering, &signs, &grants, &seen, command);
+        let control = Control::open(directory, answer)?;
         let ready = ProviderReady { party: config.party, url };
         let (control, settling, server) = (Some(control), Some(settling), Some(server));
-        Ok(Self { ready, provider, signer, state, control, settling, listings: Some(listings), server })
+        let listings = Some(listings);
+        Ok(Self { ready, provider, signer, mandates, state, control, settling, listings, server })
     }
 
     /// What whoever started it wants to know.
@@ -240,7 +276,7 @@ impl ProviderProgram {
     /// # Errors
     /// A sentence for staff.
     pub fn handle(&self, command: ProviderCommand) -> Result<Value, String> {
-        handle(&self.provider, &self.signer, &self.state, command)
+        handle(&self.provider, &self.signer, &self.mandates, &self.state, command)
     }
 }
 
@@ -253,6 +289,14 @@ impl Drop for ProviderProgram {
         drop(self.settling.take());
         self.provider.stop();
     }
+}
+
+/// For how long contracts are made.
+fn term_of(contracts: &ContractsConfig) -> Result<Term, ProgramError> {
+    Term::of_days(contracts.valid_days).ok_or_else(|| {
+        let rule = format!("valid_days is from 1 to {}, not {}", Term::DAYS_MAX, contracts.valid_days);
+        ProgramError::rule("[contracts]", rule)
+    })
 }
 
 /// What the configuration says of vouchers, and the retail rules that are to be in force.
@@ -279,6 +323,7 @@ fn rules(
 fn handle(
     provider: &Provider,
     signer: &VoucherSigner,
+    mandates: &Mandates,
     state: &AgentState,
     command: ProviderCommand,
 ) -> Result<Value, String> {
@@ -341,6 +386,23 @@ fn handle(
                 })
             };
             Ok(seen.into_iter().map(partner).collect())
+        }
+        ProviderCommand::Contests => {
+            dispute::found(provider.office(), now()).map(|found| json!(found)).map_err(|error| chain(&error))
+        }
+        ProviderCommand::Evidence { name } => dispute::evidence(provider.office(), &name, now())
+            .map(|here| json!(here))
+            .map_err(|error| chain(&error)),
+        ProviderCommand::GrantMandate { issuer, schema, period } => {
+            mandates.grant(issuer, &schema, period).map_err(|error| chain(&error))?;
+            Ok(json!({ "granted": format!("{issuer} {schema}") }))
+        }
+        ProviderCommand::RevokeMandate { issuer, schema } => {
+            mandates.revoke(issuer, &schema).map_err(|error| chain(&error))?;
+            Ok(json!({ "revoked": format!("{issuer} {schema}") }))
+        }
+        ProviderCommand::Mandates => {
+            mandates.list().map(|listed| json!(listed)).map_err(|error| chain(&error))
         }
         ProviderCommand::SecondMeter { readings } => second_meter(provider, &readings),
         ProviderCommand::Usage => Ok(json!(Usage::now())),

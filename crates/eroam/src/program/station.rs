@@ -16,14 +16,17 @@ pub use super::station_hardware::{GpioConfig, HardwareConfig};
 use crate::causes::chain;
 use crate::charging::ChargingError;
 use crate::charging::catalogue::Catalogue;
+use crate::charging::local_time::clock_at;
 use crate::charging::state::{AgentState, Changes};
 use crate::charging::station::{Mode, Station};
 use crate::charging::station_credentials::operator_of;
+use crate::clock::now;
 use crate::tails_cache::TailsCache;
 use crate::usage::Usage;
 use eroam_domain::cdr::GridZone;
 use eroam_domain::ids::{EroamDid, EvseId, PartyId};
 use eroam_domain::quantity::Watts;
+use eroam_domain::time::TimeZoneName;
 use eroam_domain::visit::StationClaims;
 use eroam_ledger::genesis::Genesis;
 use eroam_light::trust::Trust;
@@ -56,6 +59,9 @@ pub struct StationConfig {
     pub place: String,
     /// The grid zone.
     pub zone: GridZone,
+    /// Its time zone, by its name in the IANA database, as its operator has entered it: the times of day in the tariff are
+    /// local times, and readings are signed with them.
+    pub time_zone: TimeZoneName,
     /// The most that it gives.
     pub power_w: u64,
     /// Its operator's DID.
@@ -143,6 +149,7 @@ impl StationProgram {
         let meter_key = key.public().to_string();
         let behind = Behind { evse: evse.clone(), key, journal, state: state.clone(), calibration };
         let post = behind.post(&config.hardware)?;
+        clock_at(&config.time_zone, now()).map_err(|error| ProgramError::rule("time_zone", error))?;
         let catalogue = Catalogue::new(&config.resolver_url, trust);
         let operator_did: EroamDid =
             config.operator_did.parse().map_err(|error| ProgramError::rule("operator_did", error))?;
@@ -155,6 +162,7 @@ impl StationProgram {
             power: Watts::new(config.power_w),
             meter_key,
             meter_certified: false,
+            time_zone: Some(config.time_zone.clone()),
         };
         let invitation = Invitation::from_url(&config.operator_invitation);
         let invitation = invitation.map_err(|error| ProgramError::rule("operator_invitation", error))?;

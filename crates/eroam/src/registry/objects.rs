@@ -353,11 +353,11 @@ pub fn publish_definition(json: &[u8]) -> Result<(CredentialDefinitionId, Regist
     Ok((definition, tx))
 }
 
-/// The transaction that publishes the definition of a revocation registry, from its AnonCreds JSON.
+/// A revocation registry's id and record, from the AnonCreds JSON of its definition.
 ///
 /// # Errors
 /// [`ObjectError`].
-pub fn publish_registry(json: &[u8]) -> Result<(RevocationRegistryId, RegistryTx), ObjectError> {
+pub fn read_registry(json: &[u8]) -> Result<(RevocationRegistryId, RegistryRecord), ObjectError> {
     let item = Kind::RevocationRegistry;
     let read = RevocationRegistryDefinition::from_json(json).map_err(ObjectError::anoncreds(item))?;
     let definition: CredentialDefinitionId = id(item, "credDefId", read.cred_def_id())?;
@@ -377,8 +377,7 @@ pub fn publish_registry(json: &[u8]) -> Result<(RevocationRegistryId, RegistryTx
         tails_location: text(item, "tailsLocation", read.tails_location())?,
         public_keys: text(item, "publicKeys", &part(&value, "/value/publicKeys").to_string())?,
     };
-    let tx = RegistryTx::PublishRevocationRegistry { id: registry.clone(), registry: record };
-    Ok((registry, tx))
+    Ok((registry, record))
 }
 
 /// Which registry the JSON of a status list is of.

@@ -5,6 +5,9 @@
 //!   {"kind": "schema" | "credential-definition" | "revocation-registry" | "status-list", "value": {..}}
 //!   200 {"id": "..", "value": {..}}     as it is on the ledger, a status list with its timestamp
 //! ```
+//! A revocation registry may have a `"window": {"from": "..", "until": ".."}`, in which alone its credentials count; those of one
+//! without end only by being revoked, which no station of ours takes for a contract.
+//!
 //! What the ledger has already, with the same content, is answered as if it were new: whoever lost an answer asks
 //! again. A status list has the time of its block in whole seconds, and at least a second more than the last one: it is
 //! named by that. A list in which a revoked credential is valid again is refused unless the request says
@@ -22,12 +25,14 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use axum::routing::post;
 use ed25519_dalek::SigningKey;
-use eroam_domain::ids::{EroamDid, PartyId};
+use eroam_domain::ids::{EroamDid, PartyId, SchemaId};
 use eroam_domain::quantity::DurationMs;
 use eroam_domain::time::UnixMillis;
 use eroam_ledger::port::{LedgerError, LedgerPort as _};
 use eroam_ledger::query;
-use eroam_ledger::registry::{DidDocument, DidRecord, RegistryTx, RevocationChange, RevocationList};
+use eroam_ledger::registry::{
+    DidDocument, DidRecord, Mandate, RegistryTx, RegistryWindow, RevocationChange, RevocationList,
+};
 use eroam_ledger::reject::{ItemOutcome, RejectCode};
 use eroam_ledger::state::StateError;
 use eroam_ledger::tx::{Envelope, PublicKey, Tx, VERSION};
@@ -194,20 +199,7 @@ impl Publisher {
                 }
                 Ok(published)
             }
-            Kind::RevocationRegistry => {
-                let (id, tx) = objects::publish_registry(json)?;
-                let RegistryTx::PublishRevocationRegistry { registry, .. } = &tx else {
-                    return Err(not_same);
-                };
-                let value = objects::registry_json(&id, registry)?;
-                let published = Published { id: id.to_string(), value };
-                match query::revocation_registry(client, &id)? {
-                    Some(known) if known == *registry => {}
-                    Some(_) => return Err(not_same),
-                    None => self.submit(self.now(), tx)?,
-                }
-                Ok(published)
-            }
+            Kind::RevocationRegistry => self.publish_registry(json, None),
             Kind::StatusList => self.publish_list(json, reinstate),
             Kind::Did => {
                 let (item, field) = (Kind::Did, "kind");
@@ -215,6 +207,66 @@ impl Publisher {
                 Err(ObjectError::Text { item, field, rule }.into())
             }
         }
+    }
+
+    /// Publishes a revocation registry from its AnonCreds JSON, whose credentials end with its window: those of one without
+    /// are no contracts at our stations.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub fn publish_dated_registry(
+        &self,
+        json: &[u8],
+        window: RegistryWindow,
+    ) -> Result<Published, PublishError> {
+        let _turn = self.turn();
+        self.publish_registry(json, Some(window))
+    }
+
+    /// Under the turn.
+    fn publish_registry(
+        &self,
+        json: &[u8],
+        window: Option<RegistryWindow>,
+    ) -> Result<Published, PublishError> {
+        let client = &self.0.client;
+        let (id, registry) = objects::read_registry(json)?;
+        let published = Published { id: id.to_string(), value: objects::registry_json(&id, &registry)? };
+        match query::revocation_registry(client, &id)? {
+            Some(known) if known == registry && query::registry_window(client, &id)? == window => {}
+            Some(_) => return Err(PublishError::Refused(RejectCode::ObjectExists)),
+            None => {
+                let tx = match window {
+                    Some(window) => RegistryTx::PublishDatedRegistry { id, registry, window },
+                    None => RegistryTx::PublishRevocationRegistry { id, registry },
+                };
+                self.submit(self.now(), tx)?;
+            }
+        }
+        Ok(published)
+    }
+
+    /// Lets an issuer issue credentials of a schema in the member's name; an earlier mandate is replaced.
+    ///
+    /// # Errors
+    /// [`PublishError`].
+    pub fn grant_mandate(
+        &self,
+        agent: PartyId,
+        schema: SchemaId,
+        mandate: Mandate,
+    ) -> Result<(), PublishError> {
+        let _turn = self.turn();
+        self.submit(self.now(), RegistryTx::GrantMandate { agent, schema, mandate })
+    }
+
+    /// Ends a mandate at once.
+    ///
+    /// # Errors
+    /// [`PublishError`], among them that there is none.
+    pub fn revoke_mandate(&self, agent: PartyId, schema: SchemaId) -> Result<(), PublishError> {
+        let _turn = self.turn();
+        self.submit(self.now(), RegistryTx::RevokeMandate { agent, schema })
     }
 
     /// The newest status list of a registry, if it has one.
@@ -342,6 +394,15 @@ struct Request<'a> {
     value: &'a RawValue,
     #[serde(default)]
     reinstate: bool,
+    #[serde(default)]
+    window: Option<RequestedWindow>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RequestedWindow {
+    from: UnixMillis,
+    until: UnixMillis,
 }
 
 /// The routes of the publisher, see the module.
@@ -362,7 +423,16 @@ async fn publish(State(api): State<Api>, headers: HeaderMap, body: Body) -> Resu
         let request: Request<'_> =
             serde_json::from_slice(&body).map_err(|error| Problem::bad(error.to_string(), item))?;
         let kind = request.kind;
-        let published = api.publisher.publish(kind, request.value.get().as_bytes(), request.reinstate);
+        let json = request.value.get().as_bytes();
+        let published = match (kind, request.window) {
+            (Kind::RevocationRegistry, Some(RequestedWindow { from, until })) => {
+                api.publisher.publish_dated_registry(json, RegistryWindow { from, until })
+            }
+            (_, Some(_)) => {
+                return Err(Problem::bad("only a revocation registry has a window".to_owned(), item));
+            }
+            (_, None) => api.publisher.publish(kind, json, request.reinstate),
+        };
         let published = published.map_err(|error| Problem::publish(&error, &kind.to_string()))?;
         tracing::info!(kind = %kind, "registry.published");
         Ok(json!({ "id": published.id, "value": published.value }).to_string())

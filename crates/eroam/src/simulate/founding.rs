@@ -13,7 +13,7 @@ use eroam_domain::quantity::{BasisPoints, DurationMs, WattHours, Watts};
 use eroam_domain::tariff::{
     Dimension, PriceComponent, Restrictions, Tariff, TariffElement, TariffId, TariffParts, VatRate,
 };
-use eroam_domain::time::{PeriodKind, UnixMillis};
+use eroam_domain::time::{PeriodKind, TimeZoneName, UnixMillis};
 use eroam_ledger::agreement::{AgreementTx, agreement_id, terms_digest};
 use eroam_ledger::genesis::{BlockTime, Consensus, Genesis, GenesisMember, Parameters};
 use eroam_ledger::membership::Roles;
@@ -55,6 +55,22 @@ const COUNTRIES: [&str; 8] = ["PT", "ES", "DE", "NO", "FR", "IT", "AT", "NL"];
 fn party(kind: char, index: usize) -> Result<PartyId, SimulateError> {
     let country = COUNTRIES.get(index % COUNTRIES.len()).copied().unwrap_or("PT");
     PartyId::new(country, &format!("{kind}{:02}", index + 1)).map_err(setup_error)
+}
+
+/// Whose local time it is at an operator's stations: that of its country.
+pub(super) fn time_zone(party: PartyId) -> Result<TimeZoneName, SimulateError> {
+    let name = match party.country().to_string().as_str() {
+        "PT" => "Europe/Lisbon",
+        "ES" => "Europe/Madrid",
+        "DE" => "Europe/Berlin",
+        "NO" => "Europe/Oslo",
+        "FR" => "Europe/Paris",
+        "IT" => "Europe/Rome",
+        "AT" => "Europe/Vienna",
+        "NL" => "Europe/Amsterdam",
+        other => return Err(setup_error(format!("no time zone of {other}"))),
+    };
+    name.parse().map_err(setup_error)
 }
 
 pub(crate) fn tariff(party: PartyId, index: usize) -> Result<Tariff, SimulateError> {
@@ -116,7 +132,8 @@ pub(super) fn network_name(served: bool) -> String {
     if served { format!("{NAME} {:016x}", OsRng.next_u64()) } else { NAME.to_owned() }
 }
 
-/// The genesis of the network of that name, whose members' keys follow from the seed.
+/// The genesis of the network of that name, whose members' keys follow from the seed. With `time` by submitters, its blocks
+/// are of the time that the agents of one process share; validators with a process each have clocks.
 pub(crate) fn genesis(
     name: &str,
     seed: Seed,
@@ -124,6 +141,7 @@ pub(crate) fn genesis(
     cpos: &[PartyId],
     treasury: PartyId,
     ledger: &LedgerSetup,
+    time: BlockTime,
 ) -> Result<Genesis, SimulateError> {
     let with_roles =
         |parties: &[PartyId], roles: Roles| parties.iter().map(|party| (*party, roles)).collect::<Vec<_>>();
@@ -148,8 +166,7 @@ pub(crate) fn genesis(
                 Ok(GenesisMember { party, name, roles, key })
             })
             .collect::<Result<Vec<_>, SimulateError>>()?,
-        // Hours are left out of the clock here, of which validators' clocks know nothing.
-        consensus: Consensus { time: BlockTime::Stated, ..consensus },
+        consensus: Consensus { time, ..consensus },
         imported: None,
     })
 }
@@ -161,6 +178,7 @@ pub(super) fn found(
     emsps: &[PartyId],
     cpos: &[PartyId],
     treasury: PartyId,
+    at: UnixMillis,
 ) -> Result<(), SimulateError> {
     let (mut first, mut then) = (Vec::new(), Vec::new());
     for (index, cpo) in cpos.iter().enumerate() {
@@ -174,15 +192,20 @@ pub(super) fn found(
             then.push((*cpo, Tx::Agreement(AgreementTx::Accept { id, version: 1, terms: digest })));
         }
     }
-    submit(ledger, seed, first)?;
-    submit(ledger, seed, then)
+    submit(ledger, seed, at, first)?;
+    submit(ledger, seed, at, then)
 }
 
 /// Submits transactions of members, each signed with its member's key.
-fn submit(ledger: &mut impl LedgerPort, seed: Seed, txs: Vec<(PartyId, Tx)>) -> Result<(), SimulateError> {
+fn submit(
+    ledger: &mut impl LedgerPort,
+    seed: Seed,
+    at: UnixMillis,
+    txs: Vec<(PartyId, Tx)>,
+) -> Result<(), SimulateError> {
     let mut sequences: BTreeMap<PartyId, u64> = BTreeMap::new();
     let (mut senders, mut envelopes) = (Vec::new(), Vec::new());
-    let expires_at = UnixMillis::EPOCH.checked_add(VALID_FOR).ok_or_else(|| setup_error("the time"))?;
+    let expires_at = at.checked_add(VALID_FOR).ok_or_else(|| setup_error("the time"))?;
     for (member, tx) in txs {
         let sequence = match sequences.get(&member) {
             Some(next) => *next,
@@ -194,7 +217,7 @@ fn submit(ledger: &mut impl LedgerPort, seed: Seed, txs: Vec<(PartyId, Tx)>) -> 
         senders.push(member);
         envelopes.push(envelope.sign(&seed.signing_key(member)));
     }
-    let receipts = ledger.submit(UnixMillis::EPOCH, envelopes).map_err(setup_error)?;
+    let receipts = ledger.submit(at, envelopes).map_err(setup_error)?;
     for (party, receipt) in senders.into_iter().zip(receipts) {
         if let Some(code) = receipt.items.iter().find_map(|item| item.outcome.rejection()) {
             return Err(SimulateError::Refused { party, code });

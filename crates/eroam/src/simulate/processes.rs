@@ -6,7 +6,7 @@
 //! genesis ─► node ─► tariffs, agreements ─► providers, operators ─► stations ─► drivers enrol ─► events
 //! ```
 
-use super::founding::{Parties, TARIFF, found, genesis, network_name};
+use super::founding::{Parties, TARIFF, found, genesis, network_name, time_zone};
 use super::world::{SimulateError, VOUCHER_MICROS, any_port, fields, setup_error};
 use super::{Programs, Setup, Town};
 use crate::bench::resident_memory_mib;
@@ -14,6 +14,7 @@ use crate::charging::post::Pace;
 use crate::charging::provider::Approval;
 use crate::charging::station::{Mode, StationStatus};
 use crate::charging::wallet::Timings;
+use crate::clock::now;
 use crate::consortium::founders::{self, currency};
 use crate::ledger::keys::hex;
 use crate::ledger::{LedgerSetup, loopback_addresses};
@@ -38,6 +39,7 @@ use eroam_domain::ids::{EvseId, PartyId};
 use eroam_domain::quantity::{DurationMs, WattHours};
 use eroam_domain::tariff::TariffId;
 use eroam_gateway::anomalies::AnomalyConfig;
+use eroam_ledger::genesis::BlockTime;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -550,7 +552,10 @@ fn nodes(
 ) -> Result<Vec<Program<NodeReady>>, SimulateError> {
     let Parties { emsps, cpos, treasury } = parties;
     let ledger = LedgerSetup { validators: programs.validators, ..LedgerSetup::default() };
-    let genesis = genesis(&network_name(false), setup.seed, emsps, cpos, *treasury, &ledger)?;
+    let name = network_name(false);
+    // Where hours are left out at each charge, no block is young enough the moment after; submitters tell the time.
+    let time = if files.pace == Pace::RealTime { BlockTime::Clock } else { BlockTime::Stated };
+    let genesis = genesis(&name, setup.seed, emsps, cpos, *treasury, &ledger, time)?;
     files.write("genesis.json", &genesis.to_json())?;
     let addresses = loopback_addresses(programs.validators)?;
     let validators: Vec<ValidatorAddress> = genesis
@@ -583,7 +588,7 @@ fn nodes(
     let nodes = Program::<NodeReady>::start_together(&programs.eroam, &["node", "run"], all)?;
     let first = nodes.first().ok_or_else(|| setup_error("there must be a validator"))?;
     let mut remote = RemoteNode::connect(&first.ready.url, Some(genesis.network())).map_err(setup_error)?;
-    found(&mut remote, setup.seed, emsps, cpos, *treasury)?;
+    found(&mut remote, setup.seed, emsps, cpos, *treasury, now())?;
     all_at(&nodes, first.ask::<NodeStatus>(&NodeCommand::Status)?.height)?;
     Ok(nodes)
 }
@@ -666,6 +671,7 @@ fn entry(party: PartyId, index: usize, pace: Pace) -> Result<StationEntry, Simul
         evse,
         place: format!("Station {}", index + 1),
         zone,
+        time_zone: time_zone(party)?,
         tariff: TariffId::new(TARIFF).map_err(setup_error)?,
         power_w: pace.power().get(),
     })
@@ -679,7 +685,8 @@ fn station(
     operator: &Program<OperatorReady>,
     index: usize,
 ) -> Result<Program<StationReady>, SimulateError> {
-    let StationEntry { evse, place, zone, power_w, .. } = entry(operator.ready.party, index, files.pace)?;
+    let StationEntry { evse, place, zone, time_zone, power_w, .. } =
+        entry(operator.ready.party, index, files.pace)?;
     let StationInvitation { operator_did, operator_invitation, .. } =
         operator.ask(&OperatorCommand::Invite { evse: evse.clone() })?;
     let name = format!("station-{}", index + 1);
@@ -687,6 +694,7 @@ fn station(
         evse,
         place,
         zone,
+        time_zone,
         power_w,
         operator_did,
         operator_invitation,

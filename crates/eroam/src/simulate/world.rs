@@ -1,16 +1,16 @@
 //! Everybody who takes part: made from a seed, started, and stopped at the end.
 
-use super::founding::{OFFICE_LANE, Parties, found, genesis, network_name};
+use super::founding::{OFFICE_LANE, Parties, found, genesis, network_name, time_zone};
 pub(crate) use super::founding::{TARIFF, tariff, terms};
 use super::served::{Listing, ServedParty, ServedStation};
 use super::{Setup, Town, allowed};
 use crate::causes::chain;
 use crate::charging::ChargingError;
 use crate::charging::catalogue::Catalogue;
-use crate::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace};
+use crate::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace, Term};
 use crate::charging::offices::{Directory, Office, OfficeError};
 use crate::charging::operator::{Operator, station_issuer_service};
-use crate::charging::paper::{STATION_ATTRIBUTES, STATION_SCHEMA};
+use crate::charging::paper::{STATION_ATTRIBUTES, STATION_SCHEMA, STATION_TERM};
 use crate::charging::post::{Mishaps, Pace, SimulatedPost};
 use crate::charging::provider::{Approval, CONTRACT_ATTRIBUTES, CONTRACT_SCHEMA, Provider, ProviderSettings};
 use crate::charging::state::AgentState;
@@ -38,6 +38,7 @@ use eroam_gateway::gateway::{Evse, Gateway, Secrets};
 use eroam_gateway::ports::{SeededEntropy, Store as _, StoreError};
 use eroam_gateway::rules::{HomeRules, Rules};
 use eroam_gateway::vouchers::VoucherRules;
+use eroam_ledger::genesis::BlockTime;
 use eroam_ledger::port::LedgerPort as _;
 use eroam_ledger::registry::{DidDocument, DidService};
 use eroam_ledger::reject::RejectCode;
@@ -64,6 +65,8 @@ pub(super) const VOUCHER_MICROS: i64 = 40_000_000;
 pub(crate) const WITHDRAWN_AT_ONCE: usize = 16;
 /// So long a station may take to say how it went.
 const TOLD_WITHIN: Duration = Duration::from_secs(40);
+/// For so many days contracts are made at least: longer than any experiment.
+const CONTRACT_DAYS: u32 = 3_650;
 /// Bytes of tails files that all wallets together keep.
 pub(crate) const TAILS_BYTES_MAX: u64 = 256 << 20;
 
@@ -152,6 +155,7 @@ pub struct World {
     stations: Vec<Standing>,
     providers: Vec<Provider>,
     operators: Vec<Operator>,
+    resolver: Office,
     credentials_per_station: usize,
     urls: Urls,
     _servers: Vec<Server>,
@@ -203,7 +207,8 @@ impl World {
         let directory = tempfile::tempdir()?;
         let Parties { emsps, cpos, treasury } = Parties::of(setup)?;
         let ledger = LedgerSetup::default();
-        let genesis = genesis(&network_name(setup.served), seed, &emsps, &cpos, treasury, &ledger)?;
+        let name = network_name(setup.served);
+        let genesis = genesis(&name, seed, &emsps, &cpos, treasury, &ledger, BlockTime::Stated)?;
         let ledger = Ledger::open(seed, &genesis, &ledger)?;
         let client = ledger.client().clone();
         let trust = Trust::from_genesis(client.genesis()).map_err(setup_error)?;
@@ -219,7 +224,7 @@ impl World {
             .iter()
             .map(|party| office(setup, *party, &client, &organisations))
             .collect::<Result<Vec<_>, _>>()?;
-        found(&mut client.clone(), seed, &emsps, &cpos, treasury)?;
+        found(&mut client.clone(), seed, &emsps, &cpos, treasury, UnixMillis::EPOCH)?;
 
         let given = setup.issuer_keys.as_deref().map(GivenKey::read).transpose()?;
         let tails_place = TailsPlace { directory: &tails_directory, url: &resolver_url };
@@ -259,6 +264,12 @@ impl World {
             operators.push(operator);
         }
 
+        // It takes the evidence of what it is to decide.
+        let decides = find(&offices, treasury)?;
+        let server = Server::start("resolver", any_port(), decides.router(), STOP_WITHIN)?;
+        organisations.put(treasury, format!("http://{}", server.address()));
+        servers.push(server);
+
         let tails = TailsCache::open(directory.path().join("wallets"), TAILS_BYTES_MAX);
         let tails = Arc::new(tails.map_err(ChargingError::from)?);
         say("stations register");
@@ -295,6 +306,7 @@ impl World {
             stations,
             providers,
             operators,
+            resolver: decides,
             credentials_per_station: match setup.mode {
                 Mode::Default => 1,
                 // The signed one, too.
@@ -323,6 +335,12 @@ impl World {
     #[must_use]
     pub fn operators(&self) -> &[Operator] {
         &self.operators
+    }
+
+    /// The member that decides contests of all agreements.
+    #[must_use]
+    pub const fn resolver(&self) -> &Office {
+        &self.resolver
     }
 
     /// The ledger, as it is seen by somebody who has not looked yet.
@@ -370,6 +388,12 @@ impl World {
         let contract = wallet.enrol(url, fields)?;
         wallet.withdraw(&contract, WITHDRAWN_AT_ONCE, now().utc_day())?;
         Ok(Driver { wallet, contract })
+    }
+
+    /// Where drivers find a provider.
+    #[must_use]
+    pub fn provider_url(&self, provider: usize) -> Option<&str> {
+        self.urls.providers.get(provider).map(String::as_str)
     }
 
     /// Where everybody is, for drivers of other processes.
@@ -543,12 +567,13 @@ fn provider(
         attributes: &CONTRACT_ATTRIBUTES,
         // Room for all customers, and index 0 is never used.
         registry: u32::try_from(customers + 2).unwrap_or(u32::MAX).max(64),
+        term: Term::of_days(CONTRACT_DAYS).ok_or_else(|| setup_error("contracts of no days"))?,
     };
     let state = AgentState::in_memory();
     let issuer = Issuer::open(publisher, did, kinds, issuer_key(given), tails, state.clone())?;
     let form = Provider::form(party, &format!("Home utility {}", index + 1));
     let signing = didcomm::SigningKey::from_seed(&first.to_bytes());
-    let settings = ProviderSettings { valid_days: 3_650, approval: Approval::Automatic };
+    let settings = ProviderSettings { valid_days: CONTRACT_DAYS, approval: Approval::Automatic };
     let provider = Provider::start(office.clone(), issuer, form, signing, settings, state, any_port())?;
     Ok(provider.renewing_voucher_keys(move || {
         voucher_keys.publish().map_err(|error| ChargingError::unexpected("the voucher key", error))
@@ -605,6 +630,7 @@ fn station_issuer(setup: &Setup, office: &Office, tails: TailsPlace<'_>) -> Resu
         schema: STATION_SCHEMA,
         attributes: &STATION_ATTRIBUTES,
         registry: u32::try_from(setup.stations + 2).unwrap_or(u32::MAX).max(64),
+        term: STATION_TERM,
     };
     let given = setup.issuer_keys.as_deref().map(|keys| keys.join("station")).filter(|keys| keys.is_dir());
     let given = given.as_deref().map(GivenKey::read).transpose()?;
@@ -635,7 +661,8 @@ fn operator(
     let document = DidDocument { keys: vec![PublicKey::of(&first)], services: vec![service] };
     publisher.publish_did(did, document, &first).map_err(ChargingError::from)?;
     let (name, state) = (party.to_string(), AgentState::in_memory());
-    let operator = Operator::start(office.clone(), &name, did, issuing, paper, state, any_port())?;
+    let operator =
+        Operator::start(office.clone(), BTreeMap::new(), &name, did, issuing, paper, state, any_port())?;
     let router = operator.router().merge(office.router());
     let server = Server::start("operator", any_port(), router, STOP_WITHIN)?;
     operator.served_at(&format!("http://{}", server.address()));
@@ -658,7 +685,8 @@ fn station(
     let power = pace.power();
     let id = TariffId::new(TARIFF).map_err(setup_error)?;
     let known = Evse { id: evse.clone(), place: place.clone(), zone: zone.clone(), tariff: id, power };
-    operator.office().with(|gateway, _| gateway.put_station(known));
+    let time_zone = time_zone(party)?;
+    operator.enter(known, time_zone.clone());
     let key = seed.derive("meter key", &[evse.normalised().as_bytes()]);
     let key = MeterKey::from_bytes(&key.0).map_err(setup_error)?;
     let state = AgentState::in_memory();
@@ -674,6 +702,7 @@ fn station(
         power,
         meter_key: post.meter_key().to_string(),
         meter_certified: false,
+        time_zone: Some(time_zone),
     };
     let publisher = publisher(seed, operator.office())?;
     let invitation = operator.invite(&claims.evse)?;

@@ -4,6 +4,7 @@
 mod accounting;
 mod consent;
 mod contracts;
+mod disputes;
 mod mandates;
 mod prices;
 mod registration;

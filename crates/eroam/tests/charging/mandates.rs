@@ -1,20 +1,21 @@
 //! An agency issues contracts for a home utility, as far as that says so on the ledger.
 
 use super::town::{SEED, Town, charge, denied, refusal};
-use eroam::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace};
+use eroam::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace, Term};
 use eroam::charging::provider::{Approval, CONTRACT_ATTRIBUTES, CONTRACT_SCHEMA, Provider, ProviderSettings};
 use eroam::charging::state::AgentState;
 use eroam::charging::station::{Mode, Outcome};
 use eroam::charging::wallet::Wallet;
 use eroam::clock::now;
+use eroam::program::mandates::{MandateError, Mandates, Period};
 use eroam::registry::{Publisher, REGISTRY_LANE, tails};
 use eroam::server::Server;
 use eroam::simulate::world::{Driver, fields};
 use eroam::tails_cache::TailsCache;
 use eroam_domain::ids::{PartyId, SchemaId};
 use eroam_domain::time::UnixMillis;
-use eroam_ledger::registry::{DidDocument, Mandate, RegistryTx};
-use eroam_ledger::tx::{PublicKey, Tx};
+use eroam_ledger::registry::DidDocument;
+use eroam_ledger::tx::PublicKey;
 use eroam_ssi::didcomm::SigningKey;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -33,20 +34,28 @@ fn any_port() -> SocketAddr {
 }
 
 /// The town's home utility once more, with an agency that issues its contracts.
-struct Outsourced {
-    provider: Provider,
-    url: String,
+pub(crate) struct Outsourced {
+    pub(crate) provider: Provider,
+    pub(crate) url: String,
     schema: SchemaId,
+    mandates: Mandates,
     directory: tempfile::TempDir,
     _servers: [Server; 2],
 }
 
 impl Outsourced {
-    fn of(town: &Town) -> Self {
+    pub(crate) fn of(town: &Town) -> Self {
+        Self::with(town, 365, 64)
+    }
+
+    /// With contracts of at least so many days, in registries of so many places.
+    pub(crate) fn with(town: &Town, valid_days: u32, places: u32) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let office = town.world.providers()[0].office().clone();
         let key = SEED.signing_key(agency());
         let publisher = Publisher::new(office.client().clone(), agency(), key, REGISTRY_LANE).unwrap();
+        let own = SEED.signing_key(office.party());
+        let own = Publisher::new(office.client().clone(), office.party(), own, LANE).unwrap();
         let first = SEED.did_key(agency());
         let did = publisher.did_of(&first);
         let document = DidDocument { keys: vec![PublicKey::of(&first)], services: Vec::new() };
@@ -60,7 +69,13 @@ impl Outsourced {
         let read = |name: &str| std::fs::read(keys.join(name)).unwrap();
         let (definition, secret, correctness) =
             (read("definition.json"), read("secret.json"), read("key_correctness.json"));
-        let kinds = Kinds { schema: CONTRACT_SCHEMA, attributes: &CONTRACT_ATTRIBUTES, registry: 64 };
+        let mandates = Mandates::new(own, AgentState::in_memory());
+        let kinds = Kinds {
+            schema: CONTRACT_SCHEMA,
+            attributes: &CONTRACT_ATTRIBUTES,
+            registry: places,
+            term: Term::of_days(valid_days).unwrap(),
+        };
         let given = IssuerKey::Given { definition: &definition, secret: &secret, correctness: &correctness };
         let place = TailsPlace { directory: &tails_directory, url: &url };
         let state = AgentState::in_memory();
@@ -68,35 +83,31 @@ impl Outsourced {
         let schema = issuer.schema_id().as_str().parse().unwrap();
 
         let form = Provider::form(office.party(), "Home utility with an agency");
-        let settings = ProviderSettings { valid_days: 365, approval: Approval::Automatic };
+        let settings = ProviderSettings { valid_days, approval: Approval::Automatic };
         let signing = SigningKey::from_seed(&SEED.did_key(office.party()).to_bytes());
         let provider = Provider::start(office, issuer, form, signing, settings, state, any_port()).unwrap();
         let server = Server::start("provider", any_port(), provider.router(), Duration::ZERO).unwrap();
         let url = format!("http://{}", server.address());
-        Self { provider, url, schema, directory, _servers: [files, server] }
-    }
-
-    fn tell(&self, tx: RegistryTx) {
-        self.provider.office().submit(LANE, Tx::Registry(tx)).unwrap();
+        Self { provider, url, schema, mandates, directory, _servers: [files, server] }
     }
 
     /// From a while ago until so much later.
-    fn grant(&self, until_ms: i64) {
+    pub(crate) fn grant(&self, until_ms: i64) {
         let at = |ms: i64| UnixMillis::new(now().get() + ms).unwrap();
-        let mandate = Mandate { from: at(-3_600_000), until: at(until_ms) };
-        self.tell(RegistryTx::GrantMandate { agent: agency(), schema: self.schema.clone(), mandate });
+        let period = Period { from: at(-3_600_000), until: at(until_ms) };
+        self.mandates.grant(agency(), &self.schema, period).unwrap();
     }
 
     fn revoke(&self) {
-        self.tell(RegistryTx::RevokeMandate { agent: agency(), schema: self.schema.clone() });
+        self.mandates.revoke(agency(), &self.schema).unwrap();
     }
 
-    fn wallet(&self, town: &Town) -> Wallet {
+    pub(crate) fn wallet(&self, town: &Town) -> Wallet {
         let tails = TailsCache::open(self.directory.path().join("wallet"), 1 << 20).unwrap();
         Wallet::new(Arc::new(town.world.catalogue().unwrap()), Arc::new(tails), Mode::Default).unwrap()
     }
 
-    fn enrolled(&self, town: &Town) -> Driver {
+    pub(crate) fn enrolled(&self, town: &Town) -> Driver {
         let mut wallet = self.wallet(town);
         let contract = wallet.enrol(&self.url, &fields(50)).unwrap();
         wallet.withdraw(&contract, 3, now().utc_day()).unwrap();
@@ -108,6 +119,37 @@ impl Drop for Outsourced {
     fn drop(&mut self) {
         self.provider.stop();
     }
+}
+
+#[test]
+fn a_home_utility_sees_which_of_its_mandates_hold() {
+    let town = Town::new(1, 1);
+    let outsourced = Outsourced::of(&town);
+    assert_eq!(outsourced.mandates.list().unwrap(), []);
+    let stands =
+        || outsourced.mandates.list().unwrap().iter().map(|found| found.in_force).collect::<Vec<_>>();
+    outsourced.grant(3_600_000);
+    let [found] = &outsourced.mandates.list().unwrap()[..] else { panic!("one") };
+    assert_eq!((found.issuer, &found.schema, found.in_force), (agency(), &outsourced.schema, true));
+    eroam::clock::leave_out(eroam_domain::quantity::DurationMs::from_millis(2 * 3_600_000));
+    assert_eq!(stands(), [false], "it is over");
+    outsourced.grant(3_600_000);
+    assert_eq!(stands(), [true], "one for the same takes its place");
+    outsourced.revoke();
+    assert_eq!(outsourced.mandates.list().unwrap()[0].period, None);
+
+    let says = |error: MandateError| error.to_string();
+    let again = outsourced.mandates.revoke(agency(), &outsourced.schema).map_err(says).unwrap_err();
+    assert!(again.contains("has no mandate for"), "{again}");
+    let until = UnixMillis::new(now().get() + 3_600_000).unwrap();
+    let period = Period { from: now(), until };
+    let operator = town.world.operators()[0].office().party();
+    let no_issuer =
+        outsourced.mandates.grant(operator, &outsourced.schema, period).map_err(says).unwrap_err();
+    assert!(no_issuer.contains("is no issuer in this network"), "{no_issuer}");
+    let stranger = "PT-ZZZ".parse().unwrap();
+    let stranger = outsourced.mandates.grant(stranger, &outsourced.schema, period).map_err(says).unwrap_err();
+    assert!(stranger.contains("is no member of this network"), "{stranger}");
 }
 
 #[test]

@@ -328,7 +328,8 @@ pub(crate) fn entered(town: &Town, evse: &str) -> StationClaims {
         tariff: TariffId::new("AC").unwrap(),
         power: claims.power,
     };
-    operator.office().with(|gateway, _| gateway.put_station(evse));
+    let time_zone = claims.time_zone.clone().unwrap();
+    operator.enter(evse, time_zone);
     claims
 }
 

@@ -164,7 +164,9 @@ fn without_any_history_there_is_no_forecast() {
         let series = LoadSeries::new(first(), loads).unwrap();
         let found = forecast(&learner, &SeasonalRule, &series, series.end(), 24);
         let known = series.load().iter().flatten().count() as i64;
-        let Err(ForecastError::NoHistory { known_hours, needed_hours, .. }) = found else { panic!("{found:?}") };
+        let Err(ForecastError::NoHistory { known_hours, needed_hours, .. }) = found else {
+            panic!("{found:?}")
+        };
         assert_eq!((known_hours, needed_hours), (known, HOURS_NEEDED));
     }
     let series = series_of(&loads_kw(HOURS, 1));

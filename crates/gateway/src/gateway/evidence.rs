@@ -6,6 +6,7 @@
 //!   Contest {digest} ---------> ledger
 //!   Evidence {bytes} --------------------------> is the record contested, by the sender, with that digest? kept
 //!      <------------------------- EvidenceWanted, if it did not come
+//!   ContestEvidence {bytes} ----> the resolver, in the same way
 //! ```
 
 use super::{Effect, Gateway, GatewayError};
@@ -35,6 +36,9 @@ pub enum EvidenceRefused {
     /// The ledger knows no such contest by the sender.
     #[error("the sender has not contested this record")]
     NotContested,
+    /// Another member decides.
+    #[error("the agreement names another member to decide: it is for that one")]
+    NotOursToDecide,
     /// Something else was contested with.
     #[error("the ledger has the digest {expected} of the evidence, what was sent has {found}")]
     OtherEvidence {
@@ -138,7 +142,8 @@ impl<S: Store> Gateway<S> {
         Ok(contested.map(|booked| ask(booked.emsp)).into_iter().collect())
     }
 
-    /// Sends an operator the evidence of our contest of its record, if the ledger has taken the contest.
+    /// Sends an operator, and the agreement's resolver, the evidence of our contest of its record, if the ledger has taken the
+    /// contest.
     pub(super) fn give_evidence(
         &mut self,
         ledger: &dyn StateView,
@@ -152,10 +157,20 @@ impl<S: Store> Gateway<S> {
             return Ok(Vec::new());
         }
         let evidence = HexBytes::new(case.evidence);
-        Ok(vec![Effect::Send {
-            to: operator,
-            message: PartnerMessage::Evidence { cdr: cdr.clone(), evidence },
-        }])
+        let resolver = match query::cdr(ledger, operator, cdr)? {
+            Some(booked) => self.resolver_of(ledger, &booked)?,
+            None => None,
+        };
+        let for_resolver = resolver.map(|to| Effect::Send {
+            to,
+            message: PartnerMessage::ContestEvidence {
+                operator,
+                cdr: cdr.clone(),
+                evidence: evidence.clone(),
+            },
+        });
+        let message = PartnerMessage::Evidence { cdr: cdr.clone(), evidence };
+        Ok([Effect::Send { to: operator, message }].into_iter().chain(for_resolver).collect())
     }
 
     /// Deletes what is older than [`EVIDENCE_KEPT_FOR`], once a UTC day.

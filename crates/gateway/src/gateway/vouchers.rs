@@ -178,6 +178,10 @@ impl<S: Store> Gateway<S> {
         let Some((valid_from, valid_until)) = rules.validity(day).filter(|_| days.contains(&day)) else {
             return Ok(Err(VoucherRefusal::WrongDay));
         };
+        // A contract that ends before a voucher begins needs none: no station would take its proof.
+        if let Err(denial) = authorize::in_force(profile, valid_from.max(now)) {
+            return Ok(Err(VoucherRefusal::Contract(denial)));
+        }
         let error = self.store_error();
         let mut of_the_day = Vec::new();
         for issued in self.store.vouchers_on(&profile.contract, day).map_err(&error)? {
@@ -233,6 +237,18 @@ impl<S: Store> Gateway<S> {
         let error = self.store_error();
         let held = self.store.vouchers_in_wallet(contract).map_err(error)?;
         self.ask_about(held, VoucherStatus::Blocking)
+    }
+
+    /// What [`Gateway::refund_vouchers`] is going to look up in the ledger at `now`, for a host that does not wait for it while it
+    /// holds the gateway.
+    ///
+    /// # Errors
+    /// [`GatewayError::Store`].
+    pub fn refund_lookups(&mut self, now: UnixMillis) -> Result<Vec<StateKey>, GatewayError> {
+        let Some(before) = now.checked_sub(RESERVABLE_AFTER) else { return Ok(Vec::new()) };
+        let error = self.store_error();
+        let lapsed = self.store.lapsed_vouchers(before, LAPSED_AT_ONCE).map_err(error)?;
+        Ok(lapsed.iter().map(|issued| StateKey::Voucher(self.party, issued.nullifier())).collect())
     }
 
     /// Takes back vouchers of which nothing can come any more. Gives about how many the ledger is asked; what it knows of

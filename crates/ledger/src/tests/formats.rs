@@ -3,8 +3,8 @@
 use super::fixture::*;
 use super::forecast::{attest, forecast_of, measured, rule, true_ups, with_rule};
 use super::registry::{
-    definition_id, did_on, grant, publish_definition, publish_did, publish_registry, publish_schema,
-    registry_id, schema_id, update,
+    definition_id, did_on, grant, publish_dated_registry, publish_definition, publish_did, publish_registry,
+    publish_schema, registry_id, schema_id, update,
 };
 use super::voucher::{block, publish_voucher_key, refund, reserve_vouchers, revoke_voucher_key, voucher_of};
 use crate::agreement::{AgreementTx, agreement_id, terms_digest};
@@ -48,6 +48,7 @@ pub(super) fn kind(tx: &Tx) -> &'static str {
         Tx::Registry(RegistryTx::UpdateRevocation { .. }) => "UpdateRevocation",
         Tx::Registry(RegistryTx::GrantMandate { .. }) => "GrantMandate",
         Tx::Registry(RegistryTx::RevokeMandate { .. }) => "RevokeMandate",
+        Tx::Registry(RegistryTx::PublishDatedRegistry { .. }) => "PublishDatedRegistry",
         Tx::Voucher(VoucherTx::PublishKey { .. }) => "PublishVoucherKey",
         Tx::Voucher(VoucherTx::Reserve(_)) => "ReserveVouchers",
         Tx::Voucher(VoucherTx::Refund(_)) => "RefundVouchers",
@@ -111,6 +112,7 @@ fn one_of_each() -> Vec<Tx> {
         measured(on(1, 20, 10), &[500, 600]),
         true_ups([Cdr { attestation: Some(Digest::of(b"set")), ..cdr }]),
         revoke_voucher_key(0),
+        publish_dated_registry(definition, 100, on(1, 1, 0), on(2, 1, 0)),
     ]
 }
 
@@ -175,6 +177,7 @@ const GOLDEN: &[(&str, &str)] = &[
     ("AttestLoad", "f26f4be91e6e01c195a9ea4c9a8ab52d9845b2cda0ee657c93633b9971705329"),
     ("TrueUp", "3ab8441a198ec04175f3b3a8db31591b28b17dd0ce0582cc26a20138e54b513f"),
     ("RevokeVoucherKey", "c67f802f913d3a734c3f4d3e2401b454eeed0f7c9d0bfce974f716e04079589b"),
+    ("PublishDatedRegistry", "39427878880d99d60690344ba0ef8d329fdfbd9a7fabf08582d409278534cda7"),
     ("envelope", "87f2da23659c302a5df59e8a8a54e0a557177aea5363e3a1aac67f2ad09bf9ce"),
     ("genesis", "2628d6170671dbdb710143e498607b4c85b53f43502bf144e15aa91d2753dd4a"),
     ("snapshot", "fbc84c96b0e492c577dd741f75ff89dddcfd49aae66e7f260fd220f577db3525"),
@@ -205,7 +208,7 @@ fn every_transaction_survives_its_bytes() {
 
 #[test]
 fn every_code_survives_its_bytes() {
-    // 121 codes: the first byte says which; those with contents need more bytes.
+    // 122 codes: the first byte says which; those with contents need more bytes.
     let mut codes = 0;
     for first in 0..=u8::MAX {
         let bytes = [0usize, 1, 16].map(|more| [vec![first], vec![0; more]].concat());
@@ -218,7 +221,7 @@ fn every_code_survives_its_bytes() {
             assert!(first >= codes, "a gap in the codes");
         }
     }
-    assert_eq!(codes, 121);
+    assert_eq!(codes, 122);
 }
 
 proptest! {
@@ -235,7 +238,7 @@ proptest! {
     /// Far more of these get past the first fields.
     #[test]
     fn damaged_envelopes_never_panic_and_stay_canonical(
-        which in 0usize..29,
+        which in 0usize..30,
         damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         cut in any::<prop::sample::Index>(),
         whole in any::<bool>(),
@@ -270,7 +273,7 @@ proptest! {
 
     #[test]
     fn envelopes_survive_their_bytes(
-        which in 0usize..28, version in any::<u8>(), key in any::<u32>(), lane in any::<u16>(), sequence in any::<u64>(),
+        which in 0usize..30, version in any::<u8>(), key in any::<u32>(), lane in any::<u16>(), sequence in any::<u64>(),
         network in any::<[u8; 32]>(),
     ) {
         let chain = Chain::new();

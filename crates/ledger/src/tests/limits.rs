@@ -9,8 +9,8 @@ use crate::genesis::{MEMBERS_MAX, Parameters};
 use crate::membership::{KEYS_MAX, KeyRecord, Member, Roles};
 use crate::registry::{
     ATTRIBUTES_MAX, DID_KEYS_MAX, DID_SERVICES_MAX, DefinitionRecord, DidDocument, DidRecord, DidService,
-    Mandate, REGISTRY_SIZE_MAX, REVOCATION_CHANGES_MAX, RegistryRecord, RevocationChange, RevocationList,
-    SchemaRecord,
+    Mandate, REGISTRY_SIZE_MAX, REVOCATION_CHANGES_MAX, RegistryRecord, RegistryWindow, RevocationChange,
+    RevocationList, SchemaRecord,
 };
 use crate::reject::RejectCode;
 use crate::settlement::{
@@ -221,6 +221,9 @@ fn greatest(key: &StateKey) -> usize {
             tails_location: text(),
             public_keys: text(),
         }),
+        StateKey::RegistryWindow(_) => {
+            size(&RegistryWindow { from: UnixMillis::EPOCH, until: UnixMillis::EPOCH })
+        }
         StateKey::RevocationList(_) => size(&RevocationList {
             version: 1,
             time: UnixMillis::EPOCH,
@@ -305,7 +308,7 @@ fn one_of_each_key() -> Vec<StateKey> {
         StateKey::CredentialDefinition(definition()),
         StateKey::RevocationRegistry(registry.clone()),
         StateKey::RevocationList(registry.clone()),
-        StateKey::RevocationChange(registry, 1),
+        StateKey::RevocationChange(registry.clone(), 1),
         StateKey::Mandate(hom(), arb(), schema()),
         StateKey::VoucherKeys(hom()),
         StateKey::Voucher(hom(), Nullifier(DIGEST)),
@@ -313,6 +316,7 @@ fn one_of_each_key() -> Vec<StateKey> {
         StateKey::ForecastDay(tr1(), text(), 1),
         StateKey::ForecastTimes(tr1(), text(), 1),
         StateKey::LoadDay(tr1(), text(), 1),
+        StateKey::RegistryWindow(registry),
     ]
 }
 

@@ -280,7 +280,9 @@ fn an_attempt_on_a_storage_that_fails_fails() {
 
 #[test]
 fn what_a_registrys_transactions_touch_follows_from_them_alone() {
-    use super::registry::{grant, make_issuer, schema_id, update, with_registry};
+    use super::registry::{
+        definition_id, grant, make_issuer, publish_dated_registry, schema_id, update, with_registry,
+    };
     use crate::registry::RegistryTx;
     let mut chain = Chain::new();
     make_issuer(&mut chain, arb());
@@ -288,6 +290,11 @@ fn what_a_registrys_transactions_touch_follows_from_them_alone() {
     let id = with_registry(&mut chain, 20);
     chain.ok(hom(), update(&id, 1, chain.now, &[], &[]));
     chain.ok(hom(), update(&id, 2, later(chain.now, 1000), &[1], &[]));
+    let definition = definition_id(id.did, &schema_id(id.did));
+    let mut dated = publish_dated_registry(definition, 20, on(1, 1, 0), on(2, 1, 0));
+    let Tx::Registry(RegistryTx::PublishDatedRegistry { id: next, .. }) = &mut dated else { panic!() };
+    next.tag = super::registry::text("2");
+    chain.ok(hom(), dated);
     chain.ok(hom(), grant(arb(), schema_id(id.did), on(1, 1, 0), on(2, 1, 0)));
     chain.ok(hom(), Tx::Registry(RegistryTx::RevokeMandate { agent: arb(), schema: schema_id(id.did) }));
     for (_, signed, _) in &chain.log {

@@ -75,6 +75,21 @@ pub(super) fn publish_registry(definition: CredentialDefinitionId, size: u32) ->
     Tx::Registry(RegistryTx::PublishRevocationRegistry { id, registry })
 }
 
+/// As [`publish_registry`], with a window.
+pub(super) fn publish_dated_registry(
+    definition: CredentialDefinitionId,
+    size: u32,
+    from: UnixMillis,
+    until: UnixMillis,
+) -> Tx {
+    let Tx::Registry(RegistryTx::PublishRevocationRegistry { id, registry }) =
+        publish_registry(definition, size)
+    else {
+        unreachable!("what it publishes is a registry")
+    };
+    Tx::Registry(RegistryTx::PublishDatedRegistry { id, registry, window: RegistryWindow { from, until } })
+}
+
 pub(super) fn update(
     id: &RevocationRegistryId,
     version: u32,
@@ -183,6 +198,40 @@ fn a_list_can_be_had_as_it_was_at_any_time() {
     }
     let list = query::revocation_list(&chain.state, &id).unwrap().unwrap();
     assert_eq!(list.is_revoked(24), None, "beyond the last byte");
+}
+
+#[test]
+fn a_registry_with_a_window_is_one_like_any_other_and_its_window_ends_before_its_last_instant() {
+    let mut chain = Chain::new();
+    let did = did_on(chain.network, hom());
+    chain.ok(hom(), publish_did(chain.network, hom()));
+    chain.ok(hom(), publish_schema(did));
+    chain.ok(hom(), publish_definition(did, schema_id(did), true));
+    let definition = definition_id(did, &schema_id(did));
+    let (id, from, until) = (registry_id(&definition), on(2, 1, 0), on(3, 1, 0));
+    chain.ok(hom(), publish_dated_registry(definition.clone(), 20, from, until));
+    assert_eq!(query::revocation_registry(&chain.state, &id).unwrap().unwrap().size, 20);
+    let window = query::registry_window(&chain.state, &id).unwrap().unwrap();
+    assert_eq!(window, RegistryWindow { from, until });
+    let before = |instant: UnixMillis| UnixMillis::new(instant.get() - 1).unwrap();
+    for (instant, counts) in [(before(from), false), (from, true), (before(until), true), (until, false)] {
+        assert_eq!(window.contains(instant), counts, "{instant}");
+    }
+    chain.ok(hom(), update(&id, 1, chain.now, &[], &[]));
+    // It keeps its window: neither another nor none takes its place.
+    let again =
+        [publish_dated_registry(definition.clone(), 20, from, on(4, 1, 0)), publish_registry(definition, 20)];
+    for again in again {
+        assert_eq!(chain.refused(hom(), again), RejectCode::ObjectExists);
+    }
+    assert_eq!(query::registry_window(&chain.state, &id).unwrap(), Some(window));
+}
+
+#[test]
+fn a_registry_without_a_window_has_none() {
+    let mut chain = Chain::new();
+    let id = with_registry(&mut chain, 20);
+    assert_eq!(query::registry_window(&chain.state, &id).unwrap(), None);
 }
 
 #[test]

@@ -9,8 +9,8 @@ use super::forecast::{
     attest, booked_by_forecast, by_forecast, dynamic_terms, forecast_of, measured, rule, true_ups,
 };
 use super::registry::{
-    definition_id, did_on, document, grant, make_issuer, publish_definition, publish_did, publish_registry,
-    publish_schema, registry_id, schema_id, update, with_registry,
+    definition_id, did_on, document, grant, make_issuer, publish_dated_registry, publish_definition,
+    publish_did, publish_registry, publish_schema, registry_id, schema_id, update, with_registry,
 };
 use super::voucher::{
     block, paid_with, publish_voucher_key, refund, reserve_vouchers, revoke_voucher_key, signer_of,
@@ -23,7 +23,9 @@ use crate::forecast::{
     attestation_id,
 };
 use crate::membership::{KEYS_MAX, MembershipTx};
-use crate::registry::{Mandate, REGISTRY_SIZE_MAX, RegistryTx, RevocationChange, SchemaRecord, did_digest};
+use crate::registry::{
+    Mandate, REGISTRY_SIZE_MAX, REGISTRY_WINDOW_MAX, RegistryTx, RevocationChange, SchemaRecord, did_digest,
+};
 use crate::reject::RejectCode;
 use crate::settlement::{Attestation, CreditReservation, PAIR_BALANCE_MAX, SettlementTx};
 use crate::state::{Account, AttestationKind, StateKey, StateView as _};
@@ -806,6 +808,42 @@ fn registry_ladder() -> Ladder {
     Ladder { name: "registry", rungs, base }
 }
 
+/// What a window adds to the checks of [`registry_ladder`].
+fn dated_registry_ladder() -> Ladder {
+    use RejectCode::*;
+    let base = Case::new(hom(), |chain, _| {
+        chain.ok(hom(), publish_did(chain.network, hom()));
+        let did = did_on(chain.network, hom());
+        chain.ok(hom(), publish_schema(did));
+        chain.ok(hom(), publish_definition(did, schema_id(did), true));
+        publish_dated_registry(definition_id(did, &schema_id(did)), 20, on(1, 1, 0), on(2, 1, 0))
+    });
+    let rungs: Vec<(RejectCode, Spoil)> = vec![
+        (UnknownDid, forget_did),
+        (BadRegistryWindow, |c| {
+            let RegistryTx::PublishDatedRegistry { window, .. } = registry_tx(c) else { panic!() };
+            window.until = window.from;
+        }),
+        (ObjectExists, |c| {
+            let did = did_on(c.chain.network, hom());
+            let key = StateKey::RevocationRegistry(registry_id(&definition_id(did, &schema_id(did))));
+            c.chain.put(&key, &0u8);
+        }),
+    ];
+    Ladder { name: "dated registry", rungs, base }
+}
+
+#[test]
+fn a_window_longer_than_twenty_years_is_refused() {
+    let mut case = dated_registry_ladder().base;
+    let from = on(1, 1, 0);
+    for (longer_ms, refused) in [(0, None), (1, Some(RejectCode::BadRegistryWindow))] {
+        let RegistryTx::PublishDatedRegistry { window, .. } = registry_tx(&mut case) else { panic!() };
+        window.until = later(from, REGISTRY_WINDOW_MAX.millis() + longer_ms);
+        assert_eq!(case.clone().refusal(), refused, "{longer_ms} ms longer");
+    }
+}
+
 fn revocation_ladder() -> Ladder {
     use RejectCode::*;
     fn change(c: &mut Case) -> (&mut u32, &mut RevocationChange) {
@@ -1383,6 +1421,7 @@ fn ladders() -> Vec<Ladder> {
         schema_ladder(),
         definition_ladder(),
         registry_ladder(),
+        dated_registry_ladder(),
         revocation_ladder(),
         grant_ladder(),
         revoke_mandate_ladder(),
@@ -1506,14 +1545,15 @@ ladders_of_codes! {
     RejectCode::NotDidOwner => &["did", "schema", "definition", "registry", "revocation"],
     RejectCode::WrongDidVersion => &["did"],
     RejectCode::BadDidProof => &["did"],
-    RejectCode::UnknownDid => &["schema", "definition", "registry", "revocation"],
-    RejectCode::ObjectExists => &["schema", "definition", "registry"],
+    RejectCode::UnknownDid => &["schema", "definition", "registry", "dated registry", "revocation"],
+    RejectCode::ObjectExists => &["schema", "definition", "registry", "dated registry"],
     RejectCode::WrongObjectId => &["definition", "registry"],
     RejectCode::BadSchema => &["schema"],
     RejectCode::UnknownSchema => &["definition", "grant"],
     RejectCode::UnknownCredentialDefinition => &["registry"],
     RejectCode::NotRevocable => &["registry"],
     RejectCode::BadRegistrySize => &["registry"],
+    RejectCode::BadRegistryWindow => &["dated registry"],
     RejectCode::UnknownRevocationRegistry => &["revocation"],
     RejectCode::WrongRevocationVersion => &["revocation"],
     RejectCode::BadRevocationTime => &["revocation"],

@@ -13,6 +13,7 @@ use super::questions::{Question, STATION};
 use crate::did::VerificationKey;
 use crate::sd_jwt::{KeyError, SigningKey, VerifyingKey};
 use eroam_domain::codec::{Digest, SignatureBytes};
+use eroam_domain::time::TimeZoneName;
 use eroam_domain::visit::StationClaims;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -94,11 +95,12 @@ fn digest(
     invitation: &str,
     [station, operator]: [&VerificationKey; 2],
 ) -> Digest {
-    let StationClaims { operator: party, evse, zone, place, power, meter_key, meter_certified } = claims;
+    let StationClaims { operator: party, evse, zone, place, power, meter_key, meter_certified, time_zone } =
+        claims;
     let (party, evse, zone) = (party.to_string(), evse.to_string(), zone.to_string());
     let power = power.get().to_le_bytes();
     Digest::of_parts(
-        "eroam/station-registration/1",
+        "eroam/station-registration/2",
         &[
             party.as_bytes(),
             evse.as_bytes(),
@@ -107,6 +109,8 @@ fn digest(
             &power,
             meter_key.as_bytes(),
             &[u8::from(*meter_certified)],
+            // No name is empty.
+            time_zone.as_ref().map_or("", TimeZoneName::as_str).as_bytes(),
             key.to_jwk().to_string().as_bytes(),
             invitation.as_bytes(),
             station.as_bytes(),
@@ -134,6 +138,7 @@ mod tests {
             power: Watts::new(11_000),
             meter_key: "04ab".to_owned(),
             meter_certified: false,
+            time_zone: Some("Europe/Lisbon".parse().unwrap()),
         }
     }
 
@@ -160,7 +165,7 @@ mod tests {
             change(&mut changed);
             changed
         };
-        let changed: [(&str, StationRegistration); 11] = [
+        let changed: [(&str, StationRegistration); 13] = [
             ("a stranger's signature", with(&|r| r.signature = stranger.signature)),
             ("a stranger's key", with(&|r| r.key = stranger.key.clone())),
             ("operator", with(&|r| r.claims.operator = "PT-LUZ".parse().unwrap())),
@@ -170,6 +175,8 @@ mod tests {
             ("power", with(&|r| r.claims.power = Watts::new(1))),
             ("meter's key", with(&|r| r.claims.meter_key.push('x'))),
             ("certified", with(&|r| r.claims.meter_certified = true)),
+            ("time zone", with(&|r| r.claims.time_zone = Some(TimeZoneName::utc()))),
+            ("no time zone", with(&|r| r.claims.time_zone = None)),
             ("invitation", with(&|r| r.invitation.push('x'))),
             ("no signature", with(&|r| r.signature = SignatureBytes([0; 64]))),
         ];

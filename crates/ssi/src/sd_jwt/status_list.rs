@@ -220,6 +220,15 @@ impl VerifiedStatusList {
         self.list.is_revoked(index)
     }
 
+    /// Sees that it was not issued before another one of its name, which was fetched earlier.
+    ///
+    /// # Errors
+    /// [`StatusListError::Old`].
+    pub const fn not_before(&self, known: &Self) -> Result<(), StatusListError> {
+        let (at, newest) = (self.issued_at, known.issued_at);
+        if at < newest { Err(StatusListError::Old { at, newest }) } else { Ok(()) }
+    }
+
     /// Seconds since 1970.
     pub(super) const fn issued_at(&self) -> u64 {
         self.issued_at

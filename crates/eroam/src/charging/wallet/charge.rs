@@ -2,7 +2,7 @@
 
 use super::super::proving::STEP_WITHIN;
 use super::super::wallet_file::{ChargeStage, KeptCharge, Resumption, WalletFile};
-use super::super::{ChargingError, proving};
+use super::super::{ChargingError, local_time, proving};
 use super::{Attendant, Receipt, Timings, Wallet, read_code, refused};
 use crate::agent::{AgentError, new_id};
 use crate::clock::{in_time, now};
@@ -51,6 +51,7 @@ impl Wallet {
         driver: &mut dyn Attendant,
         timings: &mut Timings,
     ) -> Result<Receipt, ChargingError> {
+        self.check_current(id)?;
         let scanned = Instant::now();
         let connection = self.scan_code(invitation)?;
         timings.connect = scanned.elapsed();
@@ -146,7 +147,13 @@ impl Wallet {
         let Said::Quote(offered) = said else { return Err(refused(said)) };
         let theirs = connection.channel().theirs.to_multikey();
         let checked = planned.check(offered, &theirs, now()).map_err(ChargingError::from);
-        match checked.and_then(|offer| self.check_limit(&offer).map(|()| offer)) {
+        let checked = checked.and_then(|offer| {
+            let (zone, made_at) = (offer.station().time_zone.as_ref(), offer.quote().made_at);
+            zone.map_or(Ok(()), |zone| local_time::check(zone, offer.clock(), made_at))?;
+            self.check_limit(&offer)?;
+            Ok(offer)
+        });
+        match checked {
             Ok(offer) => Ok((visit, offer)),
             Err(error) => {
                 self.withdraw_from(connection, &visit);
@@ -167,6 +174,7 @@ impl Wallet {
         limits: ChargeLimits,
         allowed: Money,
     ) -> Result<(StationClaims, ChargeCost), ChargingError> {
+        self.check_current(id)?;
         let connection = self.scan_code(invitation)?;
         let quoted = self.quote_at(id, &connection, limits, allowed);
         self.agent.forget(&connection);

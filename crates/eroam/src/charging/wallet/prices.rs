@@ -3,6 +3,7 @@
 
 use super::super::ChargingError;
 use super::super::driver_price::{self, KnownPrices, PricedContract, PricedPlace, RULES_KNOWN_FOR};
+use super::super::local_time::clock_at;
 use super::super::locations::{Connector, Evse, Location};
 use super::super::prices::Prices;
 use super::super::provider::{tier_of, zones_of};
@@ -14,7 +15,6 @@ use eroam_domain::ids::ContractId;
 use eroam_domain::money::Money;
 use eroam_domain::quantity::WattHours;
 use eroam_domain::retail::Tier;
-use eroam_domain::time::LocalClock;
 use eroam_ssi::protocol::charging::attributes;
 use eroam_ssi::protocol::questions::PricesAsked;
 use eroam_wallet::cost::ChargeCost;
@@ -99,9 +99,9 @@ impl Wallet {
     /// [`ChargingError::LimitTooLow`].
     pub(super) fn check_limit(&self, offer: &Offer) -> Result<(), ChargingError> {
         let (quote, limit) = (offer.quote(), offer.limit());
-        let prices = self
-            .patience
-            .wait(&self.resolver(), || Prices::of(&self.catalogue, quote, &offer.station().zone));
+        let prices = self.patience.wait(&self.resolver(), || {
+            Prices::of(&self.catalogue, quote, &offer.station().zone, *offer.clock())
+        });
         let least = prices.ok().and_then(|prices| prices.opening(quote.made_at));
         match least.filter(|least| *least > limit.micros) {
             Some(least) => {
@@ -128,16 +128,20 @@ impl Wallet {
     #[must_use]
     pub fn estimates(&self, location: &Location, energy: WattHours) -> Vec<Vec<Vec<(ContractId, Estimate)>>> {
         let Some(operator) = location.operator() else { return Vec::new() };
+        let (at, zone) = (now(), location.time_zone.as_ref());
+        let clock = match zone.map(|zone| clock_at(zone, at)) {
+            Some(known) => known.map_err(|error| error.to_string()),
+            None => Err("its operator does not say by which local time its prices are".to_owned()),
+        };
         let of_connector = |evse: &Evse, connector: &Connector| {
-            let place =
-                PricedPlace { zone: &evse.zone, power: connector.max_electric_power, clock: LocalClock::UTC };
             let with = |contract: &Contract| {
                 let tariff = connector.tariff_ids.first();
                 let tariff = tariff.ok_or_else(|| "nobody can charge here now: it has no tariff".to_owned());
                 let allowed = contract.check_zone(&evse.zone).map_err(|error| error.to_string());
                 let cost = allowed.and(tariff).and_then(|tariff| {
-                    let offered = (operator, tariff);
-                    driver_price::estimate(&self.catalogue, offered, place, energy, now(), contract.priced())
+                    let (offered, power) = ((operator, tariff), connector.max_electric_power);
+                    let place = PricedPlace { zone: &evse.zone, power, clock: clock.clone()? };
+                    driver_price::estimate(&self.catalogue, offered, place, energy, at, contract.priced())
                 });
                 (contract.id, cost.map_or_else(Estimate::None, |cost| Estimate::Cost(Box::new(cost))))
             };

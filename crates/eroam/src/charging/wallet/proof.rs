@@ -1,6 +1,7 @@
 //! The proof of a contract: prepared before a station is known, shown once the driver agrees.
 
 use super::super::station::Mode;
+use super::super::validity::{Validity, last_day};
 use super::super::{ChargingError, proving};
 use super::{Attendant, LIST_AGE, Wallet, refused};
 use crate::clock::now;
@@ -22,6 +23,7 @@ impl Wallet {
     /// # Errors
     /// [`ChargingError`], among them that the contract was revoked.
     pub fn prepare(&mut self, id: &ContractId) -> Result<(), ChargingError> {
+        self.check_current(id)?;
         let patience = self.patience.clone();
         patience.wait(&self.resolver(), || {
             let request = self.expected_request(id, LIST_AGE)?;
@@ -29,6 +31,21 @@ impl Wallet {
             self.prepared = Some((*id, made));
             Ok(())
         })
+    }
+
+    /// Fails for a contract that does not count now, by the ledger: no station takes it, so none is asked.
+    pub(super) fn check_current(&self, id: &ContractId) -> Result<(), ChargingError> {
+        let missing = || ChargingError::unexpected("the contract", id);
+        let registry = &self.contracts.get(id).ok_or_else(missing)?.kind.registry;
+        let registry = ObjectId::new(registry.to_string())?;
+        let found =
+            self.patience.wait(&self.resolver(), || Validity::at(&self.catalogue, &registry, now()))?;
+        match found {
+            Validity::Over(until) => {
+                Err(ChargingError::ContractOver { contract: *id, last: last_day(until) })
+            }
+            other => Ok(other.of_contract()?),
+        }
     }
 
     /// The request that any station will make of this contract, with whatever nonce.

@@ -2,6 +2,7 @@
 
 use super::super::catalogue::CatalogueError;
 use super::super::operator::STATION_VCT;
+use super::super::staleness::STALENESS_MAX;
 use super::super::station::{Mode, SD_JWT, SD_JWT_REQUEST, StationDemand};
 use super::super::station_credentials::operator_of;
 use super::super::{ChargingError, paper, proving};
@@ -9,6 +10,7 @@ use super::{LIST_AGE, Wallet, text};
 use crate::agent::new_id;
 use crate::clock::{is_younger, now};
 use eroam_domain::ids::{EroamDid, PartyId};
+use eroam_domain::quantity::DurationMs;
 use eroam_domain::time::UnixMillis;
 use eroam_domain::visit::StationClaims;
 use eroam_ssi::anoncreds::Nonce;
@@ -23,6 +25,10 @@ use std::time::Duration;
 
 /// So long an answer to a nonce of ours is good.
 const STATION_PROOF_FOR: Duration = Duration::from_secs(60);
+
+/// An operator signs its list of revoked stations anew for whoever asks: one that was signed longer ago than what of the
+/// ledger may be old ([`STALENESS_MAX`]) was kept back by somebody.
+const LIST_ISSUED_WITHIN: DurationMs = DurationMs::from_millis(STALENESS_MAX.as_secs() * 1_000);
 
 impl Wallet {
     /// Looks whose station an invitation leads to, and whether it is genuine, and goes away.
@@ -142,16 +148,24 @@ impl Wallet {
                 return Ok(list.clone());
             }
         }
-        let sent = self.http.get(uri).call();
-        let sent = sent.map_err(|error| ChargingError::unexpected("the list of revoked stations", error))?;
-        let (status, text) =
-            text(sent).map_err(|error| ChargingError::unexpected("the list of revoked stations", error))?;
+        let away = |source: Box<dyn std::error::Error + Send + Sync>| ChargingError::StationListAway {
+            url: uri.to_owned(),
+            source,
+        };
+        let sent = self.http.get(uri).call().map_err(|error| away(error.into()))?;
+        let (status, text) = text(sent).map_err(|error| away(error.into()))?;
         if status != 200 {
-            return Err(ChargingError::unexpected("the list of revoked stations", status));
+            return Err(away(format!("the server answers with status {status}").into()));
         }
-        let list = VerifiedStatusList::verify(&text, issuer, uri, UnixMillis::EPOCH, now())?;
+        let at = now();
+        let oldest = at.checked_sub(LIST_ISSUED_WITHIN).unwrap_or(UnixMillis::EPOCH);
+        let list = VerifiedStatusList::verify(&text, issuer, uri, oldest, at);
+        let list = list.map_err(|error| ChargingError::of_station_list(uri, error))?;
         let mut operators = self.operators.lock().unwrap_or_else(PoisonError::into_inner);
-        operators.lists.insert(uri.to_owned(), (list.clone(), now()));
+        if let Some((known, _)) = operators.lists.get(uri) {
+            list.not_before(known).map_err(|error| ChargingError::of_station_list(uri, error))?;
+        }
+        operators.lists.insert(uri.to_owned(), (list.clone(), at));
         Ok(list)
     }
 }

@@ -54,8 +54,10 @@ impl Session<'_> {
         let resolver = args.url.trim_end_matches('/').to_owned();
         let patience = self.patience();
         let catalogue = Catalogue::new(&resolver, file.network()?.trust()?).patient_for(patience.within());
+        let catalogue = catalogue.from_height(file.newest_block()?);
         check_resolver(&catalogue, &patience)?;
         file.put_resolver(&resolver)?;
+        file.put_newest_block(catalogue.height())?;
         file.save()?;
         self.print(&json!({ "resolver": resolver }), &format!("the ledger is looked up at {resolver}"))
     }

@@ -1,7 +1,7 @@
 //! `eroam wallet receipts` and `bill`: what was charged, and what it came to.
 
 use super::asking::chosen;
-use super::{RESUME, Session, kwh};
+use super::{RESUME, Session, at_station, kwh};
 use anyhow::Context as _;
 use clap::Args;
 use eroam::charging::catalogue::Catalogue;
@@ -135,13 +135,16 @@ pub(super) fn receipt_text(charge: &KeptCharge) -> String {
             }
             ChargeStage::NotStarted { reason } => format!("  no power  {reason}"),
             ChargeStage::Started { started } => {
-                format!("  power     from {}; how it ended, this wallet has not heard: {RESUME}", started.at)
+                format!(
+                    "  power     from {}; how it ended, this wallet has not heard: {RESUME}",
+                    at_station(station, started.at)
+                )
             }
             ChargeStage::Finished { started, finished } => {
                 format!(
                     "  power     from {} to {}\n  energy    {} kWh{}\n  ended     {}",
-                    finished.start,
-                    finished.end,
+                    at_station(station, finished.start),
+                    at_station(station, finished.end),
                     kwh(finished.energy),
                     not_billed(started, finished, limit),
                     finished.reason

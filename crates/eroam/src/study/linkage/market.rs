@@ -695,6 +695,7 @@ fn station(
         power: POWER,
         meter_key: meter.to_string(),
         meter_certified: false,
+        time_zone: None,
     };
     Ok(Station { claims, writer, meter, page: 0, register: WattHours::ZERO })
 }
