@@ -794,7 +794,8 @@ mod tests {
     #[test]
     fn a_clock_shows_its_offset_and_only_the_changes_between_two_instants() {
         let offset = |seconds| UtcOffset::new(seconds).unwrap();
-        for (seconds, text) in [(0, "+00:00"), (3_600, "+01:00"), (-12_600, "-03:30"), (-2_192, "-00:36:32")] {
+        for (seconds, text) in [(0, "+00:00"), (3_600, "+01:00"), (-12_600, "-03:30"), (-2_192, "-00:36:32")]
+        {
             assert_eq!(offset(seconds).to_string(), text);
         }
         let change = at("2026-10-25T01:00:00Z");
@@ -803,22 +804,37 @@ mod tests {
         assert_eq!(clock.show(before), "2026-10-25T02:59:59+02:00");
         assert_eq!(clock.show(change), "2026-10-25T02:00:00+01:00");
         assert_eq!(clock.between(before, after), clock);
-        for (start, end, seconds) in [(before, change, 7_200), (change, after, 3_600), (after, after, 3_600)] {
+        for (start, end, seconds) in [(before, change, 7_200), (change, after, 3_600), (after, after, 3_600)]
+        {
             assert_eq!(clock.between(start, end), LocalClock::fixed(offset(seconds)), "{start} to {end}");
         }
     }
 
     #[test]
     fn a_time_zone_has_a_name_of_the_databases_form() {
-        for text in ["UTC", "Europe/Lisbon", "America/Argentina/Buenos_Aires", "Etc/GMT+1", "America/Port-au-Prince"] {
+        for text in
+            ["UTC", "Europe/Lisbon", "America/Argentina/Buenos_Aires", "Etc/GMT+1", "America/Port-au-Prince"]
+        {
             assert_eq!(text.parse::<TimeZoneName>().map(|zone| zone.to_string()), Ok(text.to_owned()));
         }
         let long = format!("Europe/{}", "a".repeat(64));
-        for text in ["", "/", "Europe/", "/Lisbon", "+01:00", "Europe Lisbon", "../etc/passwd", "Europe/Lisboa\u{e3}", &long] {
+        for text in [
+            "",
+            "/",
+            "Europe/",
+            "/Lisbon",
+            "+01:00",
+            "Europe Lisbon",
+            "../etc/passwd",
+            "Europe/Lisboa\u{e3}",
+            &long,
+        ] {
             let refused = text.parse::<TimeZoneName>().unwrap_err();
             assert_eq!(
                 refused,
-                format!("`{text}` is no time zone: a name of the IANA database is expected, as Europe/Lisbon")
+                format!(
+                    "`{text}` is no time zone: a name of the IANA database is expected, as Europe/Lisbon"
+                )
             );
         }
     }

@@ -4,6 +4,7 @@
 //! The workload is generated: sessions of the founders' customers at the founders' stations, one after another at
 //! each EVSE, under all three kinds of tariff, one to four charging periods each.
 
+pub mod beside_engine;
 pub mod credentials;
 mod dynamic;
 pub mod network;

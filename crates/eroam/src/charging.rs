@@ -12,6 +12,7 @@
 //! Source: paper B.
 
 pub mod address;
+pub mod attached;
 pub mod catalogue;
 pub mod code;
 pub mod contest_desk;
@@ -38,6 +39,7 @@ mod mandate;
 pub mod post;
 pub mod prices;
 pub mod proving;
+pub mod registration;
 pub mod repair;
 pub mod staleness;
 pub mod state;
@@ -50,6 +52,7 @@ pub mod waiting;
 use crate::agent::AgentError;
 use crate::registry::PublishError;
 use crate::tails_cache::TailsCacheError;
+use attached::AttachedError;
 use catalogue::CatalogueError;
 use eroam_domain::cdr::GridZone;
 use eroam_domain::charge::Denial;
@@ -65,6 +68,7 @@ use eroam_wallet::purse::{DepositError, PurseError};
 use eroam_wallet::visit::VisitError;
 use local_time::UnknownTimeZone;
 use offices::OfficeError;
+use registration::Rejected;
 use state::StateError;
 use wallet_file::WalletFileError;
 
@@ -111,6 +115,15 @@ pub enum ChargingError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    #[error("{0}")]
+    Registration(Rejected),
+    #[error(transparent)]
+    Attached(#[from] AttachedError),
+    #[error(
+        "the provider at {url} answers a registration with HTTP status {status}: see that this is its address, or try again \
+         later"
+    )]
+    NoRegistration { url: String, status: u16 },
     #[error(
         "the resolver at {url} proves nothing by the genesis of your wallet's network: it is another network's, or away"
     )]
@@ -131,6 +144,8 @@ pub enum ChargingError {
     Station(#[source] SdJwtError),
     #[error("the operator has revoked this station: do not charge here")]
     StationRevoked(#[source] SdJwtError),
+    #[error("the operator has revoked this station: do not charge here")]
+    StationRevokedByLedger,
     #[error("the credential that the station shows does not count now, by the ledger: do not charge here")]
     StationOver,
     #[error("the station's clock and yours are too far apart: one of them is wrong, take another station")]

@@ -250,6 +250,9 @@ struct BenchLedgerArgs {
     /// Leave the rules out: check the same signatures, write the same keys
     #[arg(long)]
     engine_only: bool,
+    /// Measure both, in turns, and print how much of the bare engine's rate the rules leave
+    #[arg(long, conflicts_with = "engine_only")]
+    beside_engine: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -483,28 +486,45 @@ fn show_bench(name: &str, args: &BenchArgs, result: bench::Measured) -> anyhow::
 }
 
 fn bench_ledger(args: &BenchLedgerArgs) -> anyhow::Result<ExitCode> {
-    let result = bench::network::ledger(usize::from(args.validators), args.records, args.engine_only)?;
-    if args.json {
-        print_line(&serde_json::to_string(&result)?)?;
-    } else {
-        print_line(&format!(
-            "{} validators{}: {} records in {} blocks, {:.0} records/s ({:.0} batches/s); at half that rate a receipt \
-             takes {:.0} ms (median) or {:.0} ms (95 %); {:.1} us of CPU per record and validator, {:.0} MiB in all, \
-             {:.0} bytes on the disk per record and validator",
-            result.validators,
-            if result.engine_only { ", engine only" } else { "" },
-            result.records,
-            result.blocks,
-            result.cdrs_per_s,
-            result.txs_per_s,
-            result.p50_ms,
-            result.p95_ms,
-            result.cpu_us_per_cdr_node,
-            result.rss_mib,
-            result.bytes_per_cdr
-        ))?;
+    let validators = usize::from(args.validators);
+    if args.beside_engine {
+        let both = bench::beside_engine::beside_engine(validators, args.records)?;
+        if args.json {
+            print_line(&serde_json::to_string(&both)?)?;
+        } else {
+            let ratios: Vec<String> = both.ratios_to_engine.iter().map(|r| format!("{r:.2}")).collect();
+            print_line(&format!(
+                "{}; the bare engine beside it: {:.0} records/s, of which the rules leave {:.2} (each pair: {})",
+                network_in_words(&both.ledger),
+                both.engine_cdrs_per_s,
+                both.ratio_to_engine,
+                ratios.join(", ")
+            ))?;
+        }
+        return Ok(ExitCode::SUCCESS);
     }
+    let result = bench::network::ledger(validators, args.records, args.engine_only)?;
+    print_line(&if args.json { serde_json::to_string(&result)? } else { network_in_words(&result) })?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn network_in_words(result: &bench::network::NetworkMeasured) -> String {
+    format!(
+        "{} validators{}: {} records in {} blocks, {:.0} records/s ({:.0} batches/s); at half that rate a receipt \
+         takes {:.0} ms (median) or {:.0} ms (95 %); {:.1} us of CPU per record and validator, {:.0} MiB in all, \
+         {:.0} bytes on the disk per record and validator",
+        result.validators,
+        if result.engine_only { ", engine only" } else { "" },
+        result.records,
+        result.blocks,
+        result.cdrs_per_s,
+        result.txs_per_s,
+        result.p50_ms,
+        result.p95_ms,
+        result.cpu_us_per_cdr_node,
+        result.rss_mib,
+        result.bytes_per_cdr
+    )
 }
 
 fn bench_idle(args: &BenchIdleArgs) -> anyhow::Result<ExitCode> {

@@ -79,7 +79,9 @@ pub enum OpenLedgerError {
     #[error("no temporary directory can be made for the ledger; name one with --data, or set TMPDIR")]
     Temporary(#[source] io::Error),
     /// No port can be had.
-    #[error("no port of the loopback interface is free for a validator")]
+    #[error(
+        "no port of the loopback interface is free for a validator: stop programs that hold many connections, and try again"
+    )]
     Port(#[source] io::Error),
     /// The directory cannot be used.
     #[error("the ledger's directory cannot be used")]

@@ -22,6 +22,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
 use std::ops::Range;
+use std::os::unix::process::ExitStatusExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -113,6 +114,15 @@ impl Case {
     }
 }
 
+/// The number of the signal that nothing can catch. Source: POSIX.
+const SIGKILL: i32 = 9;
+
+/// A line of the log is neither the program's last word nor a panic, be it of a thread that nobody waits for.
+fn assert_no_failure(line: &[u8]) {
+    let line = String::from_utf8_lossy(line);
+    assert!(!line.starts_with("error: ") && !line.contains("panicked"), "{line}");
+}
+
 trait Killed {
     /// Starts it and kills it when it has logged so many lines. If it ends before that, the lines that it logged.
     fn killed_after(&self, lines: u64) -> Result<(), u64>;
@@ -130,13 +140,24 @@ impl Killed for Replay {
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let (mut seen, mut line) = (0, Vec::new());
         while seen < lines && log.read_until(b'\n', &mut line).unwrap() > 0 {
-            assert!(!line.starts_with(b"error: "), "{}", String::from_utf8_lossy(&line));
+            assert_no_failure(&line);
             line.clear();
             seen += 1;
         }
         // SIGKILL: nothing can be tidied up. It may have ended on its own.
         let _ = child.kill();
-        if child.wait().unwrap().success() { Err(seen) } else { Ok(()) }
+        // What it wrote before it died.
+        while log.read_until(b'\n', &mut line).unwrap() > 0 {
+            assert_no_failure(&line);
+            line.clear();
+        }
+        // Any other end is a fault of the program, which must not pass for a kill.
+        let status = child.wait().unwrap();
+        match (status.signal(), status.code()) {
+            (Some(SIGKILL), None) => Ok(()),
+            (None, Some(0)) => Err(seen),
+            _ => panic!("it ended with {status} and was not killed"),
+        }
     }
 }
 

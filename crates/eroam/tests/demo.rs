@@ -179,6 +179,79 @@ fn measurements_are_one_json_object_each() {
     }
 }
 
+/// What a network of validators does is measured with the same keys whoever is measured, the bare engine included.
+#[test]
+fn measurements_of_a_network_have_the_same_keys_with_and_without_the_rules() {
+    let ledger = |options: &[&str]| {
+        let args = ["bench", "ledger", "--records", "2000", "--json"];
+        eroam(args.iter().chain(options)).expect(0).json()
+    };
+    let check = |measured: &Value, validators: u64, engine_only: bool, more: &[&str]| {
+        let mut expected = NETWORK_KEYS.to_vec();
+        expected.extend(more);
+        expected.sort_unstable();
+        let keys: Vec<&String> = measured.as_object().unwrap().keys().collect();
+        assert_eq!(keys, expected);
+        assert_eq!(measured["records"], 2_000);
+        assert_eq!(
+            (&measured["validators"], &measured["engine_only"]),
+            (&validators.into(), &engine_only.into())
+        );
+        for key in ["cdrs_per_s", "txs_per_s", "p50_ms", "p95_ms", "bytes_per_cdr"] {
+            assert!(measured[key].as_f64() > Some(0.0), "{key} in {measured}");
+        }
+        assert!(measured["p50_ms"].as_f64() <= measured["p95_ms"].as_f64(), "{measured}");
+        assert!(measured["blocks"].as_u64() > Some(0), "{measured}");
+    };
+    for validators in [1, 4] {
+        let number = validators.to_string();
+        check(&ledger(&["--validators", &number]), validators, false, &[]);
+        check(&ledger(&["--validators", &number, "--engine-only"]), validators, true, &[]);
+    }
+    let both = ledger(&["--beside-engine"]);
+    check(&both, 1, false, &["engine_cdrs_per_s", "ratio_to_engine", "ratios_to_engine"]);
+    let number = |key: &str| both[key].as_f64().unwrap();
+    let ratio = number("cdrs_per_s") / number("engine_cdrs_per_s");
+    assert!((ratio / number("ratio_to_engine") - 1.0).abs() < 1e-9, "{both}");
+    let mut ratios: Vec<f64> =
+        both["ratios_to_engine"].as_array().unwrap().iter().map(|ratio| ratio.as_f64().unwrap()).collect();
+    ratios.sort_by(f64::total_cmp);
+    assert_eq!(ratios.get(ratios.len() / 2), Some(&number("ratio_to_engine")), "{both}");
+    eroam(["bench", "ledger", "--beside-engine", "--engine-only"]).expect(2);
+}
+
+/// Of `bench ledger --json`, in the order of the alphabet.
+const NETWORK_KEYS: [&str; 13] = [
+    "blocks",
+    "bytes_per_cdr",
+    "cdrs_per_s",
+    "cpu_us_per_cdr_node",
+    "engine_only",
+    "full_load_p50_ms",
+    "full_load_p95_ms",
+    "p50_ms",
+    "p95_ms",
+    "records",
+    "rss_mib",
+    "txs_per_s",
+    "validators",
+];
+
+/// Where the system counts what a process writes.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_idle_network_is_measured() {
+    let measured = eroam(["bench", "idle", "--seconds", "2", "--json"]).expect(0).json();
+    let keys: Vec<&String> = measured.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["bytes_per_day_node", "bytes_written", "cpu_percent", "seconds", "validators"]);
+    assert_eq!((&measured["validators"], &measured["seconds"]), (&4.into(), &2.into()));
+    let (bytes, a_day) =
+        (measured["bytes_written"].as_f64().unwrap(), measured["bytes_per_day_node"].as_f64().unwrap());
+    // Two seconds of four validators.
+    assert!((a_day - bytes * 86_400.0 / 8.0).abs() < 1.0, "{measured}");
+    assert!(measured["cpu_percent"].as_f64() >= Some(0.0), "{measured}");
+}
+
 /// Whoever reads a line and goes away (`| head -1`) sees no panic.
 #[test]
 fn a_closed_pipe_is_no_failure() {

@@ -471,6 +471,84 @@ fn what_is_wrong_with_a_wallets_file_is_said_in_a_sentence() {
 }
 
 #[test]
+fn a_driver_reads_one_sentence_without_what_is_behind_it() {
+    let network = Network::start();
+    let wallet = network.wallet("ana");
+    let enrol = |zones: &str| {
+        let zones = format!("zones={zones}");
+        let fields = ["name=ana", "email=ana@example.org", "iban=GB29NWBK60161331926819", "tier=gold", &zones];
+        let mut args = vec!["enrol", network.text("/providers/0/url"), "--yes"];
+        fields.iter().for_each(|field| args.extend(["--field", field]));
+        wallet.json(args)["contract"].as_str().unwrap().to_owned()
+    };
+    let (elsewhere, here) = (enrol("XX-9"), enrol("*"));
+    for contract in [&elsewhere, &here] {
+        wallet.json(["vouchers", "--withdraw", "2", "--contract", contract]);
+    }
+    let agent = Agent::start("station", ([127, 0, 0, 1], 0).into()).unwrap();
+    let (gone, _) = agent.invite(in_time(Duration::from_secs(600))).unwrap();
+    let code_of_gone = gone.to_url(agent.endpoint());
+    drop(agent);
+    let (_silent, nobody) = silence();
+    let station = network.station(0);
+    let zone = network.text("/stations/0/claims/zone");
+    let table: [(&str, &[&str], String); 6] = [
+        (
+            "a code that is not ours",
+            &["scan", "WIFI:S:guests;T:WPA;P:secret;;"],
+            "this is no code of a charging station: scan the one on the post".to_owned(),
+        ),
+        (
+            "a station without power",
+            &["charge", &code_of_gone, "--contract", &here, "--yes"],
+            "the station cannot be reached: take another one, or try again later".to_owned(),
+        ),
+        (
+            "another zone",
+            &["charge", station, "--contract", &elsewhere, "--yes"],
+            format!(
+                "your contract {elsewhere} is good in XX-9, and this station is in {zone}: charge elsewhere, or with another \
+                 contract"
+            ),
+        ),
+        (
+            "less than the beginning costs",
+            &["charge", station, "--contract", &here, "--amount", "0.01", "--yes"],
+            "EUR is due for the beginning of a charge alone, and you allow 0.01 EUR: allow more, or charge elsewhere"
+                .to_owned(),
+        ),
+        (
+            "a provider that is away",
+            &["enrol", &nobody, "--yes", "--wait", "1"],
+            format!("the provider at {nobody} cannot be reached: check your network, or try again later"),
+        ),
+        (
+            "a resolver of nobody",
+            &["resolver", &nobody, "--wait", "1"],
+            format!(
+                "the resolver at {nobody} proves nothing by the genesis of your wallet's network: it is another network's, or \
+                 away"
+            ),
+        ),
+    ];
+    for (what, args, sentence) in table {
+        let ended = wallet.run(args).expect(1);
+        let last = ended.stderr.lines().last().unwrap_or_default();
+        assert!(last.starts_with("error: ") && last.ends_with(&sentence), "{what}: {last}");
+        // Nothing that only a program's author understands.
+        for jargon in ["Os {", "did:", "key=", "ureq", "Error", "http status", "0x", "io:"] {
+            assert!(!last.contains(jargon), "{what}: {last}");
+        }
+        let verbose = wallet.run(args.iter().chain(&["--verbose"])).expect(1);
+        let said = verbose.stderr.lines().last().unwrap_or_default().to_owned();
+        assert!(said.contains(&sentence), "{what}: {said}");
+    }
+    let verbose = wallet.run(["resolver", &nobody, "--wait", "1", "--verbose"]).expect(1);
+    let (short, long) = (wallet.run(["resolver", &nobody, "--wait", "1"]).expect(1), verbose.stderr);
+    assert!(long.lines().last() > short.stderr.lines().last(), "it says what is behind it: {long}");
+}
+
+#[test]
 fn a_quote_says_what_a_charge_costs_the_driver_and_the_charge_keeps_it() {
     let network = Network::start();
     let wallet = network.enrolled("ana");

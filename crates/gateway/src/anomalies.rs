@@ -26,7 +26,7 @@ pub use rules::{AnomalyRules, Known, look};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use eroam_domain::cdr::{Cdr, CdrId, ChargingPeriod, EvsePseudonym};
-use eroam_domain::codec::{Digest, to_bytes};
+use eroam_domain::codec::{Digest, ShortText, to_bytes};
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::decimal;
 use eroam_domain::quantity::{BasisPoints, DurationMs, WattHours, Watts};
@@ -234,6 +234,11 @@ pub enum Finding {
         /// How many records there are before.
         records: u32,
     },
+    /// Staff contests it, for a reason that no rule finds.
+    Staff {
+        /// Why, in words for operator and resolver.
+        reason: ShortText<256>,
+    },
 }
 
 /// What bounds a record's energy.
@@ -289,7 +294,7 @@ pub enum PatternOf {
 }
 
 impl Finding {
-    /// Whether it follows from what cannot be, and not from what was usual.
+    /// Whether it follows from what cannot be, or from what somebody says, and not from what was usual.
     #[must_use]
     pub const fn is_hard(&self) -> bool {
         !matches!(self, Self::SuddenChange { .. } | Self::LastingChange { .. })
@@ -306,6 +311,7 @@ impl Finding {
             Self::SecondMeter { .. } => "second_meter",
             Self::SuddenChange { .. } => "sudden_change",
             Self::LastingChange { .. } => "lasting_change",
+            Self::Staff { .. } => "staff",
         }
     }
 
@@ -381,6 +387,7 @@ impl fmt::Display for Finding {
                     deviation.get()
                 )
             }
+            Self::Staff { reason } => write!(f, "{reason}"),
             Self::LastingChange { run, found, median, above, records } => {
                 write!(
                     f,

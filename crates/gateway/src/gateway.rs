@@ -14,11 +14,13 @@
 
 mod charge_evidence;
 mod contests;
+mod credits;
 mod evidence;
 mod home;
 mod late;
 mod operator;
 mod outbox;
+mod staff_contests;
 mod true_ups;
 mod unknown_driver;
 mod vouchers;
@@ -26,6 +28,7 @@ mod vouchers;
 pub use charge_evidence::{ChargeEvidenceRefused, DisputeNews};
 pub use contests::SecondMeterResult;
 pub use evidence::{EVIDENCE_KEPT_FOR, EvidenceRefused, EvidenceTooLarge, evidence_digest};
+pub use staff_contests::{ContestReason, ContestRefused};
 
 use crate::anomalies::RecordName;
 use crate::authenticate::PinError;

@@ -14,6 +14,7 @@ pub mod authenticate;
 pub mod authorize;
 pub mod billing;
 pub mod charge_evidence;
+pub mod credit;
 pub mod forecasts;
 pub mod gateway;
 pub mod invoice;

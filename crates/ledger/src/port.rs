@@ -32,7 +32,8 @@ pub enum LedgerError {
     Stopped(String),
     /// Too few validators answer, or too much is waiting already.
     #[error(
-        "the ledger did not decide within {0} seconds: too few validators answer, or too much is waiting"
+        "the ledger did not decide within {0} seconds: too few validators answer, or too much is waiting; submit the same \
+         envelopes again, which is safe: each counts once, however often it is submitted"
     )]
     Undecided(u64),
 }

@@ -1,7 +1,8 @@
 //! Receipts and proofs as files: JSON that people can read and `eroam verify` checks.
 //!
 //! A proof has exactly one text: whatever is read is written again and must be the very same bytes, so that no byte of
-//! a file can be altered unnoticed. That holds for `says`, too, which repeats in words what the rest proves.
+//! a file can be altered unnoticed. That holds for `says`, too, which repeats in words what the rest proves. The key of a
+//! proof of absence can be replaced by another that is absent for the same reason; the proof is one of that key then.
 //!
 //! ```text
 //! {

@@ -195,7 +195,15 @@ mod tests {
         let sentence = proved("valid_until", Comparison::AtLeast, 20_261_122);
         assert_eq!(sentence, "your contract is still good on 2026-11-22; not until when");
         assert_eq!(proved("daily_limit", Comparison::Below, 7), "your daily limit < 7");
-        for name in ["contract_id", "customer_id", "daily_limit", "valid_from", "valid_until", "allowed_zones", "tier"] {
+        for name in [
+            "contract_id",
+            "customer_id",
+            "daily_limit",
+            "valid_from",
+            "valid_until",
+            "allowed_zones",
+            "tier",
+        ] {
             assert!(!in_words(name).contains('_') && in_words(name).contains(' '), "{name}");
         }
     }
@@ -203,8 +211,13 @@ mod tests {
     #[test]
     fn of_a_long_number_the_beginning_is_shown() {
         let digits = "0123456789abcdef".repeat(4);
-        assert_eq!(shortened(&format!("{digits} pays up to 20.00 EUR")), "0123456789abcdef… pays up to 20.00 EUR");
-        for same in ["2026-11-22T00:00:00Z to 2026-11-23T00:00:00Z", "did:eroam:0123456789abcdef:xyz/1", "5 kWh", ""] {
+        assert_eq!(
+            shortened(&format!("{digits} pays up to 20.00 EUR")),
+            "0123456789abcdef… pays up to 20.00 EUR"
+        );
+        for same in
+            ["2026-11-22T00:00:00Z to 2026-11-23T00:00:00Z", "did:eroam:0123456789abcdef:xyz/1", "5 kWh", ""]
+        {
             assert_eq!(shortened(same), same);
         }
     }

@@ -7,7 +7,7 @@
 //! ledger, once a day ─────────┴─► contested? ─► check again ─► kept ─► send ─► confirmed by all
 //!                                                                      ▲         │ once an hour
 //!                                                                      └─────────┘
-//! decided, or the resolver's time is over ─► ended
+//! decided, or the resolver's time is over ─► what is given back is credited on the invoice ─► ended
 //! ```
 //! A letter that is lost is found on the ledger within a day: all records whose contest window can be open are looked up
 //! there, one by one, which takes a point read for each. What is sent names no driver and no contract
@@ -168,17 +168,14 @@ impl ContestDesk {
     fn attend(&self, desk: &mut Desk, cdr: &CdrId, at: UnixMillis) -> Result<(), DisputeError> {
         let office = self.operator.office();
         let Some(booked) = dispute::booked(office.client(), &self.name(cdr), at)? else { return Ok(()) };
-        if !matches!(booked.stands, Stands::Contested { .. }) {
-            if let Some(kept) = desk.contests.get_mut(cdr)
-                && !kept.ended
-            {
-                kept.ended = true;
-                self.state.write(Changes::new().put(CONTEST, cdr.as_str(), kept))?;
-            }
+        let is_known = desk.contests.contains_key(cdr);
+        let is_contested = matches!(booked.stands, Stands::Contested { .. });
+        // One that was decided before it was noticed is noticed, too.
+        if !is_contested && !is_known && !matches!(booked.stands, Stands::GivenBack { .. }) {
             return Ok(());
         }
         let evidence = self.evidence(cdr);
-        if !desk.contests.contains_key(cdr) {
+        if !is_known {
             let kept = KeptContest {
                 cdr: cdr.clone(),
                 noticed_at: at,
@@ -189,6 +186,9 @@ impl ContestDesk {
             tracing::warn!(%cdr, emsp = %booked.emsp, verdict = kept.verdict.words(), "operator.contested");
             self.state.write(Changes::new().put(CONTEST, cdr.as_str(), &kept))?;
             desk.contests.insert(cdr.clone(), kept);
+        }
+        if !is_contested {
+            return self.end(desk, cdr);
         }
         let Ok(evidence) = evidence else { return Ok(()) };
         let confirmed = desk.contests.get(cdr).map(|kept| kept.confirmed.clone()).unwrap_or_default();
@@ -201,6 +201,17 @@ impl ContestDesk {
             Err(error) => tracing::error!(%cdr, error = %chain(&error), "operator.evidence"),
         }
         Ok(())
+    }
+
+    /// It is decided, or not in time: what is given back is credited on the invoice, once.
+    fn end(&self, desk: &mut Desk, cdr: &CdrId) -> Result<(), DisputeError> {
+        let Some(kept) = desk.contests.get_mut(cdr).filter(|kept| !kept.ended) else { return Ok(()) };
+        self.operator.office().act(|gateway, ledger| {
+            gateway.credit_invoice(ledger, cdr)?;
+            Ok(Vec::new())
+        })?;
+        kept.ended = true;
+        Ok(self.state.write(Changes::new().put(CONTEST, cdr.as_str(), kept))?)
     }
 
     /// Of one that cannot be put together: why not.
@@ -282,6 +293,7 @@ impl ContestDesk {
     /// # Errors
     /// [`DisputeError`].
     pub fn contests(&self) -> Result<Vec<ListedContest>, DisputeError> {
+        self.desk().sent_at = None;
         self.look()?;
         let kept: Vec<KeptContest> = self.desk().contests.values().cloned().collect();
         let office = self.operator.office();

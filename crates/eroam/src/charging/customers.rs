@@ -7,6 +7,7 @@
 //! Each change is durable before anybody hears of it.
 
 use super::ChargingError;
+use super::attached::AttachedContract;
 use super::issuer::CredentialPlace;
 use super::state::{AgentState, Changes};
 use crate::agent::kept::KeptInvitation;
@@ -20,6 +21,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Records of customers, by contract.
 const CUSTOMER: &str = "customer";
+/// Records of contracts that were signed elsewhere, by the contract that they are attached to.
+const ATTACHED: &str = "attached contract";
 
 /// What became of a registration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,15 +127,29 @@ impl Customers {
         self.known().get(contract).cloned()
     }
 
+    /// The file that came with a registration. It stays on the disk until somebody asks for it.
+    pub(super) fn attached(&self, contract: &ContractId) -> Result<Option<AttachedContract>, ChargingError> {
+        self.get(contract).ok_or(Denial::UnknownContract)?;
+        Ok(self.state.get(ATTACHED, &contract.to_string())?)
+    }
+
     /// The first one that `is_wanted`, from the latest on.
     pub(super) fn latest(&self, is_wanted: impl Fn(&Customer) -> bool) -> Option<Customer> {
         self.known().values().rev().find(|customer| is_wanted(customer)).cloned()
     }
 
-    /// A new one, durable when this returns.
-    pub(super) fn add(&self, customer: Customer) -> Result<(), ChargingError> {
-        let mut known = self.known();
-        self.state.write(Changes::new().put(CUSTOMER, &customer.contract.to_string(), &customer))?;
+    /// A new one with the file that came with the registration, durable when this returns.
+    pub(super) fn add(
+        &self,
+        customer: Customer,
+        attached: Option<&AttachedContract>,
+    ) -> Result<(), ChargingError> {
+        let (mut known, key) = (self.known(), customer.contract.to_string());
+        let mut changes = Changes::new().put(CUSTOMER, &key, &customer);
+        if let Some(attached) = attached {
+            changes = changes.put(ATTACHED, &key, attached);
+        }
+        self.state.write(changes)?;
         known.insert(customer.contract, customer);
         Ok(())
     }

@@ -211,6 +211,12 @@ impl Operator {
             stopped: AtomicBool::new(false),
             threads: Mutex::default(),
         }));
+        // What a crash, or a ledger that was away, has left of a revocation.
+        if operator.0.paper.is_some() {
+            for station in operator.stations().iter().filter(|station| station.revoked.is_some()) {
+                operator.revoke_paper(station)?;
+            }
+        }
         operator.resume()?;
         Ok(operator)
     }
@@ -321,15 +327,31 @@ impl Operator {
         *lock(&self.0.issuing) = issuing;
     }
 
-    /// Revokes a station's credential: wallets refuse it from the next list on.
+    /// Revokes a station's credentials: wallets refuse it from the next lists on, its operator's and, of paper B's kind, the
+    /// ledger's. May be repeated, if the ledger was away.
     ///
     /// # Errors
-    /// [`ChargingError`] for a station that did not register.
+    /// [`ChargingError`] for a station that did not register, and for a ledger that does not take the list: the station is
+    /// revoked then in all but that, and the rest follows at the next start.
     pub fn revoke_station(&self, evse: &EvseId, reason: &str) -> Result<(), ChargingError> {
         let station = self.0.stations.change(evse, |station| {
             station.revoked.get_or_insert_with(|| reason.to_owned());
         })?;
-        Ok(lock(&self.0.status).set(station.index, true)?)
+        lock(&self.0.status).set(station.index, true)?;
+        self.revoke_paper(&station)
+    }
+
+    /// Has the ledger list as revoked what a station was given of paper B's kind, as far as it does not yet.
+    fn revoke_paper(&self, station: &RegisteredStation) -> Result<(), ChargingError> {
+        match &self.0.paper {
+            Some((issuer, _)) => issuer.revoke(station.paper_places.iter().copied()),
+            None if station.paper_places.is_empty() => Ok(()),
+            // Unknown is not revoked: wallets would go on believing it.
+            None => Err(ChargingError::unexpected(
+                "the issuer of the station's credential on the ledger",
+                "enter `paper` in the operator's configuration again, and revoke the station again",
+            )),
+        }
     }
 
     /// Checks one session in so many again when it is accounted for, from now on; [`SAMPLE_ONE_IN`] until this is called.
@@ -525,6 +547,7 @@ impl Operator {
                 claims,
                 key,
                 index: before.next,
+                paper_places: Vec::new(),
                 invitation: on_its_post,
                 revoked: None,
                 last_page: None,
@@ -579,7 +602,11 @@ impl Operator {
         let until = LocalClock::UTC.at(at.checked_add(CREDENTIAL_FOR).unwrap_or(at)).date;
         // As it was registered, not as it described itself.
         let station = self.0.stations.get(&evse).ok_or(Denial::UnknownStation)?;
-        paper::issue_station(&self.0.agent, &connection, issuer, &station.claims, until)
+        paper::issue_station(&self.0.agent, &connection, issuer, &station.claims, until, |place| {
+            let kept = self.0.stations.change(&evse, |station| station.paper_places.push(place))?;
+            // Revoked meanwhile, by somebody who did not know of this place.
+            if kept.revoked.is_some() { Err(Denial::UnknownStation.into()) } else { Ok(()) }
+        })
     }
 
     fn connection(&self, asked: &Incoming) -> Result<Connection, ChargingError> {

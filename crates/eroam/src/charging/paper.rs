@@ -9,8 +9,8 @@
 
 use super::ChargingError;
 use super::catalogue::Catalogue;
-use super::issuer::{Issuer, Term};
-use super::proving::{self, STEP_WITHIN};
+use super::issuer::{CredentialPlace, Issuer, Term};
+use super::proving::{self, Asked, STEP_WITHIN};
 use super::taking::{Taken, Taking};
 use super::validity::{Validity, last_day};
 use crate::agent::{Agent, new_id};
@@ -25,16 +25,16 @@ use eroam_ledger::registry::{DidRecord, RegistryWindow};
 use eroam_ledger::state::StateKey;
 use eroam_ssi::anoncreds::{
     AnonCredsError, Comparison, Freshness, FreshnessPolicy, HeldCredential, Interval, LinkSecret, Nonce,
-    ObjectId, Presentation, ProofRequest, Restriction, Selection, Timestamp, WitnessState, prepared,
-    verifier,
+    ObjectId, Presentation, ProofRequest, Restriction, Selection, StatusList, Timestamp, WitnessState,
+    prepared, verifier,
 };
+use eroam_ssi::protocol::Abandonment;
 use eroam_ssi::protocol::charging::day_number;
 use eroam_ssi::protocol::did_exchange::Connection;
 use eroam_ssi::protocol::present_proof::{ANONCREDS_PROOF, ANONCREDS_REQUEST};
 use eroam_ssi::protocol::questions::{self, AboutStation, StationKind};
 use serde::{Deserialize, Serialize};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// The schema's name.
@@ -53,6 +53,10 @@ const STATION: &str = "station";
 const VALID_UNTIL: &str = "valid_until";
 /// A status list that was looked up so long ago still does.
 const LIST_AGE: Duration = Duration::from_secs(60);
+/// Why a station shows nothing whose credential the ledger lists as revoked: it could prove nothing.
+const REVOKED: &str = "the operator has revoked this station";
+/// Why a station shows nothing to whoever asks by an older list than the newest.
+const NEWER_LIST: &str = "the operator has a newer list";
 
 /// What a station's credential says, until a day.
 #[must_use]
@@ -155,10 +159,11 @@ impl StationHolder {
         Ok(Self { link_secret, credential, witness: Mutex::new(witness), definition, registry })
     }
 
-    /// Shows it to whoever asks over a connection: first of which kind it is, then the proof.
+    /// Shows it to whoever asks over a connection: first of which kind it is, then the proof. Whoever asks by a list that is
+    /// not the newest any more may ask once again.
     ///
     /// # Errors
-    /// [`ChargingError`].
+    /// [`ChargingError`], among them that it was revoked: who asked has been told.
     pub fn show(
         &self,
         agent: &Agent,
@@ -172,19 +177,56 @@ impl StationHolder {
         let kind =
             StationKind { definition: self.definition.to_string(), registry: self.registry.to_string() };
         agent.send(connection, &questions::answer::<AboutStation>(&asked, &Ok(kind), new_id())?)?;
-        let asked = proving::asked_proof(agent, connection, ANONCREDS_REQUEST)?;
-        let request = ProofRequest::from_json(&asked.request)?;
-        let list = catalogue.newest_list(&self.registry, LIST_AGE)?;
+        let (mut asked, mut request, mut list) = self.asked(agent, connection, catalogue)?;
+        if is_older(&request, &list) {
+            asked.decline(agent, connection, NEWER_LIST)?;
+            (asked, request, list) = self.asked(agent, connection, catalogue)?;
+        }
         let mut witness = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
         if witness.timestamp() != list.timestamp() {
             let registry = catalogue.registry(&self.registry)?;
             witness.move_to(&list, &registry, &tails.tails(&registry)?)?;
+        }
+        if witness.is_revoked() {
+            asked.decline(agent, connection, REVOKED)?;
+            return Err(ChargingError::StationRevokedByLedger);
         }
         let known = catalogue.known(&self.definition, Some(&self.registry), LIST_AGE)?;
         let selection = Selection::choose(&request, [(&self.credential, Some(&*witness))], &known)?;
         let shown = prepared::prepare(&request, &selection, &self.link_secret, &known)?.answer(&request)?;
         asked.show(agent, connection, ANONCREDS_PROOF, shown.to_json())
     }
+
+    /// The next request for the proof, and a list that is not older than the one it is asked by.
+    fn asked(
+        &self,
+        agent: &Agent,
+        connection: &Connection,
+        catalogue: &Catalogue,
+    ) -> Result<(Asked, ProofRequest, Arc<StatusList>), ChargingError> {
+        let asked = proving::asked_proof(agent, connection, ANONCREDS_REQUEST)?;
+        let request = ProofRequest::from_json(&asked.request)?;
+        let mut list = catalogue.newest_list(&self.registry, LIST_AGE)?;
+        if asked_by(&request).is_some_and(|by| by > list.timestamp()) {
+            list = catalogue.newest_list(&self.registry, Duration::ZERO)?;
+        }
+        Ok((asked, request, list))
+    }
+}
+
+/// The list by which a station is asked to prove that it was not revoked.
+fn asked_by(request: &ProofRequest) -> Option<Timestamp> {
+    request.non_revoked().and_then(|interval| interval.from)
+}
+
+/// Whether a request asks by an older list than this one.
+fn is_older(request: &ProofRequest, list: &StatusList) -> bool {
+    asked_by(request).is_some_and(|by| by < list.timestamp())
+}
+
+/// Whether a station that shows nothing gives this reason.
+fn says(error: &ChargingError, reason: &str) -> bool {
+    matches!(error, ChargingError::Abandoned(Abandonment::Reported(report)) if report.text.as_deref() == Some(reason))
 }
 
 /// Has a station prove what it is, over a connection. The ledger says whose the credential is.
@@ -206,13 +248,25 @@ pub fn ask_station(
         .map_err(|error| ChargingError::unexpected("the station's operator", error))?;
     let record: DidRecord = catalogue.lasting(&StateKey::Did(did), &did.to_string())?;
     Validity::at(catalogue, &registry, now())?.of_station()?;
-    let list = catalogue.newest_list(&registry, LIST_AGE)?;
-    let request = station_request(&definition, list.timestamp(), Nonce::random()?)?;
-    let awaited = proving::ask_proof(agent, connection, ANONCREDS_REQUEST, request.to_json())?;
-    let shown = Presentation::from_json(&awaited.shown(agent, connection, ANONCREDS_PROOF)?)?;
+    let ask = |age| -> Result<_, ChargingError> {
+        let list = catalogue.newest_list(&registry, age)?;
+        let request = station_request(&definition, list.timestamp(), Nonce::random()?)?;
+        let awaited = proving::ask_proof(agent, connection, ANONCREDS_REQUEST, request.to_json())?;
+        let shown = awaited.shown(agent, connection, ANONCREDS_PROOF)?;
+        Ok((list, request, Presentation::from_json(&shown)?))
+    };
+    let shown = match ask(LIST_AGE) {
+        // Another station was revoked, perhaps, since the list was looked up here.
+        Err(error) if says(&error, NEWER_LIST) => ask(Duration::ZERO),
+        shown => shown,
+    };
+    let (list, request, shown) = shown.map_err(|error| match says(&error, REVOKED) {
+        true => ChargingError::StationRevokedByLedger,
+        false => error,
+    })?;
     let mut known = catalogue.known(&definition, None, LIST_AGE)?;
     known.add_registry(registry.clone(), catalogue.registry(&registry)?);
-    known.add_status_list(std::sync::Arc::clone(&list));
+    known.add_status_list(Arc::clone(&list));
     let policy = FreshnessPolicy::new().with(registry, Freshness::Exactly(list.timestamp()));
     let verified = verifier::verify(&shown, &request, &known, &policy)?;
     let value = |name| verified.value(STATION, name).ok_or(Denial::UnknownStation);
@@ -235,19 +289,20 @@ pub fn ask_station(
     })
 }
 
-/// Issues the credential to a station that registered.
+/// Issues the credential to a station that registered. `kept` hears of its place before the credential leaves: there it is
+/// revoked.
 ///
 /// # Errors
-/// [`ChargingError`].
+/// [`ChargingError`], among them those of `kept`: the station is given nothing then.
 pub fn issue_station(
     agent: &Agent,
     connection: &Connection,
     issuer: &Issuer,
     claims: &StationClaims,
     until: CivilDate,
+    kept: impl FnOnce(CredentialPlace) -> Result<(), ChargingError>,
 ) -> Result<(), ChargingError> {
-    // Its station is known by the other credential, in whose status list it is revoked.
     let said = |window: RegistryWindow| values(claims, until.min(last_day(window.until)));
-    proving::issue(agent, connection, issuer, said, |_, _| Ok(()))?;
+    proving::issue(agent, connection, issuer, said, |place, _| kept(place))?;
     issuer.prepare_next()
 }

@@ -15,15 +15,17 @@
 //! A wallet is no server: between two runs it has no address, and it may come back on another device. So it makes a new
 //! connection each time, and both sides sign, with the keys that signed the contract, that this connection is theirs.
 //!
-//! The schema of the form is ours: the paper shows pictures of it. The contract's text is signed by both sides with
-//! Ed25519 over its SHA-256; one that was signed elsewhere has its hash in `attached`.
+//! What the form is, and what is accepted of it, is in [`super::registration`]. The contract's text is signed by both sides
+//! with Ed25519 over its SHA-256, which covers that of a file that was signed elsewhere ([`super::attached`]).
 //!
 //! Source: paper B, sections 4.3, 4.4 and 5.1.
 
+use super::attached::{ATTACHED_TEXT_MAX, AttachedContract};
 use super::customers::{Customer, Customers, Decision};
 use super::issuer::Issuer;
 use super::offices::{Office, OfficeError};
 use super::proving::{self, STEP_WITHIN};
+use super::registration;
 use super::state::{AgentState, Changes};
 use super::validity::last_day;
 use super::{ChargingError, address};
@@ -32,6 +34,9 @@ use crate::agent::{Agent, new_id};
 use crate::causes::chain;
 use crate::clock::{in_time, now};
 use crate::node::LookedUp;
+pub use super::registration::{
+    Field, FieldKind, Registration, RegistrationForm, Rejected, contract_digest,
+};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Json, State};
 use axum::http::StatusCode;
@@ -83,10 +88,8 @@ pub const CONTRACT_ATTRIBUTES: [&str; 8] = [
 ];
 /// The schema's name.
 pub const CONTRACT_SCHEMA: &str = "charging contract";
-/// The longest registration in bytes.
-const REGISTRATION_BYTES_MAX: usize = 64 * 1024;
-/// The longest value of a field in bytes.
-const FIELD_BYTES_MAX: usize = 256;
+/// The longest registration in bytes: its fields, and the file that is attached.
+const REGISTRATION_BYTES_MAX: usize = 64 * 1024 + ATTACHED_TEXT_MAX;
 /// So long an invitation can be answered.
 const INVITED_FOR: Duration = Duration::from_secs(600);
 /// The greatest number of threads: two serve, and each of the others waits for a wallet to take its contract.
@@ -97,80 +100,6 @@ const RETURNING_FOR: Duration = Duration::from_secs(10 * 365 * 86_400);
 const STRANGERS_MAX: usize = 1_024;
 /// So many charges are told of a month at most: what fits a message.
 const BILLED_MAX: usize = 1_000;
-
-/// What a field takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FieldKind {
-    /// Any text.
-    Text,
-    /// An address of electronic mail.
-    Email,
-    /// A tier: `standard`, `gold`, `platinum` or `diamond`.
-    Tier,
-    /// Grid zones separated by commas, or `*` for everywhere.
-    Zones,
-    /// An ISO 13616 account number.
-    Iban,
-}
-
-/// A field of the form.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Field {
-    /// Its name in the registration.
-    pub name: String,
-    /// What a person reads beside it.
-    pub label: String,
-    /// What it takes.
-    pub kind: FieldKind,
-    /// Whether it must be there.
-    pub required: bool,
-}
-
-/// What a provider wants to know of whoever registers, and under which terms (figure 6).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RegistrationForm {
-    /// The form's version.
-    pub schema: String,
-    /// Whose form it is.
-    pub provider: PartyId,
-    /// Its name.
-    pub name: String,
-    /// Where the registration is sent, below the provider's address.
-    pub endpoint: String,
-    /// The fields.
-    pub fields: Vec<Field>,
-    /// The terms of the contract.
-    pub terms: String,
-}
-
-/// A registration (figure 24).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Registration {
-    /// The fields by name.
-    pub fields: BTreeMap<String, String>,
-    /// The key that the driver signs the contract with: a `did:key`.
-    pub signer: String,
-    /// Over [`contract_digest`].
-    pub signature: SignatureBytes,
-    /// SHA-256 of a contract that was signed elsewhere, if there is one.
-    #[serde(default)]
-    pub attached: Option<Digest>,
-}
-
-/// What both sides sign: the form with its terms, and what was entered.
-#[must_use]
-pub fn contract_digest(
-    form: &RegistrationForm,
-    fields: &BTreeMap<String, String>,
-    attached: Option<Digest>,
-) -> Digest {
-    let text = serde_json::to_vec(&(form, fields, attached)).unwrap_or_default();
-    Digest::of_parts("eroam/contract/1", &[&text])
-}
 
 /// The answer to a registration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,14 +113,6 @@ pub struct Registered {
     pub signature: SignatureBytes,
     /// An invitation of one use, as a URL (figure 25).
     pub invitation: String,
-}
-
-/// What is wrong with a registration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rejected {
-    /// A sentence for each field that is wrong; for the whole, under an empty name.
-    pub reasons: BTreeMap<String, String>,
 }
 
 /// Who decides on registrations.
@@ -421,6 +342,14 @@ impl Provider {
         self.0.returning.to_url(self.0.agent.endpoint())
     }
 
+    /// The contract that a customer attached to the registration, if there is one.
+    ///
+    /// # Errors
+    /// [`ChargingError`], among them that there is no such customer.
+    pub fn attached(&self, contract: &ContractId) -> Result<Option<AttachedContract>, ChargingError> {
+        self.0.customers.attached(contract)
+    }
+
     /// Accepts a registration that waits: the wallet gets the contract when it comes again.
     ///
     /// # Errors
@@ -531,7 +460,7 @@ impl Provider {
     /// Checks a registration, makes the contract and invites the wallet.
     fn register(&self, registration: &Registration) -> Result<Registered, Rejected> {
         let whole = |reason: String| Rejected { reasons: BTreeMap::from([(String::new(), reason)]) };
-        self.check(registration)?;
+        registration::check(&self.0.form, registration)?;
         self.admit(registration).map_err(|error| match error {
             ChargingError::Denied(denied) => whole(denied.reason),
             error => whole(chain(&error)),
@@ -546,7 +475,7 @@ impl Provider {
                 && customer.credential().is_none()
                 && customer.signer == registration.signer
                 && customer.fields == registration.fields
-                && customer.attached == registration.attached
+                && customer.attached == registration.attached()
         };
         let customer = match self.0.customers.latest(is_again) {
             Some(customer) => customer,
@@ -571,7 +500,7 @@ impl Provider {
         self.0.customers.change(&customer.contract, |customer| customer.invitation = Some(kept))?;
         let url = invitation.to_url(self.0.agent.endpoint());
         self.await_wallet(customer.contract, invitation, invited)?;
-        let digest = contract_digest(&self.0.form, &registration.fields, registration.attached);
+        let digest = contract_digest(&self.0.form, &registration.fields, registration.attached());
         Ok(Registered {
             contract: customer.contract,
             signer: self.0.signing.verification_key().to_did_key().to_string(),
@@ -585,11 +514,11 @@ impl Provider {
         let number = self.0.next.fetch_add(1, Ordering::Relaxed);
         let contract = self.contract_id(number);
         let contract = contract.map_err(|error| ChargingError::unexpected("a contract's number", error))?;
-        let Registration { fields, signer, signature, attached } = registration.clone();
+        let Registration { fields, signer, signature, attached: file } = registration.clone();
         let customer = Customer {
             contract,
             fields,
-            attached,
+            attached: registration.attached(),
             signer,
             signature,
             registered_at: now(),
@@ -604,7 +533,7 @@ impl Provider {
         if customer.decision == Decision::Accepted {
             self.make_contract(&customer)?;
         }
-        self.0.customers.add(customer.clone())?;
+        self.0.customers.add(customer.clone(), file.as_ref())?;
         Ok(customer)
     }
 
@@ -688,60 +617,6 @@ impl Provider {
         });
         // Nobody waits for an answer to it.
         spawned.inspect_err(|_| self.0.agent.end_invitation(&left))
-    }
-
-    fn check(&self, registration: &Registration) -> Result<(), Rejected> {
-        let mut reasons = BTreeMap::new();
-        let mut wrong = |name: &str, reason: &str| {
-            reasons.insert(name.to_owned(), reason.to_owned());
-        };
-        for name in registration.fields.keys() {
-            if !self.0.form.fields.iter().any(|field| field.name == *name) {
-                wrong(name, "is not asked for");
-            }
-        }
-        for field in &self.0.form.fields {
-            let value = registration.fields.get(&field.name).map(|value| value.trim());
-            let Some(value) = value.filter(|value| !value.is_empty()) else {
-                if field.required {
-                    wrong(&field.name, "is missing");
-                }
-                continue;
-            };
-            if value.len() > FIELD_BYTES_MAX {
-                wrong(&field.name, "is too long");
-                continue;
-            }
-            match field.kind {
-                FieldKind::Text => {}
-                FieldKind::Email => {
-                    if !value.split_once('@').is_some_and(|(who, at)| !who.is_empty() && at.contains('.')) {
-                        wrong(&field.name, "is no address of electronic mail");
-                    }
-                }
-                FieldKind::Iban => {
-                    if !is_iban(value) {
-                        wrong(&field.name, "is no account number: its check digits do not fit");
-                    }
-                }
-                FieldKind::Tier => {
-                    if tier_of(value).is_none() {
-                        wrong(&field.name, "is none of standard, gold, platinum and diamond");
-                    }
-                }
-                FieldKind::Zones => {
-                    if zones_of(value).is_none() {
-                        wrong(&field.name, "is no list of grid zones");
-                    }
-                }
-            }
-        }
-        let digest = contract_digest(&self.0.form, &registration.fields, registration.attached);
-        let signer = VerificationKey::from_did_key(&registration.signer);
-        if !signer.is_ok_and(|key| key.verifies(&digest.0, &registration.signature.0)) {
-            wrong("", "the contract is not signed by the key that the registration names");
-        }
-        if reasons.is_empty() { Ok(()) } else { Err(Rejected { reasons }) }
     }
 
     fn contract_id(&self, number: u64) -> Result<ContractId, String> {
@@ -1035,37 +910,12 @@ pub fn zones_of(text: &str) -> Option<AllowedZones> {
     zones.map(AllowedZones::Only)
 }
 
-/// Whether an account number's check digits fit (ISO 13616: the remainder by 97 is 1).
-fn is_iban(text: &str) -> bool {
-    let compact: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-    let form = (15..=34).contains(&compact.len()) && compact.chars().all(|c| c.is_ascii_alphanumeric());
-    let Some((head, tail)) = compact.split_at_checked(4).filter(|_| form) else { return false };
-    let rest = tail.chars().chain(head.chars()).filter_map(|c| c.to_digit(36)).fold(0u32, |rest, value| {
-        let shift = if value > 9 { 100 } else { 10 };
-        (rest * shift + value) % 97
-    });
-    rest == 1
-}
-
 /// So long a step of an enrolment may take, for those who wait for it.
 pub const ENROL_WITHIN: Duration = STEP_WITHIN;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn account_numbers_are_known_by_their_check_digits() {
-        // The examples of the registry of ISO 13616.
-        for good in ["GB29 NWBK 6016 1331 9268 19", "DE89370400440532013000", "PT50000201231234567890154"] {
-            assert!(is_iban(good), "{good}");
-        }
-        for bad in
-            ["GB28 NWBK 6016 1331 9268 19", "DE8937040044053201300", "", "DE89", "DE8937040044053201300é"]
-        {
-            assert!(!is_iban(bad), "{bad}");
-        }
-    }
 
     #[test]
     fn zones_and_tiers_are_read_as_they_are_written() {

@@ -14,7 +14,7 @@
 
 mod renewal;
 
-use super::catalogue::Catalogue;
+use super::catalogue::{Catalogue, CatalogueError};
 use super::listener::Listener;
 use super::mandate;
 use super::prices::Prices;
@@ -668,6 +668,10 @@ impl Station {
                 let denied = match &error {
                     ChargingError::Denied(denied) => denied.clone(),
                     ChargingError::Verify(_) => Denial::ProofRejected.into(),
+                    ChargingError::Catalogue(CatalogueError::None(_)) => Denied {
+                        denial: Denial::ProofRejected,
+                        reason: "your contract is of a kind that the ledger does not have: call your provider".to_owned(),
+                    },
                     ChargingError::Catalogue(_) => Denied {
                         denial: Denial::LedgerRefused,
                         reason: "the station cannot find out at the moment whether contracts were revoked: take another \

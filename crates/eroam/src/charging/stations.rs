@@ -8,6 +8,7 @@
 //! Who registers first gives a station its key, so an invitation is for one station and one key, and a secret until then.
 
 use super::ChargingError;
+use super::issuer::CredentialPlace;
 use super::state::{AgentState, Changes};
 use crate::agent::kept::KeptConnection;
 use eroam_domain::cdr::SessionId;
@@ -51,6 +52,9 @@ pub struct RegisteredStation {
     pub key: VerifyingKey,
     /// Its place in the status list.
     pub index: u32,
+    /// Where the credentials of paper B's kind that it was given can be revoked: the registries are on the ledger.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paper_places: Vec<CredentialPlace>,
     /// What is on its post, as a URL.
     pub invitation: String,
     /// Why it was revoked.

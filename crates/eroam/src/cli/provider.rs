@@ -15,7 +15,7 @@ use eroam_domain::ids::{ContractId, PartyId};
 use eroam_domain::money::{Money, decimal};
 use eroam_domain::time::CivilMonth;
 use eroam_gateway::anomalies::{CaseState, RecordName};
-use eroam_gateway::gateway::SecondMeterResult;
+use eroam_gateway::gateway::{ContestReason, SecondMeterResult};
 use eroam_ssi::protocol::questions::BilledCharge;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -50,6 +50,8 @@ pub(super) enum ProviderArgs {
     /// Records that were found to be impossible or unusual: why, how much, where their contests stand, and what the
     /// operators' evidence is worth
     Contests(ConfigArgs),
+    /// Contest a record that we pay, for a reason that no rule finds, while its contest window is open
+    Contest(ContestArgs),
     /// The evidence of a contested record that we pay, or are to decide, checked again
     Evidence(EvidenceArgs),
     /// Who may issue contracts in this home utility's name
@@ -72,6 +74,19 @@ pub(super) struct ImportArgs {
     /// The CSV
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ContestArgs {
+    /// Whose record it is
+    operator: PartyId,
+    /// The record
+    record: CdrId,
+    /// Why, without names: the operator and the resolver read it
+    #[arg(long)]
+    reason: ContestReason,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -176,6 +191,15 @@ pub(super) fn run(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
         }
         ProviderArgs::Contests(config) => {
             program::print(config.json, &ask(config, &ProviderCommand::Contests)?, disputed::found)
+        }
+        ProviderArgs::Contest(ContestArgs { operator, record, reason, config }) => {
+            let name = RecordName { operator: *operator, cdr: record.clone() };
+            let command = ProviderCommand::Contest { name, reason: reason.clone() };
+            program::print(config.json, &ask(config, &command)?, |answer| {
+                let name: RecordName = serde_json::from_value(answer["record"].clone())?;
+                let case: CaseState = serde_json::from_value(answer["case"].clone())?;
+                Ok(format!("{name}: {}", case_words(&case)))
+            })
         }
         ProviderArgs::Evidence(EvidenceArgs { operator, record, out, config }) => {
             let name = RecordName { operator: *operator, cdr: record.clone() };

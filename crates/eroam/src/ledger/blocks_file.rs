@@ -38,7 +38,7 @@ pub struct RecordedBlock {
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum BlocksFileError {
-    #[error("{}: cannot be read", path.display())]
+    #[error("{} cannot be read: let this program read it, or copy or export it again", path.display())]
     Io {
         path: PathBuf,
         #[source]
@@ -48,9 +48,9 @@ pub enum BlocksFileError {
     Format(PathBuf),
     #[error("{} ends within block {height}: it was cut off; copy or export it again", path.display())]
     Truncated { path: PathBuf, height: u64 },
-    #[error("block {height} of {} cannot be read: {reason}", path.display())]
+    #[error("block {height} of {} cannot be read: {reason}; copy or export it again", path.display())]
     Frame { path: PathBuf, height: u64, reason: String },
-    #[error("{} goes on after block {last}, which is to be the last", path.display())]
+    #[error("{} goes on after block {last}, which is to be the last: copy or export it again", path.display())]
     TooLong { path: PathBuf, last: u64 },
 }
 

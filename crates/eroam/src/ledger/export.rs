@@ -40,19 +40,19 @@ pub enum ExportError {
     State(#[source] SnapshotError),
     #[error("{} is no export: it has no {name}; name the directory that `eroam ledger export` wrote", directory.display())]
     Missing { directory: PathBuf, name: &'static str },
-    #[error("{} cannot be read", path.display())]
+    #[error("{} cannot be read: name a file that is there and that you may read", path.display())]
     Io {
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("{} is no genesis", path.display())]
+    #[error("{} is no genesis: name the `genesis.json` of a validator's directory, unaltered", path.display())]
     Genesis {
         path: PathBuf,
         #[source]
         source: GenesisError,
     },
-    #[error("{} cannot be read", path.display())]
+    #[error("{} is no whole snapshot of a state: copy or export it again", path.display())]
     Snapshot {
         path: PathBuf,
         #[source]

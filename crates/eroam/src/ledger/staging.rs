@@ -14,7 +14,7 @@ pub enum StagingError {
     #[error("`{}` names no file or directory that could be made: give it a name", .0.display())]
     NoName(PathBuf),
     /// The system does not let us.
-    #[error("{}: cannot {what}", path.display())]
+    #[error("{}: cannot {what}: name a place where you may write and the disk has room", path.display())]
     Io {
         /// Where.
         path: PathBuf,

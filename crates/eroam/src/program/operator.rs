@@ -295,8 +295,8 @@ fn handle(operator: &Operator, contests: &ContestDesk, command: OperatorCommand)
         OperatorCommand::Records => {
             let mut records = 0u64;
             let counted = operator.office().with(|gateway, _| {
-                gateway.store_mut().each_wholesale(&mut |_, _, _| {
-                    records += 1;
+                gateway.store_mut().each_wholesale(&mut |_, _, line| {
+                    records += u64::from(!line.is_credit());
                     Ok(())
                 })
             });

@@ -28,6 +28,7 @@ use eroam_domain::money::{Currency, Money};
 use eroam_domain::retail::RetailRules;
 use eroam_domain::time::CivilMonth;
 use eroam_gateway::anomalies::{AnomalyConfig, RecordName};
+use eroam_gateway::gateway::ContestReason;
 use eroam_gateway::ports::Store as _;
 use eroam_gateway::rules::Rules;
 use eroam_gateway::vouchers::VoucherRules;
@@ -137,6 +138,13 @@ pub enum ProviderCommand {
     Partners,
     /// Records that were found to be impossible or unusual, with what came of their contests.
     Contests,
+    /// Contest a record for a reason that no rule finds.
+    Contest {
+        /// Which.
+        name: RecordName,
+        /// Why: operator and resolver read it.
+        reason: ContestReason,
+    },
     /// The evidence of a contested record that this organisation pays or is to decide.
     Evidence {
         /// Which.
@@ -251,7 +259,17 @@ impl ProviderProgram {
         let partners = located.path(&config.partners_file);
         let state = organisation.state.clone();
         let listings = PartnerListings::start(office.clone(), state.clone(), partners)?;
-        let settling = Settling::start(office, || {})?;
+        let settling = Settling::start(office.clone(), move || {
+            let mut credited = Vec::new();
+            let looked = office.act(|gateway, ledger| {
+                credited = gateway.credit_bills(ledger, now())?;
+                Ok(Vec::new())
+            });
+            match looked {
+                Ok(()) => credited.iter().for_each(|record| tracing::info!(%record, "provider.credited")),
+                Err(error) => tracing::warn!(error = %chain(&error), "provider.credits"),
+            }
+        })?;
         let answering = provider.clone();
         let signs = Arc::clone(&signer);
         let seen = state.clone();
@@ -368,8 +386,8 @@ fn handle(
         ProviderCommand::Bills => {
             let mut bills = 0u64;
             let counted = provider.office().with(|gateway, _| {
-                gateway.store_mut().each_bill_line(&mut |_| {
-                    bills += 1;
+                gateway.store_mut().each_bill_line(&mut |line| {
+                    bills += u64::from(!line.is_credit());
                     Ok(())
                 })
             });
@@ -390,6 +408,7 @@ fn handle(
         ProviderCommand::Contests => {
             dispute::found(provider.office(), now()).map(|found| json!(found)).map_err(|error| chain(&error))
         }
+        ProviderCommand::Contest { name, reason } => contest(provider, &name, &reason),
         ProviderCommand::Evidence { name } => dispute::evidence(provider.office(), &name, now())
             .map(|here| json!(here))
             .map_err(|error| chain(&error)),
@@ -407,6 +426,22 @@ fn handle(
         ProviderCommand::SecondMeter { readings } => second_meter(provider, &readings),
         ProviderCommand::Usage => Ok(json!(Usage::now())),
     }
+}
+
+/// Contests a record, and says where its case stands when the ledger has answered.
+fn contest(provider: &Provider, name: &RecordName, reason: &ContestReason) -> Result<Value, String> {
+    let office = provider.office();
+    let mut refused = None;
+    let acted = office.act(|gateway, ledger| {
+        refused = gateway.contest_by_staff(ledger, name, reason, now())?.err();
+        Ok(Vec::new())
+    });
+    acted.and_then(|()| office.flush()).map_err(|error| chain(&error))?;
+    if let Some(refused) = refused {
+        return Err(refused.to_string());
+    }
+    let case = office.with(|gateway, _| gateway.anomaly(name)).map_err(|error| chain(&error))?;
+    Ok(json!({ "record": name, "case": case.map(|case| case.state) }))
 }
 
 /// Compares, contests what is above its second meter, and says what came of each reading.

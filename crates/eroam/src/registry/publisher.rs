@@ -5,8 +5,8 @@
 //!   {"kind": "schema" | "credential-definition" | "revocation-registry" | "status-list", "value": {..}}
 //!   200 {"id": "..", "value": {..}}     as it is on the ledger, a status list with its timestamp
 //! ```
-//! A revocation registry may have a `"window": {"from": "..", "until": ".."}`, in which alone its credentials count; those of one
-//! without end only by being revoked, which no station of ours takes for a contract.
+//! A revocation registry may have a `"window": {"from": 1767225600000, "until": 1798761600000}`, in milliseconds since 1970, in which
+//! alone its credentials count. Those of one without a window end only by being revoked: no station takes one for a contract.
 //!
 //! What the ledger has already, with the same content, is answered as if it were new: whoever lost an answer asks
 //! again. A status list has the time of its block in whole seconds, and at least a second more than the last one: it is

@@ -436,16 +436,16 @@ impl World {
         let (mut records, mut bills) = (0u64, 0u64);
         for operator in &self.operators {
             operator.office().with(|gateway, _| {
-                gateway.store_mut().each_wholesale(&mut |_, _, _| {
-                    records += 1;
+                gateway.store_mut().each_wholesale(&mut |_, _, line| {
+                    records += u64::from(!line.is_credit());
                     Ok(())
                 })
             })?;
         }
         for provider in &self.providers {
             provider.office().with(|gateway, _| {
-                gateway.store_mut().each_bill_line(&mut |_| {
-                    bills += 1;
+                gateway.store_mut().each_bill_line(&mut |line| {
+                    bills += u64::from(!line.is_credit());
                     Ok(())
                 })
             })?;

@@ -133,6 +133,8 @@ fn the_consent_names_every_member_of_what_stands_on_the_ledger() {
     town.settled();
     let (cdr, spent, _) = booked(&town.world.operators()[0], &id);
     let [reserved, recorded, never] = learnt(&consent, Learner::Ledger)[..] else { panic!("three lines") };
+    let [dispute] = learnt(&consent, Learner::Dispute)[..] else { panic!("one line") };
+    assert!(dispute.starts_with("only if ") && dispute.contains("the meter's signed readings"), "{dispute}");
     is_named(
         reserved,
         &serde_json::to_value(spent.voucher.voucher).unwrap(),
@@ -269,7 +271,11 @@ fn the_resolver_is_asked_for_what_the_consent_names_and_for_nothing_else() {
                 "the kind of your contract".to_owned()
             }
             StateKey::CredentialDefinition(id) if *id == definition => "the kind of your contract".to_owned(),
-            StateKey::RevocationRegistry(id) | StateKey::RevocationList(id) if *id == registry => {
+            StateKey::RevocationRegistry(id)
+            | StateKey::RevocationList(id)
+            | StateKey::RegistryWindow(id)
+                if *id == registry =>
+            {
                 "the list with which it would be revoked".to_owned()
             }
             StateKey::ZoneAttester(zone, _)

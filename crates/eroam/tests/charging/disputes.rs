@@ -1,6 +1,6 @@
 //! A charge by wallet is contested: both sides' evidence goes where it belongs, is checked there, and the resolver decides.
 
-use crate::accounting::{booked, session_of};
+use crate::accounting::{bill_lines, booked, session_of};
 use crate::town::{SEED, Town};
 use eroam::charging::contest_desk::{ContestDesk, ListedContest};
 use eroam::charging::dispute::{self, Stands, Verdict};
@@ -18,7 +18,8 @@ use eroam_domain::quantity::WattHours;
 use eroam_domain::visit::Accounting;
 use eroam_gateway::anomalies::{CaseState, RecordName, SecondMeter, SecondMeterKind};
 use eroam_gateway::charge_evidence::{ChargeEvidence, ChargeEvidenceFault};
-use eroam_gateway::gateway::SecondMeterResult;
+use eroam_gateway::gateway::{ContestReason, ContestRefused, SecondMeterResult};
+use eroam_gateway::ports::Store as _;
 use eroam_ledger::query;
 use eroam_ledger::reject::RejectCode;
 use std::num::NonZeroU8;
@@ -134,8 +135,51 @@ fn a_contested_charge_is_checked_again_by_all_three_and_decided() {
         matches!(listed.ledger.stands, Stands::GivenBack { amount } if amount.micros == booked / 2),
         "{listed:?}"
     );
+    both_bills_follow(&contested, booked / 2);
     let left = query::cdr(world.resolver().client(), name.operator, &name.cdr).unwrap().unwrap().balance();
     assert_eq!(left, Some(booked - booked / 2));
+}
+
+/// The operator's invoice and the driver's bill give back the same part, once.
+fn both_bills_follow(contested: &Contested, given_back: i64) {
+    let Contested { town, name, .. } = contested;
+    let invoice = || {
+        let mut lines = Vec::new();
+        let read = contested.operator().office().with(|gateway, _| {
+            gateway.store_mut().each_wholesale(&mut |_, _, line| {
+                lines.push(line);
+                Ok(())
+            })
+        });
+        read.unwrap();
+        lines
+    };
+    let lines = invoice();
+    let [record, credit] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((credit.due, credit.period, credit.is_credit()), (-given_back, record.period, true));
+    contested.listed();
+    assert_eq!(invoice().len(), 2, "looked at again");
+
+    let office = town.world.providers()[0].office();
+    let credited = || {
+        let mut credited = Vec::new();
+        let looked = office.act(|gateway, ledger| {
+            credited = gateway.credit_bills(ledger, now())?;
+            Ok(Vec::new())
+        });
+        looked.unwrap();
+        credited
+    };
+    assert_eq!((credited(), credited()), (vec![name.clone()], vec![]));
+    let lines = bill_lines(town);
+    let [charge, credit] = &lines[..] else { panic!("{lines:?}") };
+    assert_eq!((credit.is_credit(), charge.is_credit(), credit.month), (true, false, charge.month));
+    let (paid, back) = (charge.retail.total.incl_vat, -credit.retail.total.incl_vat);
+    // The same part of it, to the cent.
+    let part = paid * given_back / record.due;
+    assert!((back - part).abs() <= 10_000 && back > 0, "{back} of {paid}");
+    let sum: i64 = credit.retail.lines.iter().map(|line| line.amount.incl_vat).sum();
+    assert_eq!(sum, credit.retail.total.incl_vat);
 }
 
 #[test]
@@ -196,6 +240,48 @@ fn evidence_that_the_ledger_has_no_digest_of_is_refused_and_not_kept() {
     send(operator, true_one.to_bytes().unwrap());
     let found = dispute::found(provider, now()).unwrap();
     assert!(matches!(found[0].verdict, Some(Verdict::Holds { .. })), "{found:?}");
+}
+
+#[test]
+fn staff_contests_what_no_rule_finds_once_and_the_record_is_upheld() {
+    let mut town = Town::new(1, 1);
+    town.charge(0, 0).unwrap();
+    let session = session_of(town.outcome(0));
+    assert_eq!(town.settled(), (1, 1));
+    let operator = town.world.operators()[0].clone();
+    let name = RecordName { operator: operator.party(), cdr: booked(&operator, &session).0.id };
+    let provider = town.world.providers()[0].office().clone();
+    let contest = |name: &RecordName| {
+        let mut result = None;
+        let reason = ContestReason::new("the customer says that the cable gave no power").unwrap();
+        provider
+            .act(|gateway, ledger| {
+                result = Some(gateway.contest_by_staff(ledger, name, &reason, now())?);
+                Ok(Vec::new())
+            })
+            .unwrap();
+        provider.flush().unwrap();
+        result.unwrap()
+    };
+    let elsewhere = RecordName { operator: town.world.operators()[1].party(), ..name.clone() };
+    assert_eq!(contest(&elsewhere), Err(ContestRefused::NotOurs(elsewhere.clone())));
+    assert_eq!(contest(&name), Ok(CaseState::Waiting));
+    assert_eq!(contest(&name), Err(ContestRefused::TooLate(name.clone())));
+
+    let contested = Contested { town, desk: ContestDesk::open(operator, AgentState::in_memory()).unwrap(), name };
+    let listed = contested.listed();
+    assert_eq!(listed.reasons, ["the customer says that the cable gave no power"]);
+    assert!(matches!(listed.verdict, Verdict::Holds { .. }), "{listed:?}");
+    // Nothing is given back, so no bill changes.
+    contested.decide(contested.resolver(), 0).unwrap();
+    assert_eq!(contested.listed().ledger.stands, Stands::Final);
+    let mut lines = 0;
+    let credited = provider.act(|gateway, ledger| {
+        lines = gateway.credit_bills(ledger, now())?.len();
+        Ok(Vec::new())
+    });
+    credited.unwrap();
+    assert_eq!((lines, bill_lines(&contested.town).len()), (0, 1));
 }
 
 /// What a station that proves nothing says of a charge.

@@ -4,10 +4,16 @@
 mod accounting;
 mod consent;
 mod contracts;
+mod hostile;
+mod local_time;
 mod disputes;
 mod mandates;
 mod prices;
+mod refunds;
 mod registration;
+mod revoked_stations;
+mod staleness;
 mod stations;
 mod town;
+mod validity;
 mod vouchers;

@@ -3,6 +3,7 @@
 use crate::town::{SEED, Town, charge, denied, refusal};
 use eroam::agent::{Agent, new_id};
 use eroam::charging::ChargingError;
+use eroam::charging::local_time::clock_at;
 use eroam::charging::operator::{STATION_VCT, station_issuer_key, station_issuer_service};
 use eroam::charging::post::Mishap;
 use eroam::charging::proving::{ask_proof, asked_proof, question};
@@ -18,7 +19,7 @@ use eroam_domain::ids::EroamDid;
 use eroam_domain::quantity::DurationMs;
 use eroam_domain::retail::Tier;
 use eroam_domain::tariff::TariffId;
-use eroam_domain::time::LocalClock;
+use eroam_domain::time::{LocalClock, TimeZoneName, UtcOffset};
 use eroam_domain::visit::{ChargeLimits, QuoteRequest, ReserveRequest, ShownContract, StationClaims};
 use eroam_gateway::gateway::Evse;
 use eroam_gateway::sessions::{PayerOpening, Phase};
@@ -38,9 +39,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::mpsc;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-fn agent(label: &str) -> Agent {
+pub(crate) fn agent(label: &str) -> Agent {
     Agent::start(label, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap().speaking(PROTOCOL)
 }
 
@@ -200,7 +201,7 @@ fn a_station_that_its_operator_has_revoked_is_refused_by_the_wallet() {
 }
 
 /// Charges at somebody who shows `make(demand, audience)` for a station's credential.
-fn charge_at(town: &mut Town, make: impl FnOnce(&StationDemand, &str) -> String + Send) -> String {
+pub(crate) fn charge_at(town: &mut Town, make: impl FnOnce(&StationDemand, &str) -> String + Send) -> String {
     let rogue = agent("a post");
     let (invitation, invited) = rogue.invite(in_time(PATIENCE)).unwrap();
     std::thread::scope(|scope| {
@@ -334,7 +335,7 @@ pub(crate) fn entered(town: &Town, evse: &str) -> StationClaims {
 }
 
 /// A station of the first operator that is no more than its credential.
-fn credential(town: &Town) -> HeldSdJwt {
+pub(crate) fn credential(town: &Town) -> HeldSdJwt {
     let party = town.world.operators()[0].party();
     let (post, claims) = Post::invited(town, "PT*O01*E00099");
     let given = post.register(&claims);
@@ -384,6 +385,37 @@ fn only_who_has_the_key_of_a_station_takes_its_place() {
 }
 
 #[test]
+fn a_station_whose_clock_is_of_another_time_zone_is_refused_by_its_operator() {
+    let town = Town::new(1, 1);
+    let (station, claims) = Post::invited(&town, "PT*O01*E00099");
+    let elsewhere =
+        StationClaims { time_zone: Some("Europe/Madrid".parse::<TimeZoneName>().unwrap()), ..claims.clone() };
+    let said = station.is_unknown(&station.registration(&elsewhere, &station.key));
+    assert_eq!(
+        said,
+        "station PT*O01*E00099 is configured with the time zone Europe/Madrid, and its operator has entered Europe/Lisbon: \
+         make them the same"
+    );
+    station.register(&claims);
+    // It asks for a price by another clock than that of its place.
+    let at = now();
+    let right = clock_at(claims.time_zone.as_ref().unwrap(), at).unwrap();
+    let ahead = UtcOffset::new(right.offset.seconds() + 3_600).unwrap();
+    let request = |session: &str, clock| QuoteRequest {
+        session: session.parse().unwrap(),
+        evse: claims.evse.clone(),
+        emsp: town.world.providers()[0].office().party(),
+        voucher: eroam_domain::codec::Digest::of(b"a voucher"),
+        limits: ChargeLimits::default(),
+        at,
+        clock,
+    };
+    let said = station.is_unknown(&request("by another clock", LocalClock::fixed(ahead)));
+    assert_eq!(said, "station PT*O01*E00099 does not know the local time: take another one");
+    station.ask(&request("by its own clock", right)).unwrap();
+}
+
+#[test]
 fn strangers_who_connect_to_an_operator_and_stay_are_forgotten_and_no_station_is() {
     let town = Town::new(1, 1);
     let (station, claims) = Post::invited(&town, "PT*O01*E00099");
@@ -415,14 +447,15 @@ fn a_station_learns_and_reserves_nothing_of_anothers_session() {
         post.register(&claims);
         (post, claims)
     });
+    let at = now();
     let request = |(_, claims): &(Post, StationClaims), session: &SessionId| QuoteRequest {
         session: session.clone(),
         evse: claims.evse.clone(),
         emsp: spent.voucher.voucher.emsp,
         voucher: spent.voucher.commitment(),
         limits: ChargeLimits::default(),
-        at: now(),
-        clock: LocalClock::UTC,
+        at,
+        clock: clock_at(claims.time_zone.as_ref().unwrap(), at).unwrap(),
     };
     let shown =
         ShownContract { emsp: spent.voucher.voucher.emsp, tier: Tier::Standard, zones: AllowedZones::All };

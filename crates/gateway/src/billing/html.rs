@@ -83,7 +83,7 @@ impl Operators {
         let mut sums: BTreeMap<(bool, PartyId), Sum> = BTreeMap::new();
         for line in &bill.lines {
             let sum = sums.entry((line.operator != bill.issuer, line.operator)).or_default();
-            sum.charges += 1;
+            sum.charges += if line.is_credit() { 0 } else { 1 };
             sum.milli_wh += i128::from(line.energy.milli_wh());
             sum.add(line.retail.total);
         }
@@ -175,7 +175,7 @@ fn summary(bill: &Bill, operators: &Operators) -> Markup {
         dl.strip {
             div {
                 dt { "Charges" }
-                dd.big { (bill.lines.len()) }
+                dd.big { (charge_count(bill)) }
                 dd.small.quiet { "at " (plural(operators.sums.len(), "operator")) }
             }
             div {
@@ -225,7 +225,7 @@ fn by_operator(bill: &Bill, operators: &Operators) -> Markup {
                 }
                 tfoot { tr {
                     th scope="row" { "Together" }
-                    td.n { (bill.lines.len()) }
+                    td.n { (charge_count(bill)) }
                     td.n { (page::figure(bill.energy.milli_wh().into(), energy)) }
                     td.n { (page::figure(bill.total.incl_vat.into(), incl_vat)) }
                 } }
@@ -374,6 +374,11 @@ fn charge(bill: &Bill, line: &BillLine, operators: &Operators, room: Room) -> Ma
     }
 }
 
+/// How many lines are charges, and do not give back.
+fn charge_count(bill: &Bill) -> usize {
+    bill.lines.iter().filter(|line| !line.is_credit()).count()
+}
+
 /// From when to when, and what is unusual about it.
 fn when(bill: &Bill, line: &BillLine) -> Markup {
     let (from, to) = (line.clock.at(line.start), line.clock.at(line.end));
@@ -400,7 +405,9 @@ fn when(bill: &Bill, line: &BillLine) -> Markup {
                 " during this charge."
             }
         }
-        @if CivilMonth::of(to.date) < bill.month {
+        @if line.is_credit() {
+            p.where { "Given back: a dispute about this charge was decided." }
+        } @else if CivilMonth::of(to.date) < bill.month {
             p.where { "From an earlier month: it reached us after that month's bill." }
         }
     }

@@ -30,7 +30,10 @@ use std::collections::BTreeMap;
 /// these: that is no other finding.
 fn is_new(case: &AnomalyCase, finding: &Finding) -> bool {
     match finding {
-        Finding::Replay { .. } | Finding::Overlap { .. } | Finding::SecondMeter { .. } => {
+        Finding::Replay { .. }
+        | Finding::Overlap { .. }
+        | Finding::SecondMeter { .. }
+        | Finding::Staff { .. } => {
             !case.findings.contains(finding)
         }
         _ => !case.findings.iter().any(|before| before.rule() == finding.rule()),
@@ -86,6 +89,10 @@ impl<S: Store> Gateway<S> {
     /// applies until this is called.
     pub fn set_anomaly_rules(&mut self, rules: Option<AnomalyRules>) {
         self.watch.rules = rules;
+    }
+
+    pub(super) const fn anomaly_rules(&self) -> Option<AnomalyRules> {
+        self.watch.rules
     }
 
     /// The power that a partner states for one of its EVSEs, as its location data have it.
@@ -209,7 +216,7 @@ impl<S: Store> Gateway<S> {
     }
 
     /// Adds findings to a record's case, and contests it unless that was done.
-    fn open_case(
+    pub(super) fn open_case(
         &mut self,
         rules: &AnomalyRules,
         operator: PartyId,

@@ -4,6 +4,7 @@ mod certificates;
 mod corpus;
 mod engine;
 mod receipts;
+mod sizes;
 mod states;
 
 /// Every value that differs from `bytes` in a single bit.

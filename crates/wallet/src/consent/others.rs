@@ -19,6 +19,8 @@ pub enum Learner {
     Provider,
     /// Every member of the ledger.
     Ledger,
+    /// If the provider disputes the charge: itself, and the member that decides.
+    Dispute,
 }
 
 impl fmt::Display for Learner {
@@ -29,6 +31,7 @@ impl fmt::Display for Learner {
             Self::Resolver => "resolver",
             Self::Provider => "provider",
             Self::Ledger => "ledger",
+            Self::Dispute => "dispute",
         })
     }
 }
@@ -57,6 +60,7 @@ pub(super) fn others(offer: &Offer, lookups: Lookups<'_>) -> Vec<(Learner, Strin
     others.push((Learner::Resolver, by_lookups(offer, lookups.resolver)));
     others.push((Learner::Provider, by_voucher(offer)));
     others.extend(on_ledger(offer).into_iter().map(|what| (Learner::Ledger, what)));
+    others.extend(in_dispute(offer).map(|what| (Learner::Dispute, what)));
     others
 }
 
@@ -84,6 +88,19 @@ fn by_voucher(offer: &Offer) -> String {
              the ledger has of the charge"
         )
     }
+}
+
+/// What an operator gives out of a record that is contested: the quote, the voucher and what the station sent. At the provider's
+/// own station there is nobody to dispute with.
+fn in_dispute(offer: &Offer) -> Option<String> {
+    let (emsp, operator) = (offer.request().emsp, offer.station().operator);
+    (emsp != operator).then(|| {
+        format!(
+            "only if {emsp} contests the charge, {operator} gives it, and the member that their agreement names to decide, what \
+             is shown, proved and said here, the quote, and the meter's signed readings, which say how much was charged when and \
+             name the meter; neither gives away you or the number of your contract"
+        )
+    })
 }
 
 /// What the transactions say that reserve a voucher and record a charge: [`eroam_domain::voucher::SpentVoucher`] and

@@ -1,6 +1,7 @@
 //! A wallet and its providers: it enrols, comes back, and asks what it is billed. Providers are away as often as networks are:
 //! whoever waits for one is told so.
 
+use super::super::attached::AttachedContract;
 use super::super::provider::{Registered, Registration, RegistrationForm, Rejected, contract_digest};
 use super::super::taking::{Taken, Taking};
 use super::super::{ChargingError, mandate, proving};
@@ -39,13 +40,28 @@ impl Wallet {
         url: &str,
         fields: &BTreeMap<String, String>,
     ) -> Result<ContractId, ChargingError> {
+        self.enrol_with(url, fields, None)
+    }
+
+    /// As [`Wallet::enrol`], with a contract that was signed elsewhere: both sides sign its hash with the rest, and the provider
+    /// keeps the file.
+    ///
+    /// # Errors
+    /// As [`Wallet::enrol`].
+    pub fn enrol_with(
+        &mut self,
+        url: &str,
+        fields: &BTreeMap<String, String>,
+        attached: Option<AttachedContract>,
+    ) -> Result<ContractId, ChargingError> {
         let form = self.form(url)?;
-        let digest = contract_digest(&form, fields, None);
+        let hash = attached.as_ref().map(|attached| attached.sha256);
+        let digest = contract_digest(&form, fields, hash);
         let registration = Registration {
             fields: fields.clone(),
             signer: self.signing.verification_key().to_did_key().to_string(),
             signature: SignatureBytes(self.signing.sign(&digest.0)),
-            attached: None,
+            attached,
         };
         let body = serde_json::to_vec(&registration)
             .map_err(|error| ChargingError::unexpected("the registration", error))?;
@@ -54,10 +70,9 @@ impl Wallet {
             post.header("Content-Type", "application/json").send(&body[..])
         })?;
         if status != 200 {
-            let reasons = serde_json::from_str::<Rejected>(&text).map(|rejected| rejected.reasons);
-            let reasons = reasons.unwrap_or_default().into_iter();
-            let reasons: Vec<String> = reasons.map(|(name, reason)| format!("{name} {reason}")).collect();
-            return Err(ChargingError::unexpected("the registration", reasons.join("; ")));
+            let rejected = serde_json::from_str::<Rejected>(&text).map(ChargingError::Registration);
+            let url = url.to_owned();
+            return Err(rejected.unwrap_or(ChargingError::NoRegistration { url, status }));
         }
         let registered: Registered = serde_json::from_str(&text)
             .map_err(|error| ChargingError::unexpected("the provider's answer", error))?;
