@@ -22,7 +22,7 @@ const FORMAT: &str = "eroam-chain 2\n";
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs, reason = "the messages say it")]
 pub enum DirectoryError {
-    #[error("{}: cannot {what}", path.display())]
+    #[error("{}: cannot {what}: name a directory where this program may read and write and the disk has room", path.display())]
     Io {
         path: PathBuf,
         what: &'static str,
@@ -35,7 +35,7 @@ pub enum DirectoryError {
     Format { path: PathBuf, found: String },
     #[error("{} belongs to network {found}, not {expected}: name its own directory, or another one for a new network", path.display())]
     OtherNetwork { path: PathBuf, found: Digest, expected: Digest },
-    #[error("{}: the genesis is refused", path.display())]
+    #[error("{}: the genesis is refused: put back the file that the network began with", path.display())]
     Genesis {
         path: PathBuf,
         #[source]

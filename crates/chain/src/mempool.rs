@@ -22,6 +22,10 @@ pub(crate) type Lane = (PartyId, u16);
 /// Envelopes may arrive so far ahead of their lane's next sequence.
 pub(crate) const SEQUENCE_WINDOW: u64 = 4096;
 
+/// An envelope behind a gap in its lane waits at most so long for the ones before it. Others need no such limit: the
+/// next blocks take them.
+pub(crate) const GAP_WAITS_MAX: Duration = Duration::from_secs(600);
+
 /// How much may wait.
 #[derive(Clone, Copy, Debug)]
 pub struct PoolLimits {
@@ -110,6 +114,8 @@ struct Waiting {
     digest: Digest,
     /// The order of arrival.
     arrival: u64,
+    /// When it arrived.
+    since: SystemTime,
     /// When it was last told to the others.
     told: SystemTime,
     own: bool,
@@ -232,19 +238,22 @@ impl Mempool {
             }
             inner.remove(lane, claim.sequence, |digest| refused(digest, RejectCode::Expired));
         }
-        let of_member = inner.member_bytes.get(&claim.member).copied().unwrap_or(0);
-        if inner.bytes + size > self.0.limits.bytes_max || of_member + size > self.0.limits.member_bytes_max {
+        let mark = inner.marks.entry(lane).or_default();
+        mark.next = mark.next.max(next);
+        if !inner.has_room(claim.member, size, &self.0.limits)
+            && !(inner.follows(lane, next, claim.sequence)
+                && inner.make_room(claim.member, size, &self.0.limits))
+        {
             return Err(NotTaken::Full);
         }
         inner.bytes += size;
-        inner.member_bytes.insert(claim.member, of_member + size);
+        *inner.member_bytes.entry(claim.member).or_default() += size;
         inner.known.insert(digest);
         inner.arrivals += 1;
         let arrival = inner.arrivals;
-        let waiting = Waiting { envelope: envelope.clone(), digest, arrival, told: (self.0.now)(), own };
+        let since = (self.0.now)();
+        let waiting = Waiting { envelope: envelope.clone(), digest, arrival, since, told: since, own };
         inner.lanes.entry(lane).or_default().insert(claim.sequence, waiting);
-        let mark = inner.marks.entry(lane).or_default();
-        mark.next = mark.next.max(next);
         drop(inner);
         self.0.arrived.notify_waiters();
         self.0.arrived.notify_one();
@@ -378,7 +387,8 @@ impl Mempool {
         self.0.room.notify_all();
     }
 
-    /// A block was finalized: answers whoever waits, and drops what it used up or what has expired.
+    /// A block was finalized: answers whoever waits, and drops what it used up, what has expired, and what has waited
+    /// behind a gap for too long.
     pub(crate) fn finalized<'a>(
         &self,
         height: u64,
@@ -409,6 +419,17 @@ impl Mempool {
             .collect();
         for (lane, sequence) in expired {
             inner.remove(lane, sequence, |digest| refused(digest, RejectCode::Expired));
+        }
+        let now = (self.0.now)();
+        let too_long =
+            |waiting: &Waiting| now.duration_since(waiting.since).unwrap_or_default() >= GAP_WAITS_MAX;
+        let abandoned: Vec<(Lane, u64)> = inner
+            .gapped()
+            .filter(|(.., waiting)| too_long(waiting))
+            .map(|(lane, sequence, _)| (lane, sequence))
+            .collect();
+        for (lane, sequence) in abandoned {
+            inner.remove(lane, sequence, |digest| refused(digest, RejectCode::SequenceGap));
         }
         drop(inner);
         self.0.room.notify_all();
@@ -453,6 +474,73 @@ fn refused(envelope: Digest, code: RejectCode) -> Receipt {
 }
 
 impl Inner {
+    fn bytes_of(&self, member: PartyId) -> usize {
+        self.member_bytes.get(&member).copied().unwrap_or(0)
+    }
+
+    fn has_room(&self, member: PartyId, size: usize, limits: &PoolLimits) -> bool {
+        self.bytes + size <= limits.bytes_max && self.bytes_of(member) + size <= limits.member_bytes_max
+    }
+
+    /// Whether everything waits that comes before this sequence in a lane whose next is `next`.
+    fn follows(&self, lane: Lane, next: u64, sequence: u64) -> bool {
+        let before = self.lanes.get(&lane).map_or(0, |waiting| waiting.range(next..sequence).count());
+        u64::try_from(before).is_ok_and(|before| before == sequence - next)
+    }
+
+    /// What waits behind a gap in its lane, so that no block can take it.
+    fn gapped(&self) -> impl Iterator<Item = (Lane, u64, &Waiting)> {
+        self.lanes.iter().flat_map(|(lane, waiting)| {
+            let mut next = self.marks.get(lane).map_or(0, |mark| mark.next);
+            let behind_gap = waiting.iter().filter(move |(sequence, _)| {
+                let follows = **sequence == next;
+                next = next.saturating_add(u64::from(follows));
+                !follows
+            });
+            behind_gap.map(|(sequence, waiting)| (*lane, *sequence, waiting))
+        })
+    }
+
+    /// Drops what waits behind gaps, of whoever has most the latest first, until there is room for an envelope that the
+    /// next blocks can take. Drops nothing if that would not be enough.
+    fn make_room(&mut self, member: PartyId, size: usize, limits: &PoolLimits) -> bool {
+        let mut of_member = (self.bytes_of(member) + size).saturating_sub(limits.member_bytes_max);
+        let mut of_all = (self.bytes + size).saturating_sub(limits.bytes_max);
+        let mut gapped: Vec<(usize, u64, Lane, u64, usize)> = self
+            .gapped()
+            .map(|(lane, sequence, waiting)| {
+                let size = waiting.envelope.signed().bytes().len();
+                (self.bytes_of(lane.0), waiting.arrival, lane, sequence, size)
+            })
+            .collect();
+        gapped.sort_unstable_by(|a, b| b.cmp(a));
+        let mut dropped = BTreeSet::new();
+        // What the member itself has too much of comes first: it makes room in all as well.
+        for (.., lane, sequence, size) in gapped.iter().filter(|(_, _, lane, ..)| lane.0 == member) {
+            if of_member == 0 {
+                break;
+            }
+            of_member = of_member.saturating_sub(*size);
+            of_all = of_all.saturating_sub(*size);
+            dropped.insert((*lane, *sequence));
+        }
+        for (.., lane, sequence, size) in gapped {
+            if of_all == 0 {
+                break;
+            }
+            if dropped.insert((lane, sequence)) {
+                of_all = of_all.saturating_sub(size);
+            }
+        }
+        if of_member > 0 || of_all > 0 {
+            return false;
+        }
+        for (lane, sequence) in dropped {
+            self.remove(lane, sequence, |digest| refused(digest, RejectCode::SequenceGap));
+        }
+        true
+    }
+
     fn answer(&mut self, digest: &Digest, receipt: &Receipt) {
         for ticket in self.tickets.remove(digest).into_iter().flatten() {
             ticket.answer(receipt.clone());

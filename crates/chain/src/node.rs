@@ -94,7 +94,7 @@ pub enum StartError {
     ReadModel(#[from] ReadModelError),
     #[error("the key is no validator's of this network: use the key whose public half the genesis names")]
     NotAValidator,
-    #[error("a validator's key in the genesis is no Ed25519 public key: {0:?}")]
+    #[error("a validator's key in the genesis is no Ed25519 public key: {0:?}: state the one that the validator was made with")]
     MalformedKey(PublicKey),
     #[error(
         "a validator on its own has nobody to copy the state from: put back its directory, or begin a new network"
@@ -123,7 +123,10 @@ pub enum StartError {
     Thread(#[source] std::io::Error),
     #[error("the ledger's node stopped: {0}")]
     Stopped(String),
-    #[error("the ledger waits for block {height} for {seconds} seconds: too few validators answer")]
+    #[error(
+        "the ledger waits for block {height} for {seconds} seconds: too few validators answer; start more of the others, and see \
+         that their addresses can be reached"
+    )]
     TooSlow { height: u64, seconds: u64 },
 }
 

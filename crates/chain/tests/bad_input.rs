@@ -70,7 +70,11 @@ fn a_file_where_the_directory_should_be() {
     let dir = tempfile::tempdir().unwrap();
     let cluster = Cluster::new(dir.path(), 1, 1000);
     fs::write(cluster.directory(0), "text").unwrap();
-    says(&refusal(cluster.start_one(0)), &[cluster.directory(0).to_str().unwrap(), "create the directory"]);
+    let refused = refusal(cluster.start_one(0));
+    says(
+        &refused,
+        &[cluster.directory(0).to_str().unwrap(), "cannot create the directory", "name a directory where"],
+    );
 }
 
 #[test]
@@ -99,7 +103,8 @@ fn a_genesis_file_that_somebody_edited() {
     let file = cluster.directory(0).join("genesis.json");
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, &text[..text.len() / 2]).unwrap();
-    says(&refusal(cluster.start_one(0)), &[file.to_str().unwrap(), "the genesis", "line"]);
+    let refused = refusal(cluster.start_one(0));
+    says(&refused, &[file.to_str().unwrap(), "the genesis is refused", "put back the file", "line"]);
     fs::write(&file, text.replace("\"epoch_blocks\": 1000", "\"epoch_blocks\": 1001")).unwrap();
     says(&refusal(cluster.start_one(0)), &["belongs to network"]);
 }
@@ -461,7 +466,7 @@ fn two_of_four_validators_are_down() {
     let began = Instant::now();
     let error = nodes[0].client().clone().submit(noon(), envelopes.clone()).unwrap_err();
     assert!(matches!(error, LedgerError::Undecided(1)), "{error}");
-    says(&whole(&error), &["did not decide within 1 seconds", "too few validators answer"]);
+    says(&whole(&error), &["did not decide within 1 seconds", "too few validators answer", "submit the same envelopes again"]);
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert_eq!(nodes[0].client().pool().envelopes, 3, "nothing is forgotten");
     nodes.extend(cluster.start_some(&[2, 3]));

@@ -20,7 +20,7 @@ use support::{
 const PAGE: usize = 4096;
 
 /// What happens to a file.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Damage {
     LastByteCut,
     HalfCut,
@@ -181,6 +181,12 @@ fn a_validator_on_its_own_with_a_damaged_file() {
                 } else {
                     let archives = ["ledger-blocks-", "ledger-finalizations-", "ledger-epoch-"];
                     assert!(archives.iter().any(|a| name.starts_with(a)), "{name} can be made again");
+                    // A last write that the disk did not finish was never acknowledged, and heals by itself
+                    // (`src/tests/crashes.rs`). Here a byte is gone that was synchronized; of the archives' indexes and
+                    // votes, whose pages have checksums, the last page goes with it, and nobody else has it.
+                    let indexes = ["ledger-blocks-key", "ledger-finalizations-key", "ledger-epoch-"];
+                    let is_index = indexes.iter().any(|index| name.starts_with(index));
+                    assert!(*damage != Damage::LastByteCut || is_index, "{name} lacks its last byte alone");
                 }
             }
             fs::remove_dir_all(&network.cluster.root).unwrap();

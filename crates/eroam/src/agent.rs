@@ -18,6 +18,7 @@
 mod inbox;
 pub mod kept;
 mod mail;
+pub mod reach;
 
 use crate::clock::{in_time, now};
 use crate::http_client::answered_within;
@@ -33,6 +34,7 @@ use eroam_ssi::protocol::{
     self, Family, Illegal, Incoming, Outgoing, SealError, discover_features, problem_report,
 };
 use inbox::{Inbox, Shared};
+use reach::Reach;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -104,6 +106,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Traffic {
     /// Presentations that were shown.
     pub presentations: u64,
+    /// Credentials that were issued.
+    pub credentials: u64,
     /// Messages besides handshakes, credentials and what belongs to presentations.
     pub others: u64,
     /// All messages.
@@ -118,6 +122,7 @@ pub struct Traffic {
 #[derive(Default)]
 struct Counters {
     presentations: AtomicU64,
+    credentials: AtomicU64,
     others: AtomicU64,
     all: AtomicU64,
     sending_us: AtomicU64,
@@ -126,6 +131,7 @@ struct Counters {
 
 static COUNTERS: Counters = Counters {
     presentations: AtomicU64::new(0),
+    credentials: AtomicU64::new(0),
     others: AtomicU64::new(0),
     all: AtomicU64::new(0),
     sending_us: AtomicU64::new(0),
@@ -142,11 +148,17 @@ pub fn traffic() -> Traffic {
     let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     Traffic {
         presentations: get(&COUNTERS.presentations),
+        credentials: get(&COUNTERS.credentials),
         others: get(&COUNTERS.others),
         all: get(&COUNTERS.all),
         sending: Duration::from_micros(get(&COUNTERS.sending_us)),
         presenting: Duration::from_micros(get(&COUNTERS.presenting_us)),
     }
+}
+
+/// Counts a credential that was issued.
+pub fn count_credential() {
+    COUNTERS.credentials.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Counts a presentation that was asked for and came within `took`.
@@ -161,6 +173,7 @@ impl Traffic {
     pub const fn since(&self, before: &Self) -> Self {
         Self {
             presentations: self.presentations.saturating_sub(before.presentations),
+            credentials: self.credentials.saturating_sub(before.credentials),
             others: self.others.saturating_sub(before.others),
             all: self.all.saturating_sub(before.all),
             sending: self.sending.saturating_sub(before.sending),
@@ -195,10 +208,18 @@ impl Agent {
     /// # Errors
     /// [`AgentError::Serve`].
     pub fn start(label: &str, address: SocketAddr) -> Result<Self, AgentError> {
+        Self::start_reached(label, &address.into())
+    }
+
+    /// As [`Agent::start`], where others may reach it elsewhere than where it listens.
+    ///
+    /// # Errors
+    /// [`AgentError::Serve`].
+    pub fn start_reached(label: &str, reach: &Reach) -> Result<Self, AgentError> {
         let shared = Arc::new(Shared::default());
-        let inbox = Inbox::start(address, &shared)?;
+        let inbox = Inbox::start(reach.listen(), &shared)?;
         let (http, patience) = (sending_within(SEND_WITHIN), PATIENCE);
-        let endpoint = Endpoint::parse(&format!("http://{}", inbox.address())).ok_or(AgentError::Stopped)?;
+        let endpoint = reach.endpoint(inbox.address()).ok_or(AgentError::Stopped)?;
         Ok(Self { label: label.to_owned(), endpoint, shared, inbox, own: Vec::new(), http, patience })
     }
 

@@ -56,7 +56,7 @@ use attached::AttachedError;
 use catalogue::CatalogueError;
 use eroam_domain::cdr::GridZone;
 use eroam_domain::charge::Denial;
-use eroam_domain::ids::{ContractId, EvseId};
+use eroam_domain::ids::{ContractId, EvseId, PartyId};
 use eroam_domain::money::Money;
 use eroam_domain::time::CivilDate;
 use eroam_domain::time::TimeZoneName;
@@ -187,6 +187,11 @@ pub enum ChargingError {
     )]
     OtherZone { contract: ContractId, zones: String, zone: GridZone },
     #[error(
+        "the provider {emsp} of your contract {contract} has no agreement with {operator}, whose station this is: charge \
+         elsewhere, or with another contract"
+    )]
+    NoAgreement { contract: ContractId, emsp: PartyId, operator: PartyId },
+    #[error(
         "{least} is due for the beginning of a charge alone, and you allow {limit}: allow more, or charge elsewhere"
     )]
     LimitTooLow { least: Money, limit: Money },
@@ -196,6 +201,10 @@ pub enum ChargingError {
         "station {0} has registered and has its key: it needs no other invitation, and nobody else is given its place"
     )]
     RegisteredBefore(EvseId),
+    #[error(
+        "others know it at {before}, which is in what they keep, and it is configured for {now}: configure {before} again"
+    )]
+    Moved { before: String, now: String },
     #[error("the driver went away")]
     DriverLeft,
     #[error(

@@ -234,6 +234,9 @@ struct BenchEventArgs {
     /// Every key and id follows from it
     #[arg(long, default_value_t = SEED)]
     seed: u64,
+    /// Take the issuers' keys from this directory instead of making them, as `eroam simulate`
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
+    issuer_keys: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -563,7 +566,10 @@ fn bench_failover(args: &BenchFailoverArgs) -> anyhow::Result<ExitCode> {
 fn bench_event(args: &BenchEventArgs) -> anyhow::Result<ExitCode> {
     let mut both = serde_json::Map::new();
     for (prefix, mode) in [("paper", Mode::Paper), ("default", Mode::Default)] {
-        let setup = simulate::setup_of(args.events, Seed(args.seed), mode);
+        let setup = eroam::simulate::Setup {
+            issuer_keys: args.issuer_keys.clone(),
+            ..simulate::setup_of(args.events, Seed(args.seed), mode)
+        };
         let result = eroam::simulate::run(&setup, &mut |what| eprintln!("{what}"))?;
         if !args.json {
             print_line(&format!("{result}\n"))?;

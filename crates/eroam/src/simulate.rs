@@ -111,7 +111,7 @@ pub struct Simulated {
     pub messages: u64,
     /// Presentations that were verified.
     pub presentations: u64,
-    /// Credentials of drivers and stations.
+    /// Credentials that drivers and stations were given, the set-up's among them.
     pub credentials_issued: u64,
     /// All presentations together, from the request to the last byte shown.
     pub credential_exchange_s: f64,
@@ -210,9 +210,6 @@ pub(crate) trait Town {
     /// What all of them used and sent so far.
     fn usage(&self) -> Result<Usage, SimulateError>;
 
-    /// How many credentials each station has.
-    fn credentials_per_station(&self) -> usize;
-
     /// The most memory of a station's process after a charge so far, in MiB.
     fn station_rss_mib(&self) -> Option<f64> {
         None
@@ -227,16 +224,16 @@ pub(crate) trait Town {
 /// # Errors
 /// [`SimulateError`]: the set-up failed. Events that fail are counted.
 pub fn run(setup: &Setup, say: &mut dyn FnMut(&str)) -> Result<Simulated, SimulateError> {
-    let begun = Instant::now();
+    let (begun, before) = (Instant::now(), Usage::now());
     match &setup.processes {
         None => {
             let mut world = World::build(setup, say)?;
-            events(setup, &mut world, begun.elapsed().as_secs_f64(), say)
+            events(setup, &mut world, before, begun.elapsed().as_secs_f64(), say)
         }
         #[cfg(unix)]
         Some(programs) => {
             let mut processes = Processes::start(setup, programs, say)?;
-            events(setup, &mut processes, begun.elapsed().as_secs_f64(), say)
+            events(setup, &mut processes, before, begun.elapsed().as_secs_f64(), say)
         }
         #[cfg(not(unix))]
         Some(_) => Err(SimulateError::Setup("agents are processes of their own on Unix alone".to_owned())),
@@ -249,9 +246,11 @@ pub(crate) fn allowed() -> Money {
     Money::new(40_000_000, euro())
 }
 
+/// `at_first` is what this process had used before the set-up.
 fn events(
     setup: &Setup,
     town: &mut dyn Town,
+    at_first: Usage,
     setup_s: f64,
     say: &mut dyn FnMut(&str),
 ) -> Result<Simulated, SimulateError> {
@@ -276,7 +275,8 @@ fn events(
             say(&format!("{} events", number + 1));
         }
     }
-    let used = town.usage()?.since(before);
+    let after = town.usage()?;
+    let used = after.since(before);
     reasons.truncate(5);
     let (ledger_records, bills) = town.finish()?;
     let events = setup.events.max(1);
@@ -296,7 +296,7 @@ fn events(
         events: count(setup.events),
         messages: used.others,
         presentations: used.presentations,
-        credentials_issued: count(setup.drivers + setup.stations * town.credentials_per_station()),
+        credentials_issued: after.since(at_first).credentials,
         credential_exchange_s: Duration::from_micros(used.presenting_us).as_secs_f64(),
         mean_message_s: used.mean_message().as_secs_f64(),
         mean_connect_s: connect / tried,

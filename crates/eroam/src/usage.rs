@@ -13,6 +13,8 @@ pub struct Usage {
     pub cpu_us: u64,
     /// Presentations that were shown.
     pub presentations: u64,
+    /// Credentials that were issued.
+    pub credentials: u64,
     /// Messages besides handshakes, credentials and presentations.
     pub others: u64,
     /// All messages.
@@ -32,6 +34,7 @@ impl Usage {
         Self {
             cpu_us: us(process_cpu_time()),
             presentations: sent.presentations,
+            credentials: sent.credentials,
             others: sent.others,
             all: sent.all,
             sending_us: us(sent.sending),
@@ -43,6 +46,7 @@ impl Usage {
         Self {
             cpu_us: with(self.cpu_us, other.cpu_us),
             presentations: with(self.presentations, other.presentations),
+            credentials: with(self.credentials, other.credentials),
             others: with(self.others, other.others),
             all: with(self.all, other.all),
             sending_us: with(self.sending_us, other.sending_us),

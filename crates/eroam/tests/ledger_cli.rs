@@ -297,14 +297,17 @@ fn what_cannot_be_done_is_said_with_its_remedy() {
     );
     assert!(!place.path("new").exists(), "nothing was begun");
     let genesis = place.genesis().display().to_string();
-    refused(at(&["verify", &place.text("absent"), "--trust", &genesis]), &["absent", "cannot be read"]);
+    refused(
+        at(&["verify", &place.text("absent"), "--trust", &genesis]),
+        &["absent", "cannot be read", "name a file"],
+    );
     refused(
         at(&["verify", &genesis, "--trust", &genesis]),
         &["genesis.json is refused", "the file is no proof"],
     );
     refused(
         at(&["verify", &genesis, "--trust", &place.text("sessions.csv")]),
-        &["sessions.csv is no genesis"],
+        &["sessions.csv is no genesis", "name the `genesis.json`"],
     );
     for (args, says) in [
         (&["ledger", "block", "tomorrow"][..], "a height from 0, or `latest`, is expected"),
@@ -955,4 +958,34 @@ fn a_forged_history_is_found_by_links_certificates_and_execution() {
     fs::write(&file, shorter).unwrap();
     let fault = fault_of(export.directory()).unwrap();
     assert!(fault.starts_with("the state "), "{fault}");
+}
+
+/// What is lost with such a file nothing on this machine can make again. Files that can be made again are
+/// `crates/chain/tests/damaged_files.rs`'s.
+#[test]
+fn a_truncated_file_of_the_engine_is_one_error_of_every_command_that_opens_the_ledger() {
+    let place = Place::new();
+    let (genesis, sessions) = (place.genesis(), place.text("sessions.csv"));
+    let trusted = file(place.dir.path(), "trusted.json", fs::read(genesis).unwrap()).display().to_string();
+    let validator = place.path("data").join("ledger/validator-0");
+    let engine = validator.join("engine");
+    let sound = files(&engine);
+    for name in ["ledger-blocks-value", "ledger-finalizations-key", "ledger-state-log_data"] {
+        let damaged = format!("{name}/0000000000000000");
+        let (export, out) = (place.text(&format!("export {name}")), place.text(&format!("out {name}")));
+        let commands: [&[&str]; 4] = [
+            &["ledger", "status"],
+            &["ledger", "verify", "--trust", &trusted],
+            &["ledger", "export", "--out", &export],
+            &["replay", "--input", &sessions, "--out", &out, "--epoch-blocks", "4"],
+        ];
+        for command in commands {
+            for (file, bytes) in &sound {
+                let kept = if *file == damaged { bytes.len() / 2 } else { bytes.len() };
+                fs::write(engine.join(file), &bytes[..kept]).unwrap();
+            }
+            refused(place.run(command), &[validator.to_str().unwrap()]);
+        }
+        assert!(!Path::new(&export).exists(), "nothing is left of an export that failed");
+    }
 }

@@ -3,6 +3,7 @@
 
 use eroam::bench::resident_memory_mib;
 use eroam::charging::ChargingError;
+use eroam::charging::attached::AttachedContract;
 use eroam::charging::catalogue::Catalogue;
 use eroam::charging::customers::ListedCustomer;
 use eroam::charging::post::Pace;
@@ -33,7 +34,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -234,28 +235,72 @@ fn a_registration_that_staff_decides_on_waits_and_is_told_of_the_decision() {
     town.providers[0].restart().unwrap();
     let url = town.providers[0].ready.url.clone();
     let [mut ana, mut ben] = [(); 2].map(|()| Driver::new(&town));
-    let refused = |driver: &mut Driver, number| {
-        driver.wallet.enrol(&url, &fields(number)).map(drop).unwrap_err().to_string()
+    let signed = b"%PDF-1.7 signed on paper";
+    let attached = AttachedContract::of(signed).unwrap();
+    let enrol = |driver: &mut Driver, number| {
+        // One of them brings a contract that was signed elsewhere.
+        let attached = (number == 1).then(|| attached.clone());
+        driver.wallet.enrol_with(&url, &fields(number), attached)
     };
+    let refused = |driver: &mut Driver, number| enrol(driver, number).map(drop).unwrap_err().to_string();
     let waits = refused(&mut ana, 1);
-    assert!(waits.contains("waits for somebody to look at it"), "{waits}");
     refused(&mut ben, 2);
     let waiting: Vec<ListedCustomer> = town.providers[0].command(&ProviderCommand::Registrations).unwrap();
     assert_eq!(waiting.len(), 2);
+    assert_eq!(
+        waits,
+        format!(
+            "your registration {} waits for somebody to look at it: enrol again later with the same fields",
+            waiting[0].contract
+        )
+    );
+    assert_eq!([waiting[0].attached, waiting[1].attached], [Some(attached.sha256), None]);
     town.providers[0].kill().unwrap();
     let config = config.to_str().unwrap();
     let [first, second] = [0, 1].map(|place| waiting[place].contract.to_string());
+    // The provider has the file, sealed on the disk, and staff gets it, whether the program runs or not.
+    let state = Path::new(config).parent().unwrap();
+    assert!(!holds(state, signed) && !holds(state, b"JVBERi0xLjcg"), "{}", state.display());
+    let out = state.join("signed.pdf");
+    let write = ["provider", "attached", &first, "--out", out.to_str().unwrap(), "--config", config];
+    let (is_done, text) = eroam(&write);
+    assert!(is_done && text.contains(&attached.sha256.to_string()), "{text}");
+    assert_eq!(std::fs::read(&out).unwrap(), signed);
+    let (is_done, text) = eroam(&write);
+    assert!(!is_done && text.contains("name a file that is not there yet"), "{text}");
+    let other = state.join("other.pdf");
+    let (is_done, text) =
+        eroam(&["provider", "attached", &second, "--out", other.to_str().unwrap(), "--config", config]);
+    assert!(
+        !is_done && text.contains(&format!("nothing was attached to {second}")) && !other.exists(),
+        "{text}"
+    );
     let (is_done, text) = eroam(&["provider", "accept", &first, "--config", config]);
     assert!(is_done, "{text}");
     town.providers[0].restart().unwrap();
+    let (is_done, text) =
+        eroam(&["provider", "attached", &first, "--out", other.to_str().unwrap(), "--config", config]);
+    assert!(is_done && std::fs::read(&other).unwrap() == signed, "{text}");
     let why = "the account is not yours";
     let (is_done, text) = eroam(&["provider", "reject", &second, "--reason", why, "--config", config]);
     assert!(is_done && text.contains(why), "{text}");
     // Who was decided on cannot be decided on otherwise.
     assert!(!eroam(&["provider", "reject", &first, "--reason", why, "--config", config]).0);
-    assert_eq!(ana.wallet.enrol(&url, &fields(1)).unwrap().to_string(), first);
-    let rejected = refused(&mut ben, 2);
-    assert!(rejected.contains(why), "{rejected}");
+    assert_eq!(enrol(&mut ana, 1).unwrap().to_string(), first);
+    assert_eq!(refused(&mut ben, 2), format!("your registration was rejected: {why}"));
+}
+
+/// Whether a file below a directory has these bytes in it.
+fn holds(directory: &Path, bytes: &[u8]) -> bool {
+    let mut entries = std::fs::read_dir(directory).unwrap().map(Result::unwrap);
+    entries.any(|entry| match entry.file_type().unwrap() {
+        kind if kind.is_dir() => holds(&entry.path(), bytes),
+        kind if kind.is_file() => {
+            let content = std::fs::read(entry.path()).unwrap();
+            content.windows(bytes.len()).any(|window| window == bytes)
+        }
+        _ => false,
+    })
 }
 
 /// Kills a program and starts it again until it is told to end, each time after it has answered some commands more.
@@ -336,8 +381,23 @@ fn staff_lists_and_revokes_whether_the_program_runs_or_not() {
     let (is_done, text) = eroam(&["provider", "credentials", "--config", &config]);
     assert!(is_done && text.contains(&contract.to_string()) && text.contains("credential 1"), "{text}");
 
+    // A mandate for what nobody has published is refused, and the list says that there is none.
+    let schema = format!("did:eroam:{:016x}:{:032x}/anoncreds/v1/schema/contract/1.0", 1, 2);
+    let mandate = |doing: &str, more: &[&str]| {
+        let with = [&["provider", "mandate", doing][..], more, &["--config", &config]].concat();
+        eroam(&with)
+    };
+    let (is_done, text) = mandate("list", &[]);
+    assert!(is_done && !text.contains(&schema), "{text}");
+    let (is_done, text) = mandate("grant", &["PT-ZZZ", "--schema", &schema, "--until", "2999-12-31"]);
+    assert!(!is_done && text.contains("PT-ZZZ is no member of this network"), "{text}");
+    let (is_done, text) = mandate("list", &[]);
+    assert!(is_done && text.contains(&format!("PT-ZZZ  {schema}  none on the ledger")), "{text}");
+
     // Nobody runs: the same command does it by itself.
     town.providers[0].kill().unwrap();
+    let (is_done, text) = mandate("revoke", &["PT-ZZZ", "--schema", &schema]);
+    assert!(!is_done && text.contains("has no mandate for"), "{text}");
     let contract_text = contract.to_string();
     let (is_done, text) =
         eroam(&["provider", "revoke", &contract_text, "--reason", "moved away", "--config", &config]);
@@ -666,6 +726,114 @@ fn second_meters_are_imported_row_by_row_and_partners_listings_are_counted() {
     std::fs::write(&config, text.replace("[anomalies]", "[anomalies]\ntime_tolerance_s = 9000")).unwrap();
     let (is_done, said) = eroam(&["provider", "run", "--config", &config]);
     assert!(!is_done && said.contains("time_tolerance_s = 9000 is not between 0 and 3600"), "{said}");
+}
+
+#[test]
+fn a_contest_is_seen_checked_and_decided_by_commands() {
+    let town = town();
+    let mut driver = Driver::new(&town);
+    let contract = driver.enrol(&town);
+    driver.withdraw(&contract);
+    driver.charge(&town, &contract, 50).unwrap();
+    assert_eq!(town.settle(1).unwrap(), (1, 1));
+    let today = eroam_domain::time::LocalClock::UTC.at(eroam::clock::now()).date;
+    let month = today.to_string()[..7].parse().unwrap();
+    let bill = || {
+        let command = ProviderCommand::Bill { contract, month };
+        town.providers[0].command::<Vec<BilledCharge>>(&command).unwrap()
+    };
+    let BilledCharge { operator, cdr, price, .. } = bill().remove(0);
+    let (operator, record) = (operator.to_string(), cdr.to_string());
+    let emsp = town.providers[0].ready.party.to_string();
+    let providers = town.providers[0].config.to_str().unwrap();
+    let operators = town.operators[0].config.to_str().unwrap();
+    let node = town.nodes[0].ready.url.as_str();
+
+    let reason = "the customer says that the cable gave no power";
+    let contest = ["provider", "contest", &operator, &record, "--reason", reason, "--config", providers];
+    assert_eq!(eroam_json(&contest).0, Some(0));
+    let (is_done, said) = eroam(&contest);
+    assert!(!is_done && said.contains("cannot be contested any more"), "{said}");
+
+    // The operator hears of it, checks it, and its evidence arrives at the home utility.
+    let list = ["operator", "contests", "--config", operators];
+    let listed = (0..2_000)
+        .map(|_| eroam_json(&list).1)
+        .find(|listed| listed[0]["evidence_with"].as_array().is_some_and(|with| !with.is_empty()))
+        .expect("it is confirmed");
+    assert_eq!(
+        (&listed[0]["reasons"][0], &listed[0]["evidence_with"][0]),
+        (&reason.into(), &emsp.as_str().into())
+    );
+    assert_eq!(listed[0]["verdict"]["verdict"], "holds", "{listed}");
+    let found = eroam_json(&["provider", "contests", "--config", providers]).1;
+    assert_eq!((&found[0]["verdict"]["verdict"], &found[0]["case"]), (&"holds".into(), &"contested".into()));
+    let text = eroam(&list);
+    assert!(
+        text.0 && text.1.contains("proof, voucher and readings hold; our evidence is with"),
+        "{}",
+        text.1
+    );
+    let again = eroam_json(&["operator", "recheck", &record, "--config", operators]);
+    assert_eq!((again.0, &again.1["verdict"]), (Some(0), &"holds".into()));
+
+    // Whoever has no program is given a file.
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    let evidence = file("evidence.json");
+    let out = ["provider", "evidence", &operator, &record, "--out", &evidence, "--config", providers];
+    assert_eq!(eroam_json(&out).0, Some(0));
+    let check = ["dispute", "check", &evidence, "--node", node];
+    let (code, said) = eroam_json(&check);
+    assert_eq!((code, &said["verdict"]["verdict"]), (Some(0), &"holds".into()), "{said}");
+    let written = std::fs::read_to_string(&evidence).unwrap();
+    std::fs::write(&evidence, written.replace("\"standard\\\"", "\"diamond\\\"")).unwrap();
+    let (code, said) = eroam_json(&check);
+    assert_eq!((code, &said["verdict"]["verdict"]), (Some(1), &"fails".into()), "{said}");
+
+    let key = |party: &str| {
+        let path = file(&format!("{party}.key"));
+        let digits: String = Seed(11)
+            .signing_key(party.parse().unwrap())
+            .to_bytes()
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        std::fs::write(&path, digits).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        path
+    };
+    let resolve = |party: &str, how: &[&str]| {
+        let key = key(party);
+        let words = [
+            "dispute",
+            "resolve",
+            &operator,
+            &record,
+            "--as",
+            party,
+            "--member-key-file",
+            &key,
+            "--node",
+            node,
+        ];
+        eroam(&[&words[..], how].concat())
+    };
+    let (is_done, said) = resolve(&emsp, &["--uphold"]);
+    assert!(!is_done && said.contains("is decided by PT-TRS"), "{said}");
+    let (is_done, said) = resolve("PT-TRS", &["--give-back", "1000"]);
+    assert!(!is_done && said.contains("the ledger refuses the decision"), "{said}");
+    let (is_done, said) = resolve("PT-TRS", &["--give-back", "0.10"]);
+    assert!(is_done && said.contains("given back"), "{said}");
+
+    // The home utility's staff sees it, and the customer's bill has a credit.
+    let found = eroam_json(&["provider", "contests", "--config", providers]).1;
+    assert_eq!(found[0]["ledger"]["stands"]["stands"], "given_back", "{found}");
+    let lines = bill();
+    assert_eq!((lines.len(), lines[0].price), (2, price));
+    assert_eq!(lines[1].cdr.to_string(), format!("{record}-C"));
+    assert!(lines[1].price.incl_vat < 0 && -lines[1].price.incl_vat < price.incl_vat, "{lines:?}");
+    assert_eq!(town.settled().unwrap(), (1, 1), "a credit is no charge");
 }
 
 /// Waits until the node has a block that the first one has, too, and no later one is there; their states.

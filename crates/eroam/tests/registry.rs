@@ -331,6 +331,34 @@ fn what_is_published_is_resolved_as_it_was() {
 }
 
 #[test]
+fn a_registry_is_published_with_the_window_in_which_its_credentials_count() {
+    let place = Place::new();
+    let issuer = Issuer::new(place.did);
+    let bearer = format!("Bearer {SECRET}");
+    let post = |kind: &str, value: &Value, window: Value| {
+        let body = json!({ "kind": kind, "value": value, "window": window }).to_string();
+        place.http.post(body.as_bytes(), Some(&bearer))
+    };
+    let day = |number: i64| number * 86_400_000;
+    let window = |from: i64, until: i64| json!({ "from": day(from), "until": day(until) });
+    post("schema", &issuer.schema, window(1, 2)).refused(400, "only a revocation registry", "a schema");
+    place.http.publish("schema", &issuer.schema).ok();
+    place.http.publish("credential-definition", &issuer.definition).ok();
+    let registry = issuer.registry_json();
+    post("revocation-registry", &registry, window(2, 2)).refused(409, "window", "without a day");
+    post("revocation-registry", &registry, json!({ "from": day(1) })).refused(400, "until", "half a window");
+    // Whoever lost the answer asks again; another window is another registry.
+    for _ in 0..2 {
+        assert_eq!(post("revocation-registry", &registry, window(20_000, 20_500)).ok()["value"], registry);
+    }
+    post("revocation-registry", &registry, window(20_000, 20_501)).refused(409, "", "another window");
+    place.http.publish("revocation-registry", &registry).refused(409, "", "no window");
+    let id: RevocationRegistryId = issuer.registry_id.parse().unwrap();
+    let found = eroam_ledger::query::registry_window(place.publisher.client(), &id).unwrap().unwrap();
+    assert_eq!((found.from.get(), found.until.get()), (day(20_000), day(20_500)));
+}
+
+#[test]
 fn a_did_is_resolved_to_a_document_that_agents_read() {
     let place = Place::new();
     let did = place.did.to_string();

@@ -100,6 +100,16 @@ impl Network {
         wallet
     }
 
+    /// Another contract, with the provider of this number, for these zones: its number.
+    fn enrol(&self, wallet: &Wallet, provider: usize, zones: &str) -> String {
+        let url = self.text(&format!("/providers/{provider}/url"));
+        let zones = format!("zones={zones}");
+        let fields = ["name=A driver", "email=driver@example.org", "iban=GB29NWBK60161331926819", &zones];
+        let mut args = vec!["enrol", url, "--yes"];
+        fields.iter().for_each(|field| args.extend(["--field", field]));
+        wallet.json(args)["contract"].as_str().unwrap().to_owned()
+    }
+
     /// Tells it to end, and waits.
     fn end(&mut self) -> Option<i32> {
         // A test that failed may have left it stopped.
@@ -275,6 +285,115 @@ fn a_wallet_charges_as_paper_b_has_it() {
     assert_eq!(stage(&wallet.json(paper)), "finished");
     let readme = fs::read_to_string(network.directory.path().join("README.md")).unwrap();
     assert!(readme.contains("--energy 1 --mode paper"), "{readme}");
+}
+
+#[test]
+fn of_several_contracts_those_that_are_good_at_the_station_are_offered_with_their_prices() {
+    let network = Network::start();
+    let wallet = network.wallet("ana");
+    let (station, evse) = (network.station(0), network.text("/stations/0/claims/evse"));
+    let zone = network.text("/stations/0/claims/zone");
+    let elsewhere = |contract: &str, zones: &str| {
+        format!(
+            "your contract {contract} is good in {zones}, and this station is in {zone}: charge elsewhere, or with another contract"
+        )
+    };
+    let [far, farther] = ["NO-2", "ES-9"].map(|zones| network.enrol(&wallet, 0, zones));
+    let none = wallet.run(["charge", station, "--yes"]).expect(1).stderr;
+    let why = format!(
+        "none of your contracts is good at {evse}:\n  {}\n  {}\n",
+        elsewhere(&far, "NO-2"),
+        elsewhere(&farther, "ES-9")
+    );
+    assert!(none.contains(&why), "{none}");
+
+    // One that is good here is taken without a question, and another where it is named is not.
+    let here = network.enrol(&wallet, 1, "*");
+    let quoted = wallet.run(["quote", station]).expect(0);
+    assert_eq!(quoted.json()["contract"], here.as_str());
+    assert!(quoted.stderr.contains(", the only one of your contracts that is good here"), "{quoted:?}");
+    let named = wallet.run(["charge", station, "--yes", "--contract", &far]).expect(1).stderr;
+    assert!(named.contains(&elsewhere(&far, "NO-2")), "{named}");
+
+    let also = network.enrol(&wallet, 0, zone);
+    let several = wallet.run(["charge", station, "--yes"]).expect(1).stderr;
+    let (_, listed) =
+        several.split_once("several of your contracts are good here, name one with --contract:\n").unwrap();
+    let mut offered: Vec<&str> = listed.lines().filter(|line| line.starts_with("  ")).collect();
+    offered.sort_unstable();
+    let mut expected = [(&here, 1), (&also, 0)].map(|(contract, provider)| {
+        (
+            format!("  {contract} of "),
+            format!(" ({}), standard: about ", network.text(&format!("/providers/{provider}/party"))),
+        )
+    });
+    expected.sort_unstable();
+    assert_eq!(offered.len(), 2, "{several}");
+    for (line, (contract, provider)) in offered.into_iter().zip(&expected) {
+        assert!(
+            line.starts_with(contract) && line.contains(provider) && line.contains(" EUR, at most "),
+            "{line}"
+        );
+    }
+    assert_eq!(wallet.json(["receipts"]), Value::Array(vec![]), "nothing was agreed to");
+
+    let args = ["charge", station, "--energy", "0.1", "--yes", "--contract", &also];
+    assert_eq!(wallet.json(args)["contract"], also.as_str());
+}
+
+#[test]
+fn a_contract_that_was_signed_elsewhere_is_attached_by_its_hash() {
+    let network = Network::start();
+    let wallet = network.wallet("ana");
+    let file = |name: &str, content: &[u8]| {
+        let path = network.directory.path().join(name);
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let fields = ["name=A driver", "email=driver@example.org", "iban=GB29NWBK60161331926819"];
+    let enrol = |path: &str| {
+        let mut args = vec!["enrol", network.text("/providers/0/url"), "--yes", "--attach", path];
+        fields.iter().for_each(|field| args.extend(["--field", field]));
+        wallet.run(args)
+    };
+    let missing = network.directory.path().join("missing").display().to_string();
+    let empty = file("empty", b"");
+    let long = file("long", &vec![7; (1 << 20) + 1]);
+    for (path, sentence) in [
+        (&missing, format!("{missing} cannot be read")),
+        (
+            &empty,
+            format!(
+                "{empty} cannot be attached: the attached contract is empty: attach the file that was signed"
+            ),
+        ),
+        (
+            &long,
+            format!(
+                "{long} cannot be attached: the attached contract has more than 1048576 bytes: attach a smaller file"
+            ),
+        ),
+    ] {
+        let refused = enrol(path).expect(1).stderr;
+        assert!(refused.contains(&sentence), "{refused}");
+    }
+    assert_eq!(wallet.json(["credentials"]), Value::Array(vec![]));
+    // FIPS 180-2, appendix B.1.
+    let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert_eq!(enrol(&file("signed", b"abc")).expect(0).json()["attached"], hash);
+}
+
+#[test]
+fn whoever_registers_with_a_wrong_account_number_reads_that_alone() {
+    let network = Network::start();
+    let wallet = network.wallet("ana");
+    let fields = ["name=A driver", "email=driver@example.org", "iban=GB28NWBK60161331926819"];
+    let mut args = vec!["enrol", network.text("/providers/0/url"), "--yes"];
+    fields.iter().for_each(|field| args.extend(["--field", field]));
+    let said = wallet.run(args).expect(1).stderr;
+    let sentence =
+        "iban is no account number, since its check digits do not fit: copy it again from your bank's papers";
+    assert_eq!(said.trim_end().trim_start_matches("error: ").trim_start_matches("Error: "), sentence);
 }
 
 #[test]
@@ -476,7 +595,8 @@ fn a_driver_reads_one_sentence_without_what_is_behind_it() {
     let wallet = network.wallet("ana");
     let enrol = |zones: &str| {
         let zones = format!("zones={zones}");
-        let fields = ["name=ana", "email=ana@example.org", "iban=GB29NWBK60161331926819", "tier=gold", &zones];
+        let fields =
+            ["name=ana", "email=ana@example.org", "iban=GB29NWBK60161331926819", "tier=gold", &zones];
         let mut args = vec!["enrol", network.text("/providers/0/url"), "--yes"];
         fields.iter().for_each(|field| args.extend(["--field", field]));
         wallet.json(args)["contract"].as_str().unwrap().to_owned()

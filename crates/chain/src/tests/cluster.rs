@@ -612,6 +612,14 @@ impl Cluster {
         certificate.await.unwrap().is_some()
     }
 
+    /// The block at `height`, read from a running validator's archive.
+    pub(super) async fn archived(&self, index: usize, height: u64) -> Option<Block> {
+        let (answer, block) = oneshot::channel();
+        let questions = &self.running[index].as_ref().expect("it runs").door.questions;
+        questions.0.send(Request::Block(height, answer)).ok().unwrap();
+        block.await.unwrap()
+    }
+
     /// The height of the first block that a running validator may vote on.
     pub(super) fn votes_from(&self, index: usize) -> u64 {
         self.running[index].as_ref().expect("it runs").door.tip.votes_from()
@@ -720,6 +728,11 @@ impl Cluster {
             let (world, doors) = (Arc::clone(&self.world), Arc::clone(&self.doors));
             self.context.child("client").spawn(move |context| client(context, world, doors, lane));
         }
+    }
+
+    /// The longest that an answer to a client took, of those since this was asked before.
+    pub(super) fn longest_wait(&self) -> Option<Duration> {
+        std::mem::take(&mut lock(&self.world.knowledge).waits).into_iter().max()
     }
 
     /// Whether everything that was to be submitted is acknowledged.

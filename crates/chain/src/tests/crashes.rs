@@ -1,6 +1,6 @@
 //! Crashes and restarts: what was acknowledged stays, in the same place.
 
-use super::cluster::{Settings, Simulation, link, millis, seeds};
+use super::cluster::{Settings, Simulation, link, millis, seconds, seeds};
 use commonware_runtime::deterministic::{FaultConfig, PartialWriteMode, WriteConfig};
 use commonware_utils::Probability;
 
@@ -72,5 +72,25 @@ fn a_validator_on_its_own_crashes_again_and_again() {
             cluster.is_done()
         }) {}
         simulation.run(async |cluster| cluster.settle().await);
+    }
+}
+
+/// A validator that is gone is leader again and again, and each time passed over.
+#[test]
+fn while_a_leader_is_gone_no_answer_takes_more_than_three_seconds() {
+    for seed in seeds(2) {
+        let settings = Settings { envelopes: 20, ..Settings::new(seed, 4) };
+        Simulation::new(settings).run(async |cluster| {
+            cluster.until_height(0, 3).await;
+            let gone = usize::try_from(seed).unwrap() % 4;
+            // What was answered before took as long as the network needs to begin.
+            cluster.longest_wait();
+            cluster.crash(gone);
+            cluster.until("everything is acknowledged", |c| c.is_done()).await;
+            let longest = cluster.longest_wait().unwrap();
+            assert!(longest > seconds(1), "it was never its turn: {longest:?}");
+            assert!(longest <= seconds(3), "{longest:?}");
+            cluster.settle().await;
+        });
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn header(height: u64) -> Header {
 /// When the simulations begin.
 pub(super) const NOON: i64 = 1_740_000_000_000;
 
-fn key_of(name: &str) -> SigningKey {
+pub(super) fn key_of(name: &str) -> SigningKey {
     SigningKey::from_bytes(&Digest::of(name.as_bytes()).0)
 }
 

@@ -13,7 +13,7 @@ use crate::http_client::answered_within;
 use crate::node::{LookedUp, Node};
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::routing::post;
 use ed25519_dalek::SigningKey;
@@ -25,6 +25,7 @@ use eroam_domain::quantity::DurationMs;
 use eroam_domain::time::UnixMillis;
 use eroam_domain::visit::Enabled;
 use eroam_gateway::gateway::{Effect, Gateway, GatewayError};
+use eroam_gateway::ports::EVIDENCE_BYTES_MAX;
 use eroam_ledger::port::{LedgerError, LedgerPort as _};
 use eroam_ledger::query;
 use eroam_ledger::reject::RejectCode;
@@ -37,6 +38,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
+/// The longest letter in bytes: evidence, in hexadecimal digits.
+const LETTER_BYTES_MAX: usize = 2 * EVIDENCE_BYTES_MAX + (64 << 10);
 /// So long another organisation may take to accept a letter.
 const LETTER_WITHIN: Duration = Duration::from_secs(20);
 
@@ -324,7 +327,10 @@ impl Office {
 
     /// Where letters come in.
     pub fn router(&self) -> Router {
-        Router::new().route("/letters", post(take)).with_state(self.clone())
+        Router::new()
+            .route("/letters", post(take))
+            .layer(DefaultBodyLimit::max(LETTER_BYTES_MAX))
+            .with_state(self.clone())
     }
 
     fn take(&self, bytes: &[u8]) -> Result<(), OfficeError> {

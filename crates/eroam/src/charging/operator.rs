@@ -26,7 +26,8 @@ pub use super::stations::RegisteredStation;
 use super::stations::Stations;
 use super::{ChargingError, address, local_time};
 use crate::agent::kept::KeptInvitation;
-use crate::agent::{Agent, new_id};
+use crate::agent::reach::Reach;
+use crate::agent::{Agent, count_credential, new_id};
 use crate::causes::chain;
 use crate::clock::{in_time, now};
 use axum::Json;
@@ -167,11 +168,9 @@ impl Operator {
         issuing: SigningKey,
         paper: Option<(Issuer, Catalogue)>,
         state: AgentState,
-        listen: SocketAddr,
+        reach: impl Into<Reach>,
     ) -> Result<Self, ChargingError> {
-        let listen = address::known(&state, "agent", listen)?;
-        let agent = Agent::start(name, listen)?.speaking(STATION);
-        address::remember(&state, "agent", agent.address())?;
+        let agent = address::start_agent(&state, name, reach.into())?.speaking(STATION);
         let (invitation, invited) = match state.get::<KeptInvitation>(INVITATION, STATIONS)? {
             Some(kept) => agent.take_up_invitation(&kept)?,
             None => {
@@ -577,6 +576,7 @@ impl Operator {
             decoys: 0,
         };
         let sd_jwt = issued.sign(&lock(&self.0.issuing), &mut OsRng)?;
+        count_credential();
         self.stands_at(channel, evse);
         Ok(Ok(StationCredential { sd_jwt }))
     }

@@ -26,24 +26,23 @@ use super::issuer::Issuer;
 use super::offices::{Office, OfficeError};
 use super::proving::{self, STEP_WITHIN};
 use super::registration;
+pub use super::registration::{Field, FieldKind, Registration, RegistrationForm, Rejected, contract_digest};
 use super::state::{AgentState, Changes};
 use super::validity::last_day;
 use super::{ChargingError, address};
 use crate::agent::kept::{KeptConnection, KeptInvitation};
+use crate::agent::reach::Reach;
 use crate::agent::{Agent, new_id};
 use crate::causes::chain;
 use crate::clock::{in_time, now};
 use crate::node::LookedUp;
-pub use super::registration::{
-    Field, FieldKind, Registration, RegistrationForm, Rejected, contract_digest,
-};
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Json, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use eroam_domain::charge::{AllowedZones, Denial};
-use eroam_domain::codec::{Digest, SignatureBytes};
+use eroam_domain::codec::SignatureBytes;
 use eroam_domain::ids::{ContractId, PartyId};
 use eroam_domain::quantity::DurationMs;
 use eroam_domain::quantity::WattHours;
@@ -218,11 +217,9 @@ impl Provider {
         signing: SigningKey,
         settings: ProviderSettings,
         state: AgentState,
-        listen: SocketAddr,
+        reach: impl Into<Reach>,
     ) -> Result<Self, ChargingError> {
-        let listen = address::known(&state, "agent", listen)?;
-        let agent = Agent::start(&form.name, listen)?.speaking(CUSTOMER);
-        address::remember(&state, "agent", agent.address())?;
+        let agent = address::start_agent(&state, &form.name, reach.into())?.speaking(CUSTOMER);
         let (returning, invited) = match state.get::<KeptInvitation>(INVITATION, RETURNING)? {
             Some(kept) => agent.take_up_invitation(&kept)?,
             None => {

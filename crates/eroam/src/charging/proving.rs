@@ -2,7 +2,7 @@
 
 use super::ChargingError;
 use super::issuer::CredentialPlace;
-use crate::agent::{Agent, PATIENCE, count_presentation, new_id};
+use crate::agent::{Agent, PATIENCE, count_credential, count_presentation, new_id};
 use crate::clock::{in_time, now};
 use eroam_ledger::registry::RegistryWindow;
 use eroam_ssi::anoncreds::{AttributeValues, Credential, CredentialOffer, CredentialRequest};
@@ -319,6 +319,7 @@ pub fn issue(
     let credential = formatted(issue_credential::ANONCREDS_CREDENTIAL, credential.to_json());
     let (_, effects) = issuing.issue(&credential, new_id(), now())?;
     send_issue(agent, connection, &effects)?;
+    count_credential();
     Ok(place)
 }
 

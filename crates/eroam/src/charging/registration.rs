@@ -244,8 +244,7 @@ mod tests {
     #[test]
     fn whoever_registers_reads_what_is_wrong_with_each_field() {
         let no_email = "email is no address of electronic mail: enter one such as name@example.org";
-        let no_iban =
-            "iban is no account number, since its check digits do not fit: copy it again from your bank's papers";
+        let no_iban = "iban is no account number, since its check digits do not fit: copy it again from your bank's papers";
         let long = "x".repeat(FIELD_BYTES_MAX + 1);
         let table: &[(&[(&str, &str)], &str)] = &[
             (&[("name", "")], "name is missing: enter it"),
@@ -326,10 +325,7 @@ mod tests {
     #[test]
     fn a_refusal_without_a_reason_says_so() {
         let rejected = Rejected { reasons: BTreeMap::new() };
-        assert_eq!(
-            rejected.to_string(),
-            "your registration was refused without a reason: call the provider"
-        );
+        assert_eq!(rejected.to_string(), "your registration was refused without a reason: call the provider");
     }
 
     #[test]

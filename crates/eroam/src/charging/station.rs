@@ -27,6 +27,7 @@ use super::under_way::{Begun, KeptDriver, UnderWay};
 use super::validity::Validity;
 use super::{ChargingError, address, local_time};
 use crate::agent::kept::KeptInvitation;
+use crate::agent::reach::Reach;
 use crate::agent::{Agent, AgentError, new_id};
 use crate::causes::chain;
 use crate::clock::{in_time, now};
@@ -62,7 +63,6 @@ use eroam_station::process::StoppedBy;
 use renewal::Credentials;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
@@ -330,12 +330,10 @@ impl Station {
         mode: Mode,
         post: Box<dyn Post>,
         state: AgentState,
-        listen: SocketAddr,
+        reach: impl Into<Reach>,
     ) -> Result<Self, ChargingError> {
         let label = claims.evse.to_string();
-        let listen = address::known(&state, "agent", listen)?;
-        let agent = Agent::start(&label, listen)?.speaking(PROTOCOL).speaking(STATION);
-        address::remember(&state, "agent", agent.address())?;
+        let agent = address::start_agent(&state, &label, reach.into())?.speaking(PROTOCOL).speaking(STATION);
         let (key, invitation, invited) = identity(&agent, &state)?;
         let (credentials, operator) = match StationCredentials::kept(&state, &agent, &key, mode)? {
             Some(kept) => kept,
@@ -668,10 +666,6 @@ impl Station {
                 let denied = match &error {
                     ChargingError::Denied(denied) => denied.clone(),
                     ChargingError::Verify(_) => Denial::ProofRejected.into(),
-                    ChargingError::Catalogue(CatalogueError::None(_)) => Denied {
-                        denial: Denial::ProofRejected,
-                        reason: "your contract is of a kind that the ledger does not have: call your provider".to_owned(),
-                    },
                     ChargingError::Catalogue(_) => Denied {
                         denial: Denial::LedgerRefused,
                         reason: "the station cannot find out at the moment whether contracts were revoked: take another \
@@ -718,7 +712,8 @@ impl Station {
             return Ok(*known);
         }
         let did = request.definition.did;
-        let record: DidRecord = self.catalogue.entry(&StateKey::Did(did), &did.to_string())?;
+        let record = self.catalogue.entry(&StateKey::Did(did), &did.to_string());
+        let record: DidRecord = record.map_err(of_contract)?;
         let mut issuers = self.issuers.lock().unwrap_or_else(PoisonError::into_inner);
         issuers.insert(definition.clone(), record.member);
         Ok(record.member)
@@ -866,7 +861,7 @@ impl Station {
         age: Duration,
         leaves: &MessageId,
     ) -> Result<Option<Proof>, ChargingError> {
-        let list = self.catalogue.newest_list(registry, age)?;
+        let list = self.catalogue.newest_list(registry, age).map_err(of_contract)?;
         let nonce = Nonce::from_bytes(nonce)?;
         let request = contract_request(definition, self.mode.demand(), list.timestamp(), nonce)?;
         let awaited = proving::ask_person(&self.agent, connection, ANONCREDS_REQUEST, request.to_json());
@@ -875,7 +870,13 @@ impl Station {
             error => error,
         })?;
         match awaited.shown_by(&self.agent, connection, ANONCREDS_PROOF, leaves) {
-            Ok(shown) => Ok(Some(Proof { request, list, shown: Presentation::from_json(&shown)? })),
+            Ok(shown) => {
+                let shown = Presentation::from_json(&shown).map_err(|error| {
+                    tracing::info!(error = %chain(&error), "station.no_presentation");
+                    Denial::ProofRejected
+                })?;
+                Ok(Some(Proof { request, list, shown }))
+            }
             Err(ChargingError::Abandoned(_)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -888,8 +889,8 @@ impl Station {
         (definition, registry): (&ObjectId, &ObjectId),
         proof: &Proof,
     ) -> Result<ShownContract, ChargingError> {
-        let mut known = self.catalogue.known(definition, None, LIST_AGE)?;
-        known.add_registry(registry.clone(), self.catalogue.registry(registry)?);
+        let mut known = self.catalogue.known(definition, None, LIST_AGE).map_err(of_contract)?;
+        known.add_registry(registry.clone(), self.catalogue.registry(registry).map_err(of_contract)?);
         known.add_status_list(Arc::clone(&proof.list));
         let newest = Freshness::Exactly(proof.list.timestamp());
         let policy = FreshnessPolicy::new().with(registry.clone(), newest);
@@ -943,6 +944,19 @@ impl Station {
         // record's id, which stands on the ledger.
         let text = format!("{:.24}", random_digest().to_string());
         SessionId::new(&text).map_err(|error| ChargingError::unexpected("a session's id", error))
+    }
+}
+
+/// Why what a contract is checked by is not known: where the ledger proves that there is none, the driver named what does not
+/// exist.
+fn of_contract(error: CatalogueError) -> ChargingError {
+    match error {
+        CatalogueError::None(_) => {
+            let reason =
+                "your contract is of a kind that the ledger does not have: call your provider".to_owned();
+            Denied { denial: Denial::ProofRejected, reason }.into()
+        }
+        error => error.into(),
     }
 }
 

@@ -15,6 +15,7 @@
 
 mod addresses;
 mod charge;
+mod matching;
 mod prices;
 mod proof;
 mod provider;
@@ -22,6 +23,7 @@ mod station;
 mod vouchers;
 
 pub use addresses::check_resolver;
+pub use matching::ContractHere;
 pub use prices::Estimate;
 
 use super::ChargingError;
@@ -31,6 +33,7 @@ use super::station::Mode;
 use super::waiting::Patience;
 use super::wallet_file::{KeptCharge, KeptContract, WalletFile};
 use crate::agent::Agent;
+use crate::agent::reach::Reach;
 use crate::http_client::answered_within;
 use crate::tails_cache::TailsCache;
 use eroam_domain::codec::Digest;
@@ -207,6 +210,21 @@ impl Wallet {
         Ok(wallet)
     }
 
+    /// The same wallet, answered by stations and providers elsewhere: without this, only those on the same machine can. Before
+    /// it talks to anybody; those that it has talked to know the place before.
+    ///
+    /// # Errors
+    /// [`ChargingError::Agent`]: it cannot listen there.
+    pub fn reached(self, reach: &Reach) -> Result<Self, ChargingError> {
+        Ok(Self { agent: agent(reach, &self.patience)?, ..self })
+    }
+
+    /// Where it listens for answers.
+    #[must_use]
+    pub const fn agent_address(&self) -> SocketAddr {
+        self.agent.address()
+    }
+
     /// Its file, closed to this wallet.
     #[must_use]
     pub fn into_file(self) -> Option<WalletFile> {
@@ -241,8 +259,7 @@ impl Wallet {
         patience: Patience,
     ) -> Result<Self, ChargingError> {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let agent = Agent::start("wallet", any)?.speaking(PROTOCOL).speaking(CUSTOMER).speaking(STATION);
-        let agent = agent.patient_for(patience.within());
+        let agent = agent(&any.into(), &patience)?;
         let http = answered_within(patience.within()).http_status_as_error(false).build();
         let http = ureq::Agent::new_with_config(http);
         Ok(Self {
@@ -296,6 +313,13 @@ impl Wallet {
     pub fn network(&self) -> Digest {
         self.catalogue.network()
     }
+}
+
+/// What talks to stations and providers, and is answered by them.
+fn agent(reach: &Reach, patience: &Patience) -> Result<Agent, ChargingError> {
+    let agent = Agent::start_reached("wallet", reach)?;
+    let agent = agent.speaking(PROTOCOL).speaking(CUSTOMER).speaking(STATION);
+    Ok(agent.patient_for(patience.within()))
 }
 
 /// Reads what a station's QR code says, or a link to it.

@@ -6,6 +6,7 @@ use super::program::{self, ConfigArgs};
 use super::{print_line, staff};
 use anyhow::{Context as _, anyhow};
 use clap::Subcommand;
+use eroam::charging::attached::AttachedContract;
 use eroam::charging::customers::{Decision, ListedCustomer};
 use eroam::program::config::Located;
 use eroam::program::provider::{ProviderCommand, ProviderConfig, ProviderProgram};
@@ -19,6 +20,7 @@ use eroam_gateway::gateway::{ContestReason, SecondMeterResult};
 use eroam_ssi::protocol::questions::BilledCharge;
 use serde_json::{Value, json};
 use std::fs::File;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -28,6 +30,8 @@ pub(super) enum ProviderArgs {
     Run(ConfigArgs),
     /// Who registered, those that wait for a decision first
     Registrations(ConfigArgs),
+    /// Write a contract that was signed elsewhere and came with a registration to a file
+    Attached(AttachedArgs),
     /// Accept a registration that waits: the wallet gets its contract when it comes again
     Accept(OfContract),
     /// Reject a registration that waits
@@ -99,6 +103,17 @@ pub(super) struct EvidenceArgs {
     record: CdrId,
     #[command(flatten)]
     out: EvidenceOut,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct AttachedArgs {
+    /// The contract, or what it would be
+    contract: ContractId,
+    /// Where to write it: a file that is not there yet
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
     #[command(flatten)]
     config: ConfigArgs,
 }
@@ -208,6 +223,7 @@ pub(super) fn run(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
         }
         ProviderArgs::Mandate(args) => mandates::run(args, ask),
         ProviderArgs::SecondMeter(SecondMeterArgs::Import(args)) => import(args),
+        ProviderArgs::Attached(args) => attached(args),
         ProviderArgs::Reject(WithReason { contract, reason, config }) => {
             change(config, ProviderCommand::Reject { contract: *contract, reason: reason.clone() })
         }
@@ -258,6 +274,19 @@ pub(super) fn case_words(case: &CaseState) -> String {
     }
 }
 
+/// Writes what was attached to a registration, if it is still what was signed.
+fn attached(args: &AttachedArgs) -> anyhow::Result<ExitCode> {
+    let answer = ask(&args.config, &ProviderCommand::Attached { contract: args.contract })?;
+    let attached: AttachedContract = serde_json::from_value(answer)?;
+    let (file, out) = (attached.file()?, args.out.display());
+    let made = File::create_new(&args.out);
+    let mut made =
+        made.with_context(|| format!("{out} cannot be made: name a file that is not there yet"))?;
+    made.write_all(&file).with_context(|| format!("{out} cannot be written"))?;
+    let written = json!({ "contract": args.contract, "sha256": attached.sha256, "file": args.out });
+    program::print(args.config.json, &written, |_| Ok(format!("{out}  SHA-256 {}", attached.sha256)))
+}
+
 fn ask(config: &ConfigArgs, command: &ProviderCommand) -> anyhow::Result<Value> {
     let located = Located::<ProviderConfig>::read(&config.config)?;
     let directory = located.path(&located.config.organisation.directory);
@@ -281,6 +310,7 @@ fn list(config: &ConfigArgs, command: ProviderCommand) -> anyhow::Result<ExitCod
             (None, Decision::Accepted, None) => "accepted, has not fetched its credential".to_owned(),
             (None, Decision::Accepted, Some(place)) => format!("credential {place}"),
         };
-        Ok(format!("{}  {}  {name}  {stands}", customer.contract, customer.registered_at))
+        let attached = customer.attached.map(|hash| format!("  attached {hash}")).unwrap_or_default();
+        Ok(format!("{}  {}  {name}  {stands}{attached}", customer.contract, customer.registered_at))
     })
 }

@@ -6,6 +6,7 @@
 mod asking;
 mod changes;
 mod charge;
+mod choosing;
 mod find;
 mod receipts;
 
@@ -16,7 +17,9 @@ use asking::{ask_for_missing, ask_whether, chosen, read_passphrase};
 use changes::{PassphraseArgs, ProviderArgs, ResolverArgs};
 use charge::{ChargeArgs, QuoteArgs};
 use clap::{Args, Subcommand};
+use eroam::agent::reach::Reach;
 use eroam::charging::ChargingError;
+use eroam::charging::attached::{ATTACHED_BYTES_MAX, AttachedContract};
 use eroam::charging::local_time::clock_at;
 use eroam::charging::waiting::Patience;
 use eroam::charging::wallet::{Wallet, read_code};
@@ -35,6 +38,9 @@ use receipts::{BillArgs, ReceiptsArgs};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -63,6 +69,12 @@ pub(super) struct WalletArgs {
     /// Give up when a provider, a station or a resolver has said nothing for so many seconds
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=600))]
     wait: u16,
+    /// Listen here for what stations and providers answer: by itself on this machine alone, at any port that is free
+    #[arg(long, global = true, value_name = "ADDRESS", env = "EROAM_WALLET_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// The URL under which stations and providers reach that, if it is another one
+    #[arg(long, global = true, value_name = "URL", env = "EROAM_WALLET_PUBLIC_URL")]
+    public_url: Option<String>,
     /// Say also what is behind a refusal, for whoever looks into it
     #[arg(long, global = true)]
     verbose: bool,
@@ -126,6 +138,10 @@ struct EnrolArgs {
     /// What you enter, as NAME=VALUE; what is missing is asked for
     #[arg(long = "field", value_name = "NAME=VALUE", value_parser = field)]
     fields: Vec<(String, String)>,
+    /// Attach a contract that was signed elsewhere, of at most 1 MiB: its hash is part of what you sign, and the provider keeps
+    /// the file
+    #[arg(long, value_name = "FILE")]
+    attach: Option<PathBuf>,
     /// Agree to the provider's terms without being asked
     #[arg(long)]
     yes: bool,
@@ -160,6 +176,14 @@ struct RestoreArgs {
     /// Put it in the place of the wallet that is there
     #[arg(long)]
     replace: bool,
+}
+
+/// A file that is attached to a contract. No more of it is read than can be sent.
+fn attached(path: &Path) -> anyhow::Result<AttachedContract> {
+    let unread = || format!("{} cannot be read", path.display());
+    let (mut file, most) = (Vec::new(), u64::try_from(ATTACHED_BYTES_MAX)?);
+    File::open(path).with_context(unread)?.take(most + 1).read_to_end(&mut file).with_context(unread)?;
+    AttachedContract::of(&file).with_context(|| format!("{} cannot be attached", path.display()))
 }
 
 fn field(text: &str) -> Result<(String, String), String> {
@@ -253,7 +277,14 @@ impl Session<'_> {
         let file = self.file()?;
         let tails = beside(&self.path, ".tails");
         let tails = TailsCache::open(tails, TAILS_BYTES_MAX)?;
-        Ok(Wallet::open(file, Arc::new(tails), self.args.mode.into(), self.patience())?)
+        let wallet = Wallet::open(file, Arc::new(tails), self.args.mode.into(), self.patience())?;
+        match (self.args.listen, self.args.public_url.as_deref()) {
+            (None, None) => Ok(wallet),
+            (None, Some(url)) => {
+                bail!("--public-url {url} leads to no address that is known here: name it with --listen")
+            }
+            (Some(listen), public_url) => Ok(wallet.reached(&Reach::new(listen, public_url)?)?),
+        }
     }
 
     /// How long it waits for others; the driver is told when that is not at once.
@@ -280,6 +311,9 @@ impl Session<'_> {
     }
 
     fn enrol(&self, args: &EnrolArgs) -> anyhow::Result<()> {
+        // Before anybody types anything.
+        let attached = args.attach.as_deref().map(attached).transpose()?;
+        let hash = attached.as_ref().map(|attached| attached.sha256);
         let mut wallet = self.wallet()?;
         let url = args.url.trim_end_matches('/');
         let form = wallet.form(url)?;
@@ -287,13 +321,16 @@ impl Session<'_> {
         ask_for_missing(&form, &mut fields)?;
         if !args.yes {
             eprintln!("{}", form.terms);
+            if let (Some(file), Some(hash)) = (&args.attach, hash) {
+                eprintln!("attached: {}, SHA-256 {hash}", file.display());
+            }
         }
         if !args.yes && !ask_whether("do you agree to this contract?")? {
             bail!("no contract was made");
         }
-        let contract = wallet.enrol(url, &fields)?;
+        let contract = wallet.enrol_with(url, &fields, attached)?;
         self.print(
-            &json!({ "contract": contract, "provider": form.provider }),
+            &json!({ "contract": contract, "provider": form.provider, "attached": hash }),
             &format!("contract {contract} with {} ({})", form.name, form.provider),
         )
     }

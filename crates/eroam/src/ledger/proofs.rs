@@ -45,7 +45,7 @@ pub enum ProofError {
     NoItem { wanted: usize, found: usize },
     #[error("the proof cannot be written")]
     Staging(#[from] StagingError),
-    #[error("{} cannot be read", path.display())]
+    #[error("{} cannot be read: name a file that is there and that you may read", path.display())]
     Io {
         path: PathBuf,
         #[source]

@@ -4,7 +4,7 @@ use super::ProgramError;
 use super::config::Located;
 use super::control::Control;
 use super::issuer_key_file::GivenKey;
-use super::organisation::{Organisation, OrganisationConfig, Settling, tails, url};
+use super::organisation::{Organisation, OrganisationConfig, Settling, reach, tails, url};
 use crate::causes::chain;
 use crate::charging::catalogue::Catalogue;
 use crate::charging::contest_desk::ContestDesk;
@@ -158,6 +158,7 @@ impl OperatorProgram {
     /// [`ProgramError`].
     pub fn start(located: &Located<OperatorConfig>) -> Result<Self, ProgramError> {
         let OperatorConfig { organisation: config, paper, stations } = &located.config;
+        let reach = reach(config.agent_listen, config.agent_public_url.as_deref())?;
         let organisation = Organisation::open(located, config, false)?;
         let Organisation { state, office, publisher, did, directory, .. } = &organisation;
         let mut time_zones = BTreeMap::new();
@@ -197,7 +198,7 @@ impl OperatorProgram {
         };
         let (office, state, did, directory) = (office.clone(), state.clone(), *did, directory.clone());
         let Organisation { station_issuer, .. } = organisation;
-        let (name, listen) = (&config.name, config.agent_listen);
+        let name = &config.name;
         let operator = Operator::start(
             office.clone(),
             time_zones,
@@ -206,7 +207,7 @@ impl OperatorProgram {
             station_issuer,
             paper,
             state.clone(),
-            listen,
+            reach,
         )?;
         let contests = ContestDesk::open(operator.clone(), state)?;
         operator.served_at(&url);

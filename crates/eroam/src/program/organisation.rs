@@ -3,6 +3,7 @@
 use super::ProgramError;
 use super::config::{Located, SimulationConfig};
 use super::secrets;
+use crate::agent::reach::Reach;
 use crate::charging::offices::{Directory, Office};
 use crate::charging::state::{AgentState, Changes};
 use crate::clock;
@@ -57,6 +58,9 @@ pub struct OrganisationConfig {
     pub listen: SocketAddr,
     /// Where DIDComm is taken.
     pub agent_listen: SocketAddr,
+    /// Under which URL stations and wallets reach `agent_listen`, if it is another one. It is in what they keep, so it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_public_url: Option<String>,
     /// Under which URL others reach `listen`, if it is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,
@@ -208,6 +212,12 @@ pub(super) fn known_network(state: &AgentState, network: Digest) -> Result<(), P
     }
 }
 
+/// How others reach an agent that a configuration places.
+pub(super) fn reach(listen: SocketAddr, public_url: Option<&str>) -> Result<Reach, ProgramError> {
+    let item = if public_url.is_some() { "agent_public_url" } else { "agent_listen" };
+    Reach::new(listen, public_url).map_err(|error| ProgramError::rule(item, error))
+}
+
 /// The URL under which others reach a server.
 pub(super) fn url(public: Option<&str>, address: SocketAddr) -> String {
     public.map_or_else(|| format!("http://{address}"), |url| url.trim_end_matches('/').to_owned())
@@ -254,5 +264,25 @@ impl Drop for Settling {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_of_which_others_cannot_be_told_is_refused_with_the_key_of_its_configuration() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        for (listen, public_url, key) in [
+            ("0.0.0.0:8021", None, "agent_listen"),
+            ("[::]:8021", None, "agent_listen"),
+            ("0.0.0.0:8021", Some("stations.example:8021"), "agent_public_url"),
+            ("127.0.0.1:8021", Some("wss://stations.example"), "agent_public_url"),
+        ] {
+            let refused = reach(at(listen), public_url).unwrap_err().to_string();
+            assert!(refused.contains(key) && refused.contains("URL"), "{refused}");
+        }
+        assert!(reach(at("0.0.0.0:8021"), Some("https://stations.example/7")).is_ok());
     }
 }

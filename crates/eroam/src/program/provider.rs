@@ -5,7 +5,7 @@ use super::config::Located;
 use super::control::Control;
 use super::issuer_key_file::GivenKey;
 use super::mandates::{Mandates, Period};
-use super::organisation::{Organisation, OrganisationConfig, Settling, tails, url};
+use super::organisation::{Organisation, OrganisationConfig, Settling, reach, tails, url};
 use super::partner_listings::{self, PartnerListings, SeenPartner};
 use super::retail_versions;
 use super::voucher_key::VoucherSigner;
@@ -13,6 +13,7 @@ use crate::causes::chain;
 use crate::charging::customers::Decision;
 use crate::charging::dispute;
 use crate::charging::issuer::{Issuer, IssuerKey, Kinds, TailsPlace, Term};
+use crate::charging::offices::{Office, OfficeError};
 use crate::charging::provider::{Approval, CONTRACT_ATTRIBUTES, CONTRACT_SCHEMA, Provider, ProviderSettings};
 use crate::charging::state::AgentState;
 use crate::charging::{ChargingError, address};
@@ -25,8 +26,9 @@ use crate::usage::Usage;
 use eroam_domain::charge::Denial;
 use eroam_domain::ids::{ContractId, PartyId, SchemaId};
 use eroam_domain::money::{Currency, Money};
+use eroam_domain::quantity::DurationMs;
 use eroam_domain::retail::RetailRules;
-use eroam_domain::time::CivilMonth;
+use eroam_domain::time::{CivilMonth, UnixMillis};
 use eroam_gateway::anomalies::{AnomalyConfig, RecordName};
 use eroam_gateway::gateway::ContestReason;
 use eroam_gateway::ports::Store as _;
@@ -94,6 +96,11 @@ pub struct VouchersConfig {
 pub enum ProviderCommand {
     /// Registrations, those that wait first.
     Registrations,
+    /// The contract that was signed elsewhere and came with a registration: its hash and the file.
+    Attached {
+        /// Which.
+        contract: ContractId,
+    },
     /// Accept one.
     Accept {
         /// Which.
@@ -177,6 +184,8 @@ pub enum ProviderCommand {
     Usage,
 }
 
+/// So often it is looked whether resolvers have decided.
+const CREDITS_EVERY: DurationMs = DurationMs::from_millis(10 * 60_000);
 /// The charging priority of each tier, in the order of [`eroam_domain::retail::Tier::ALL`].
 const TIER_PRIORITIES: [i8; 4] = [0, 1, 2, 3];
 
@@ -211,6 +220,7 @@ impl ProviderProgram {
         let ProviderConfig { organisation: config, contracts, vouchers, anomalies } = &located.config;
         let (rules, retail) = rules(located, contracts, vouchers)?;
         let watching = anomalies.rules().map_err(|fault| ProgramError::rule("[anomalies]", fault))?;
+        let reach = reach(config.agent_listen, config.agent_public_url.as_deref())?;
         let organisation = Organisation::open(located, config, true)?;
         let Organisation { state, office, publisher, did_key, did, directory, .. } = &organisation;
         let file = located.path(&contracts.retail_file);
@@ -248,8 +258,7 @@ impl ProviderProgram {
         let signing = didcomm::SigningKey::from_seed(&did_key.to_bytes());
         let settings = ProviderSettings { valid_days: contracts.valid_days, approval: contracts.approval };
         let (office, state) = (office.clone(), state.clone());
-        let provider =
-            Provider::start(office.clone(), issuer, form, signing, settings, state, config.agent_listen)?;
+        let provider = Provider::start(office.clone(), issuer, form, signing, settings, state, reach)?;
         let renews = Arc::clone(&signer);
         let provider = provider.renewing_voucher_keys(move || {
             renews.publish().map_err(|error| ChargingError::unexpected("the voucher key", error))
@@ -259,15 +268,16 @@ impl ProviderProgram {
         let partners = located.path(&config.partners_file);
         let state = organisation.state.clone();
         let listings = PartnerListings::start(office.clone(), state.clone(), partners)?;
-        let settling = Settling::start(office.clone(), move || {
-            let mut credited = Vec::new();
-            let looked = office.act(|gateway, ledger| {
-                credited = gateway.credit_bills(ledger, now())?;
-                Ok(Vec::new())
-            });
-            match looked {
-                Ok(()) => credited.iter().for_each(|record| tracing::info!(%record, "provider.credited")),
-                Err(error) => tracing::warn!(error = %chain(&error), "provider.credits"),
+        let (crediting, mut credited_at) = (office.clone(), None);
+        let settling = Settling::start(office, move || {
+            let at = now();
+            let is_due = |last: UnixMillis| at.since(last).is_some_and(|since| since >= CREDITS_EVERY);
+            if !credited_at.is_none_or(is_due) {
+                return;
+            }
+            credited_at = Some(at);
+            if let Err(error) = credit(&crediting) {
+                tracing::warn!(error = %chain(&error), "provider.credit");
             }
         })?;
         let answering = provider.clone();
@@ -361,6 +371,12 @@ fn handle(
             let issued = provider.customers().into_iter().filter(|customer| customer.credential().is_some());
             Ok(json!(issued.map(|customer| customer.listed()).collect::<Vec<_>>()))
         }
+        ProviderCommand::Attached { contract } => {
+            let attached = provider.attached(&contract).map_err(words)?;
+            attached.map(|attached| json!(attached)).ok_or_else(|| {
+                format!("nothing was attached to {contract}: `eroam provider registrations` says where something was")
+            })
+        }
         ProviderCommand::Accept { contract } => {
             provider.accept_registration(&contract).map(|()| json!({ "accepted": contract })).map_err(words)
         }
@@ -406,6 +422,7 @@ fn handle(
             Ok(seen.into_iter().map(partner).collect())
         }
         ProviderCommand::Contests => {
+            credit(provider.office()).map_err(|error| chain(&error))?;
             dispute::found(provider.office(), now()).map(|found| json!(found)).map_err(|error| chain(&error))
         }
         ProviderCommand::Contest { name, reason } => contest(provider, &name, &reason),
@@ -426,6 +443,16 @@ fn handle(
         ProviderCommand::SecondMeter { readings } => second_meter(provider, &readings),
         ProviderCommand::Usage => Ok(json!(Usage::now())),
     }
+}
+
+/// Credits customers what resolvers decided to give back.
+fn credit(office: &Office) -> Result<(), OfficeError> {
+    office.act(|gateway, ledger| {
+        for record in gateway.credit_bills(ledger, now())? {
+            tracing::info!(%record, "provider.credited");
+        }
+        Ok(Vec::new())
+    })
 }
 
 /// Contests a record, and says where its case stands when the ledger has answered.

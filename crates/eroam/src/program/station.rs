@@ -9,7 +9,7 @@
 use super::ProgramError;
 use super::config::{Located, SimulationConfig};
 use super::control::Control;
-use super::organisation::{known_network, share_clock};
+use super::organisation::{known_network, reach, share_clock};
 use super::secrets;
 use super::station_hardware::Behind;
 pub use super::station_hardware::{GpioConfig, HardwareConfig};
@@ -79,6 +79,10 @@ pub struct StationConfig {
     pub passphrase_file: Option<PathBuf>,
     /// Where wallets connect.
     pub agent_listen: SocketAddr,
+    /// Under which URL wallets and the operator reach `agent_listen`, if it is another one. It is in the code on the post, so
+    /// it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_public_url: Option<String>,
     /// What drivers prove.
     #[serde(default)]
     pub mode: Mode,
@@ -131,6 +135,7 @@ impl StationProgram {
     /// [`ProgramError`].
     pub fn start(located: &Located<StationConfig>) -> Result<Self, ProgramError> {
         let config = &located.config;
+        let reach = reach(config.agent_listen, config.agent_public_url.as_deref())?;
         share_clock(located, config.simulation.as_ref())?;
         let genesis_file = located.path(&config.genesis_file);
         let text = std::fs::read_to_string(&genesis_file);
@@ -177,7 +182,7 @@ impl StationProgram {
             config.mode,
             post,
             state,
-            config.agent_listen,
+            reach,
         )?);
         let ready = StationReady { claims: station.claims().clone(), invitation: station.url() };
         let serving = Arc::clone(&station);

@@ -235,7 +235,6 @@ pub struct Processes {
     pub providers: Vec<Program<ProviderReady>>,
     /// The nodes, each with a validator; the organisations use them in turn.
     pub nodes: Vec<Program<NodeReady>>,
-    mode: Mode,
     charged: u64,
     station_rss_mib: Option<f64>,
     root: PathBuf,
@@ -299,6 +298,7 @@ impl Files {
             passphrase_file: Some("passphrase".into()),
             listen: any_port(),
             agent_listen: any_port(),
+            agent_public_url: None,
             public_url: None,
             partners_file: "partners.toml".into(),
             simulation: Some(self.simulation()),
@@ -405,7 +405,6 @@ impl Processes {
             operators,
             providers,
             nodes,
-            mode: setup.mode,
             charged: 0,
             station_rss_mib: None,
             root: files.root,
@@ -524,14 +523,6 @@ impl Town for Processes {
             used = used.and(tell(&mut driver, &DriverCommand::Usage).map_err(setup_error)?);
         }
         Ok(used)
-    }
-
-    fn credentials_per_station(&self) -> usize {
-        match self.mode {
-            Mode::Default => 1,
-            // The signed one, too.
-            Mode::Paper => 2,
-        }
     }
 
     fn station_rss_mib(&self) -> Option<f64> {
@@ -703,6 +694,7 @@ fn station(
         directory: name.clone().into(),
         passphrase_file: Some("passphrase".into()),
         agent_listen: any_port(),
+        agent_public_url: None,
         mode: setup.mode,
         calibration_file: None,
         hardware: HardwareConfig::Simulated {

@@ -156,7 +156,6 @@ pub struct World {
     providers: Vec<Provider>,
     operators: Vec<Operator>,
     resolver: Office,
-    credentials_per_station: usize,
     urls: Urls,
     _servers: Vec<Server>,
     ledger: Ledger,
@@ -307,11 +306,6 @@ impl World {
             providers,
             operators,
             resolver: decides,
-            credentials_per_station: match setup.mode {
-                Mode::Default => 1,
-                // The signed one, too.
-                Mode::Paper => 2,
-            },
             urls: Urls { resolver: resolver_url, providers: provider_urls, operators: operator_urls },
             _servers: servers,
             ledger,
@@ -470,10 +464,6 @@ impl Town for World {
 
     fn usage(&self) -> Result<Usage, SimulateError> {
         Ok(Usage::now())
-    }
-
-    fn credentials_per_station(&self) -> usize {
-        self.credentials_per_station
     }
 
     fn finish(&mut self) -> Result<(u64, u64), SimulateError> {

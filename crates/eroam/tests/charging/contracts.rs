@@ -5,6 +5,7 @@ use eroam::charging::station::Outcome;
 use eroam::clock::leave_out;
 use eroam::simulate::world::Driver;
 use eroam_domain::quantity::DurationMs;
+use eroam_domain::visit::StationClaims;
 
 /// Longer than any wallet or station keeps a list.
 fn a_while_passes() {
@@ -39,6 +40,30 @@ fn a_contract_for_other_zones_is_refused() {
     assert_eq!(denied(town.outcome(0)), "the driver only wanted to see whose station this is");
     let mut here = town.newcomer("ES-9,PT-1");
     charge(&mut here, &town.invitation(0)).unwrap();
+}
+
+#[test]
+fn a_contract_is_good_where_its_zones_are_and_its_provider_has_an_agreement() {
+    let town = Town::new(1, 1);
+    let (Driver { wallet, contract }, emsp) =
+        (&town.world.drivers[0], town.world.providers()[0].office().party());
+    let here = town.world.stations()[0].station().claims().clone();
+    let of_itself = StationClaims { operator: emsp, ..here.clone() };
+    for station in [&here, &of_itself] {
+        let found = wallet.contracts_at(station).unwrap();
+        assert_eq!((found.len(), found[0].contract, found[0].provider), (1, *contract, emsp));
+        assert!(found[0].refused.is_none(), "{found:?}");
+        assert_ne!(found[0].provider_name, emsp.to_string(), "the ledger has its name");
+    }
+    let stranger = StationClaims { operator: "XX-ZZZ".parse().unwrap(), ..here };
+    let found = wallet.contracts_at(&stranger).unwrap();
+    assert_eq!(
+        found[0].refused.as_ref().unwrap().to_string(),
+        format!(
+            "the provider {emsp} of your contract {contract} has no agreement with XX-ZZZ, whose station this is: charge \
+             elsewhere, or with another contract"
+        )
+    );
 }
 
 #[test]

@@ -268,7 +268,8 @@ fn staff_contests_what_no_rule_finds_once_and_the_record_is_upheld() {
     assert_eq!(contest(&name), Ok(CaseState::Waiting));
     assert_eq!(contest(&name), Err(ContestRefused::TooLate(name.clone())));
 
-    let contested = Contested { town, desk: ContestDesk::open(operator, AgentState::in_memory()).unwrap(), name };
+    let contested =
+        Contested { town, desk: ContestDesk::open(operator, AgentState::in_memory()).unwrap(), name };
     let listed = contested.listed();
     assert_eq!(listed.reasons, ["the customer says that the cable gave no power"]);
     assert!(matches!(listed.verdict, Verdict::Holds { .. }), "{listed:?}");

@@ -14,7 +14,8 @@ use eroam::tails_cache::TailsCache;
 use eroam_domain::ids::ContractId;
 use eroam_domain::visit::VisitQuote;
 use eroam_ssi::anoncreds::{
-    HeldCredential, KnownObjects, LinkSecret, Nonce, ObjectId, ProofRequest, Selection, WitnessState, prepared,
+    HeldCredential, KnownObjects, LinkSecret, Nonce, ObjectId, ProofRequest, Selection, WitnessState,
+    prepared,
 };
 use eroam_ssi::custody::Passphrase;
 use eroam_ssi::protocol::charging::{ContractDemand, Said, Visit, contract_request};
@@ -54,6 +55,8 @@ impl Liar {
         let mut entered = fields(90);
         entered.insert("zones".to_owned(), zones.to_owned());
         let contract = wallet.enrol(town.world.provider_url(0).unwrap(), &entered).unwrap();
+        // Against the newest list; what follows makes it durable.
+        wallet.prepare(&contract).unwrap();
         wallet.withdraw(&contract, 4, now().utc_day()).unwrap();
         let file = wallet.into_file().unwrap();
         let kind = file.contract(&contract).unwrap().kind();
@@ -232,7 +235,8 @@ fn a_contract_that_somebody_else_shall_pay_for_is_asked_for_no_proof() {
     let (connection, visit, _) = liar.ask(&town, &kind);
     let Said::Denied(refused) = liar.hear(&connection, &visit).1 else { panic!("it is not refused") };
     let provider = liar.kind.emsp;
-    let words = format!("{provider} issued your contract and may not do so for {operator}: call your provider");
+    let words =
+        format!("{provider} issued your contract and may not do so for {operator}: call your provider");
     assert_eq!(refused.reason, words);
     nothing_flowed(town, &words);
 }

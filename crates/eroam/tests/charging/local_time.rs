@@ -84,7 +84,12 @@ fn it_becomes(instant: UnixMillis) {
 
 /// A newcomer charges so much from an instant on at a station, the first in Lisbon, the second in Madrid: the record, and
 /// what its price would be by another clock.
-fn charged(town: &mut Town, station: usize, from: UnixMillis, wh: u64) -> (Cdr, impl Fn(LocalClock) -> Price) {
+fn charged(
+    town: &mut Town,
+    station: usize,
+    from: UnixMillis,
+    wh: u64,
+) -> (Cdr, impl Fn(LocalClock) -> Price + use<>) {
     it_becomes(from);
     let mut driver = town.newcomer("*");
     let limits = ChargeLimits { energy_max: WattHours::from_wh(wh), ..ChargeLimits::default() };
@@ -152,7 +157,7 @@ fn the_clocks_change_in_the_middle_of_a_charge_as_they_do_at_the_station() {
     // At one o'clock in Lisbon and two in Madrid the clocks go an hour forward, to the end of the night or past it.
     let [change, _] = changes("Europe/Lisbon");
     let hours = |hours: i32| UtcOffset::new(hours * 3_600).unwrap();
-    let (lisbon, by) = charged(&mut town, 0, minutes_before(change, 30), 5_000);
+    let (lisbon, by) = charged(&mut town, 0, minutes_before(change, 10), 5_000);
     assert!(lisbon.start < change && change < lisbon.end, "{} to {}", lisbon.start, lisbon.end);
     assert_eq!(lisbon.clock, LocalClock { offset: hours(0), change: Some((change, hours(1))) });
     assert_eq!(by(lisbon.clock), lisbon.price);

@@ -4,13 +4,16 @@
 mod accounting;
 mod consent;
 mod contracts;
+mod disputes;
 mod hostile;
 mod local_time;
-mod disputes;
 mod mandates;
+mod operator_away;
 mod prices;
+mod public_addresses;
 mod refunds;
 mod registration;
+mod revoked_paper_stations;
 mod revoked_stations;
 mod staleness;
 mod stations;

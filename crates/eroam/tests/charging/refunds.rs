@@ -26,7 +26,8 @@ fn on_ledger(town: &Town, nullifier: Nullifier) -> Option<VoucherState> {
 }
 
 fn at_home(town: &Town, nullifier: Nullifier) -> VoucherStatus {
-    let issued = town.world.providers()[0].office().with(|gateway, _| gateway.store_mut().voucher(&nullifier));
+    let issued =
+        town.world.providers()[0].office().with(|gateway, _| gateway.store_mut().voucher(&nullifier));
     issued.unwrap().unwrap().status
 }
 

@@ -23,7 +23,8 @@ impl Told {
     fn new() -> Self {
         let answer = Arc::new(Mutex::new((StatusCode::NOT_FOUND, String::new())));
         let told = Arc::clone(&answer);
-        let router = Router::new().fallback(move || async move { told.lock().unwrap().clone().into_response() });
+        let router =
+            Router::new().fallback(move || async move { told.lock().unwrap().clone().into_response() });
         let server = Server::start("told", ([127, 0, 0, 1], 0).into(), router, STOP_WITHIN).unwrap();
         Self { server, answer }
     }
@@ -50,7 +51,8 @@ impl Listed {
     fn new() -> Self {
         let (town, told) = (Town::new(1, 1), Told::new());
         let operator = &town.world.operators()[0];
-        let server = Server::start("operator", ([127, 0, 0, 1], 0).into(), operator.router(), STOP_WITHIN).unwrap();
+        let server =
+            Server::start("operator", ([127, 0, 0, 1], 0).into(), operator.router(), STOP_WITHIN).unwrap();
         operator.served_at(&told.url());
         let held = credential(&town);
         Self { town, told, operator: server, held }

@@ -33,7 +33,8 @@ struct Replaying {
 
 impl Replaying {
     fn before(resolver: &str) -> Self {
-        let (first, replays) = (Arc::new(Mutex::new(HashMap::<String, String>::new())), Arc::new(AtomicBool::new(false)));
+        let (first, replays) =
+            (Arc::new(Mutex::new(HashMap::<String, String>::new())), Arc::new(AtomicBool::new(false)));
         let (told, resolver) = (Arc::clone(&replays), resolver.to_owned());
         let answer = move |uri: Uri| async move {
             let known = first.lock().unwrap().get(&uri.to_string()).cloned();
@@ -107,8 +108,7 @@ fn a_resolver_that_stands_still_is_found_out_on_every_network() {
     let town = Town::new(1, 1);
     let (driver, resolver) = (town.newcomer("*"), Replaying::before(town.world.catalogue().unwrap().url()));
     // As if it had been watched for as long as that.
-    let catalogue =
-        Catalogue::new(&resolver.url(), town.world.trust().unwrap()).stale_after(Duration::ZERO);
+    let catalogue = Catalogue::new(&resolver.url(), town.world.trust().unwrap()).stale_after(Duration::ZERO);
     let list = || catalogue.entry::<RevocationList>(&list_of(&driver), "the list");
     list().unwrap();
     resolver.replay(true);
@@ -154,7 +154,8 @@ fn a_wallet_remembers_how_far_the_ledger_was_when_it_is_opened_again() {
     let network = Network { resolver: resolver.url(), genesis };
     let open = |file: WalletFile| {
         let tails = TailsCache::open(directory.path().join("tails"), 64 << 20).unwrap();
-        Wallet::open(file, Arc::new(tails), eroam::charging::station::Mode::Default, Patience::default()).unwrap()
+        Wallet::open(file, Arc::new(tails), eroam::charging::station::Mode::Default, Patience::default())
+            .unwrap()
     };
     let mut wallet = open(WalletFile::create(&path, &passphrase, &network).unwrap());
     let contract = wallet.enrol(town.world.provider_url(0).unwrap(), &fields(90)).unwrap();

@@ -33,9 +33,7 @@ fn is_new(case: &AnomalyCase, finding: &Finding) -> bool {
         Finding::Replay { .. }
         | Finding::Overlap { .. }
         | Finding::SecondMeter { .. }
-        | Finding::Staff { .. } => {
-            !case.findings.contains(finding)
-        }
+        | Finding::Staff { .. } => !case.findings.contains(finding),
         _ => !case.findings.iter().any(|before| before.rule() == finding.rule()),
     }
 }

@@ -197,7 +197,7 @@ fn whoever_may_have_no_vouchers_gets_none_with_the_reason() {
     let nothing: Spoil = |_| {};
     /// Name, customer, keys, days ahead, what is wrong, what the customer is told.
     type Case = (&'static str, &'static str, Vec<OneTimeKey>, i64, Spoil, VoucherRefusal);
-    let cases: [Case; 17] = [
+    let cases: [Case; 18] = [
         ("none asked for", ANA, vec![], 0, nothing, VoucherRefusal::Count),
         ("too many", ANA, vec![OneTimeKey([1; 32]); PER_DAY_MAX + 1], 0, nothing, VoucherRefusal::Count),
         (
@@ -246,6 +246,14 @@ fn whoever_may_have_no_vouchers_gets_none_with_the_reason() {
             keys(&["a"]),
             0,
             |w| w.customer(ANA).valid_until = Some(start()),
+            VoucherRefusal::Contract(Denial::Ended),
+        ),
+        (
+            "ends before the voucher begins",
+            ANA,
+            keys(&["a"]),
+            DAYS_AHEAD_MAX,
+            |w| w.customer(ANA).valid_until = Some(later(start(), 1)),
             VoucherRefusal::Contract(Denial::Ended),
         ),
         (
@@ -454,7 +462,10 @@ fn unspent_vouchers_are_taken_back_when_nothing_can_come_of_them_any_more() {
         let (mut asked, now) = (0, world.now);
         world
             .call(edp(), |gateway, ledger| {
-                asked = gateway.refund_vouchers(ledger, now)?;
+                // As a host does that looks up beforehand what will be asked.
+                let wanted = gateway.refund_lookups(now)?;
+                let only = LookedUp::of(ledger, &wanted);
+                asked = gateway.refund_vouchers(&only, now)?;
                 Ok(Vec::new())
             })
             .unwrap();

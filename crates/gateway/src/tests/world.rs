@@ -420,6 +420,9 @@ impl Letter {
             PartnerMessage::ReportsReceived(_) => "reports_received",
             PartnerMessage::Evidence { .. } => "evidence",
             PartnerMessage::EvidenceWanted { .. } => "evidence_wanted",
+            PartnerMessage::ContestEvidence { .. } => "contest_evidence",
+            PartnerMessage::ChargeEvidence { .. } => "charge_evidence",
+            PartnerMessage::ChargeEvidenceKept { .. } => "charge_evidence_kept",
         }
     }
 }
@@ -617,6 +620,10 @@ impl World {
 
     pub(super) fn post_letter(&mut self, letter: Letter) {
         self.letters.push(letter.clone());
+        // The resolver is only on the ledger.
+        if !self.gateways.contains_key(&letter.to) {
+            return;
+        }
         match (self.fate)(&letter) {
             Fate::Deliver => self.post.push_back(letter),
             Fate::Lose => {}

@@ -183,7 +183,8 @@ fn an_epoch_is_judged_by_its_own_validators() {
     let keys = new.keys.iter().map(|k| PublicKey(k.public_key().as_ref().try_into().unwrap()));
     let mut history = old.trust.validators().clone();
     history.change(2, Validators::new(keys).unwrap()).unwrap();
-    let trust = Trust::new(old.genesis.network(), EPOCH_BLOCKS, history.clone(), old.genesis.consensus.time).unwrap();
+    let trust =
+        Trust::new(old.genesis.network(), EPOCH_BLOCKS, history.clone(), old.genesis.consensus.time).unwrap();
     for (epoch, right, wrong) in [(0, &old, &new), (1, &old, &new), (2, &new, &old), (9, &new, &old)] {
         let header = old.header(u64::from(EPOCH_BLOCKS) * epoch + 3);
         assert_eq!(header.epoch, epoch);

@@ -95,17 +95,19 @@ pub(super) fn chosen(contracts: Vec<ContractId>, named: Option<ContractId>) -> a
         (Some(named), _) if contracts.contains(&named) => Ok(named),
         (Some(named), _) => bail!("your wallet has no contract {named}, but {}", listed.join(", ")),
         (None, [only]) => Ok(*only),
-        (None, _) if std::io::stdin().is_terminal() => {
-            for (number, contract) in listed.iter().enumerate() {
-                eprintln!("{}  {contract}", number + 1);
-            }
-            let answer: usize =
-                ask("with which contract? ")?.parse().context("that is no number of the list")?;
-            let place = answer.checked_sub(1).context("that is no number of the list")?;
-            contracts.get(place).copied().context("that is no number of the list")
-        }
+        (None, _) if std::io::stdin().is_terminal() => numbered(&contracts, &listed).copied(),
         (None, _) => {
             bail!("your wallet has several contracts ({}): name one with --contract", listed.join(", "))
         }
     }
+}
+
+/// The one of several contracts that is chosen by its number in a list.
+pub(super) fn numbered<'a, T>(contracts: &'a [T], listed: &[String]) -> anyhow::Result<&'a T> {
+    for (number, contract) in listed.iter().enumerate() {
+        eprintln!("{}  {contract}", number + 1);
+    }
+    let answer: usize = ask("with which contract? ")?.parse().context("that is no number of the list")?;
+    let place = answer.checked_sub(1).context("that is no number of the list")?;
+    contracts.get(place).context("that is no number of the list")
 }

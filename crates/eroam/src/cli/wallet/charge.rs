@@ -1,6 +1,6 @@
 //! `eroam wallet quote`, `charge` and `stop`: a driver at a station, in front of a terminal.
 
-use super::asking::{ask_whether, chosen};
+use super::asking::ask_whether;
 use super::receipts::receipt_text;
 use super::{RESUME, Session, beside, described, kw, kwh, positive};
 use anyhow::{Context as _, bail};
@@ -44,7 +44,7 @@ pub(super) struct QuoteArgs {
 pub(super) struct LimitArgs {
     /// Stop when the operator would get so much [default: 20, or what a voucher pays]
     #[arg(long, value_name = "AMOUNT", value_parser = |text: &str| positive(text, 6))]
-    amount: Option<i64>,
+    pub(super) amount: Option<i64>,
     /// Stop at so many kilowatt-hours
     #[arg(long, value_name = "KWH", value_parser = |text: &str| positive(text, 6))]
     energy: Option<i64>,
@@ -58,7 +58,7 @@ pub(super) struct LimitArgs {
 
 impl LimitArgs {
     /// From now on.
-    fn limits(&self) -> ChargeLimits {
+    pub(super) fn limits(&self) -> ChargeLimits {
         ChargeLimits {
             // From millionths of a kilowatt-hour to thousandths of a watt-hour: the same.
             energy_max: self
@@ -93,7 +93,11 @@ pub(super) struct ChargeArgs {
 impl Session<'_> {
     /// What the driver allows the operator to be paid: as said, or the usual, within what a voucher pays. Withdraws
     /// vouchers where there are none.
-    fn allowed(wallet: &mut Wallet, id: &ContractId, amount: Option<i64>) -> anyhow::Result<Money> {
+    pub(super) fn allowed(
+        wallet: &mut Wallet,
+        id: &ContractId,
+        amount: Option<i64>,
+    ) -> anyhow::Result<Money> {
         let largest = |wallet: &Wallet| {
             let vouchers = wallet.contracts.get(id)?.purse.vouchers();
             let valid = vouchers.map(|signed| signed.voucher).filter(|voucher| voucher.is_valid_at(now()));
@@ -120,7 +124,7 @@ impl Session<'_> {
     pub(super) fn quote(&self, args: &QuoteArgs) -> anyhow::Result<()> {
         let invitation = read_code(&args.invitation)?;
         let mut wallet = self.wallet()?;
-        let id = chosen(wallet.contracts.keys().copied().collect(), args.contract)?;
+        let id = self.contract_for(&mut wallet, args.contract, &invitation, &args.limits)?;
         let allowed = Self::allowed(&mut wallet, &id, args.limits.amount)?;
         self.learn_prices(&mut wallet, &id);
         let (station, cost) = wallet.quote(&id, &invitation, args.limits.limits(), allowed)?;
@@ -134,7 +138,7 @@ impl Session<'_> {
         let Some(invitation) = &args.invitation else { return self.resume(args.resume.flatten()) };
         let invitation = read_code(invitation)?;
         let mut wallet = self.wallet()?;
-        let id = chosen(wallet.contracts.keys().copied().collect(), args.contract)?;
+        let id = self.contract_for(&mut wallet, args.contract, &invitation, &args.limits)?;
         let allowed = Self::allowed(&mut wallet, &id, args.limits.amount)?;
         wallet.renew(&id, allowed, WITHDRAWN_AT_ONCE)?;
         self.learn_prices(&mut wallet, &id);
