@@ -240,10 +240,10 @@ impl Mempool {
         }
         let mark = inner.marks.entry(lane).or_default();
         mark.next = mark.next.max(next);
-        if !inner.has_room(claim.member, size, &self.0.limits)
-            && !(inner.follows(lane, next, claim.sequence)
-                && inner.make_room(claim.member, size, &self.0.limits))
-        {
+        let limits = &self.0.limits;
+        let fits = inner.has_room(claim.member, size, limits)
+            || inner.follows(lane, next, claim.sequence) && inner.make_room(claim.member, size, limits);
+        if !fits {
             return Err(NotTaken::Full);
         }
         inner.bytes += size;

@@ -94,7 +94,9 @@ pub enum StartError {
     ReadModel(#[from] ReadModelError),
     #[error("the key is no validator's of this network: use the key whose public half the genesis names")]
     NotAValidator,
-    #[error("a validator's key in the genesis is no Ed25519 public key: {0:?}: state the one that the validator was made with")]
+    #[error(
+        "a validator's key in the genesis is no Ed25519 public key: {0:?}: state the one that the validator was made with"
+    )]
     MalformedKey(PublicKey),
     #[error(
         "a validator on its own has nobody to copy the state from: put back its directory, or begin a new network"

@@ -466,7 +466,10 @@ fn two_of_four_validators_are_down() {
     let began = Instant::now();
     let error = nodes[0].client().clone().submit(noon(), envelopes.clone()).unwrap_err();
     assert!(matches!(error, LedgerError::Undecided(1)), "{error}");
-    says(&whole(&error), &["did not decide within 1 seconds", "too few validators answer", "submit the same envelopes again"]);
+    says(
+        &whole(&error),
+        &["did not decide within 1 seconds", "too few validators answer", "submit the same envelopes again"],
+    );
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert_eq!(nodes[0].client().pool().envelopes, 3, "nothing is forgotten");
     nodes.extend(cluster.start_some(&[2, 3]));

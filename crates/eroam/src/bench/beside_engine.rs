@@ -44,8 +44,8 @@ impl Pair {
 /// [`BenchError`].
 pub fn beside_engine(validators: usize, records: u64) -> Result<BesideEngine, BenchError> {
     let measure = |engine_only| ledger(validators, records, engine_only);
-    let first = in_turn(0, &measure)?;
-    let rest = (1..PAIRS).map(|number| in_turn(number, &measure));
+    let first = in_turn(0, measure)?;
+    let rest = (1..PAIRS).map(|number| in_turn(number, measure));
     Ok(median(first, rest.collect::<Result<_, _>>()?))
 }
 

@@ -567,7 +567,7 @@ fn nodes(
             genesis_file: "genesis.json".into(),
             validator_key_file: key.into(),
             listen: any_port(),
-            validators: (!others.is_empty()).then(|| ValidatorsConfig {
+            validators: (!others.is_empty()).then_some(ValidatorsConfig {
                 listen: own.address,
                 copy_lost_state: false,
                 others,

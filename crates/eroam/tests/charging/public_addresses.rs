@@ -122,8 +122,11 @@ fn a_wallet_and_a_station_that_are_reached_elsewhere_than_they_listen_charge() {
     std::thread::scope(|scope| {
         scope.spawn(|| station.serve(drop));
         let charged = charge(&mut driver, &invitation);
+        // Before it stops: what is not accounted for by then waits for its next start.
+        let accounted = station.account_for_all();
         station.stop();
         charged.unwrap();
+        accounted.unwrap();
     });
     assert!(at_wallet.passed() > enrolled && at_station.passed() > registered);
     assert_eq!(town.settled(), (1, 1));

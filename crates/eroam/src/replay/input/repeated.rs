@@ -152,7 +152,10 @@ mod tests {
     /// What stays of each file: starts of sessions, and file, line and field of what was taken out.
     type Left = (Vec<i64>, Vec<(u64, String)>);
 
-    fn left(files: &[(&str, &[(Option<&str>, i64)])]) -> Vec<Left> {
+    /// A file: its name, and the id and the time of each of its sessions.
+    type File<'a> = (&'a str, &'a [(Option<&'a str>, i64)]);
+
+    fn left(files: &[File<'_>]) -> Vec<Left> {
         let mut repetitions = Repetitions::default();
         let of_file = |(name, rows): &(&str, &[(Option<&str>, i64)])| {
             let mut report = report(name, rows);
