@@ -1,7 +1,7 @@
 //! What a driver is told before anything is shown: what it costs, who learns what, and what stays hidden.
 //!
 //! What the operator is told is made from the very messages that are sent, taken to pieces member by member: whatever is
-//! added to a message has to be added here before it compiles. What others learn is said in [`others`]; where a driver asks
+//! added to a message has to be added here before it compiles. What others learn is said in `consent/others.rs`; where a driver asks
 //! for what a charge costs, and whom the wallet asks for vouchers and prices ahead of it, is not part of a charge.
 
 mod others;

@@ -201,7 +201,7 @@ impl World {
             (id("did:eroam:emsp/schema/driver")?, id("did:eroam:emsp/def/driver")?);
         let names: Vec<&str> = values.iter().map(|(name, _)| name).collect();
         let schema = Schema::new(issuer_id.clone(), "driver", "1.0", names).map_err(bad)?;
-        say("making an issuer's key: two safe primes, up to half a minute");
+        say("making an issuer's key: safe primes, up to a minute");
         let issuer = issuer::new_credential_definition(issuer_id, schema_id.clone(), &schema, "1", true)
             .map_err(bad)?;
         say(&format!("making a registry of {REGISTRY} places"));

@@ -361,7 +361,7 @@ impl Processes {
         let (mut providers, mut operators) = (Vec::new(), Vec::new());
         for (index, party) in parties.emsps.iter().enumerate() {
             if setup.issuer_keys.is_none() {
-                say(&format!("{party} makes its key for contracts: two safe primes, up to half a minute"));
+                say(&format!("{party} makes its key for contracts: safe primes, up to a minute"));
             }
             providers.push(provider(setup, program, &files, node_of(index)?, *party, index)?);
         }

@@ -231,7 +231,7 @@ impl World {
         for (index, emsp) in emsps.iter().enumerate() {
             let office = find(&offices, *emsp)?;
             if given.is_none() {
-                say(&format!("{emsp} makes its key for contracts: two safe primes, up to half a minute"));
+                say(&format!("{emsp} makes its key for contracts: safe primes, up to a minute"));
             }
             let customers = setup.drivers.div_ceil(setup.emsps);
             let provider = provider(setup, &office, index, customers, given.as_ref(), tails_place)?;
@@ -250,7 +250,7 @@ impl World {
             let paper = match setup.mode {
                 Mode::Default => None,
                 Mode::Paper => {
-                    say(&format!("{cpo} makes its key for stations: two safe primes, up to half a minute"));
+                    say(&format!("{cpo} makes its key for stations: safe primes, up to a minute"));
                     let catalogue = Catalogue::new(&resolver_url, trust.clone());
                     Some((station_issuer(setup, &office, tails_place)?, catalogue))
                 }

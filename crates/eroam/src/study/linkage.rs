@@ -325,7 +325,7 @@ pub fn linkage(setup: &LinkageSetup, say: &(dyn Fn(&str) + Sync)) -> Result<Link
         });
     }
     if setup.issuer_keys.is_none() {
-        say("the home utility makes its key for contracts: two safe primes, up to half a minute");
+        say("the home utility makes its key for contracts: safe primes, up to a minute");
     }
     let begins = u64::try_from(START_MS / 1_000).map_err(LinkageError::of("a time"))?;
     let crowd = Crowd::enrol(
