@@ -160,6 +160,7 @@ fn a_ledger_is_shown_as_the_replay_left_it() {
         "state_root",
         "time",
         "validators",
+        "votes_from",
     ];
     assert_eq!(fields(&status), expected.into());
     // Data directory, ledger directory, validator directory.
