@@ -109,9 +109,7 @@ mod tests {
         let day = |text: &str| text.parse::<CivilDate>().unwrap();
         let far = period(Some(day("2999-01-01")), day("2999-01-01")).unwrap();
         assert_eq!(far.until.since(far.from).unwrap().millis(), 86_400_000);
-        for (from, until) in
-            [(Some("2999-01-02"), "2999-01-01"), (None, "1999-01-01"), (Some("1969-12-31"), "2999-01-01")]
-        {
+        for (from, until) in [(Some("2999-01-02"), "2999-01-01"), (None, "1999-01-01")] {
             let refused = period(from.map(day), day(until)).unwrap_err().to_string();
             assert!(refused.contains("give a later day"), "{refused}");
         }
