@@ -6,6 +6,7 @@
 
 pub mod detail;
 
+use crate::sessions::Consumption;
 use eroam_domain::agreement::{DynamicRule, PriceRule, RoamingAgreement};
 use eroam_domain::cdr::{AgreementRef, GridZone, SessionId, TariffRef};
 use eroam_domain::charge::{Denial, Quote, ServiceDescription};
@@ -13,7 +14,7 @@ use eroam_domain::forecast::{AttestedForecast, QUOTE_HOLD_MAX, combine, session_
 use eroam_domain::ids::PartyId;
 use eroam_domain::money::{Rounding, RoundingMode};
 use eroam_domain::pricing::plan::{EvenSession, periods};
-use eroam_domain::pricing::{self, ForecastInput, ItemisedPrice, PricingInputs};
+use eroam_domain::pricing::{self, ForecastInput, ItemisedPrice, PriceError, PricingInputs};
 use eroam_domain::quantity::{BasisPoints, DurationMs, WattHours, Watts};
 use eroam_domain::retail::{self, RetailInputs};
 use eroam_domain::tariff::Tariff;
@@ -75,10 +76,26 @@ pub struct QuoteInputs<'a> {
 }
 
 /// The rule and rounding at the operator's own stations for its own customers: the tariff itself, exactly.
-#[must_use]
-pub fn own_terms() -> (PriceRule, Rounding) {
+fn own_terms() -> (PriceRule, Rounding) {
     let exact = Rounding::new(1, RoundingMode::Down).unwrap_or(Rounding::cents());
     (PriceRule::Static { factor: BasisPoints::WHOLE }, exact)
+}
+
+/// The operator's own price of what was charged at its stations.
+///
+/// # Errors
+/// [`PriceError`].
+pub(crate) fn own_price(tariff: &Tariff, of: &Consumption) -> Result<ItemisedPrice, PriceError> {
+    let (rule, rounding) = own_terms();
+    pricing::price(&PricingInputs {
+        tariff,
+        rule: &rule,
+        rounding,
+        clock: of.clock,
+        periods: &of.periods,
+        end: of.end,
+        forecast: None,
+    })
 }
 
 /// Makes a quote: the wholesale price that the operator will record, and for a known driver the price by the home

@@ -138,6 +138,14 @@ fn request_of(asked: &Asked) -> ProofRequest {
     ProofRequest::from_json(&asked.request).unwrap()
 }
 
+/// A wallet with a contract for `zones` answers the station's question with `lie`, is told `said` and gets nothing.
+fn refused(zones: &str, said: &str, lie: &dyn Fn(&Liar, Asked, &Connection)) {
+    let town = Town::new(1, 1);
+    let mut liar = Liar::new(&town, zones);
+    assert_eq!(liar.is_told(&town, lie), said);
+    nothing_flowed(town, said);
+}
+
 /// Nobody was given power, and nothing is owed; an honest driver is served afterwards.
 fn nothing_flowed(mut town: Town, said: &str) {
     assert_eq!(denied(town.outcome(0)), said);
@@ -153,25 +161,17 @@ const NO_PROOF: &str = "the proof of your contract does not hold: update your wa
 
 #[test]
 fn a_proof_for_another_nonce_is_none() {
-    let town = Town::new(1, 1);
-    let mut liar = Liar::new(&town, "*");
-    let said = liar.is_told(&town, &|liar, asked, connection| {
+    refused("*", NO_PROOF, &|liar, asked, connection| {
         let other = request_of(&asked).with_nonce(Nonce::random().unwrap());
         liar.show(asked, connection, &other);
     });
-    assert_eq!(said, NO_PROOF);
-    nothing_flowed(town, &said);
 }
 
 #[test]
 fn a_proof_that_is_no_proof_is_none() {
-    let town = Town::new(1, 1);
-    let mut liar = Liar::new(&town, "*");
-    let said = liar.is_told(&town, &|liar, asked, connection| {
+    refused("*", NO_PROOF, &|liar, asked, connection| {
         asked.show(&liar.agent, connection, ANONCREDS_PROOF, b"{}".to_vec()).unwrap();
     });
-    assert_eq!(said, NO_PROOF);
-    nothing_flowed(town, &said);
 }
 
 #[test]
@@ -203,27 +203,23 @@ fn a_holder_who_was_revoked_proves_nothing_by_the_list_of_before() {
 
 #[test]
 fn a_contract_of_other_zones_is_refused_by_the_station_too() {
-    let town = Town::new(1, 1);
-    let mut liar = Liar::new(&town, "ES-9");
-    let said = liar.is_told(&town, &|liar, asked, connection| {
+    refused("ES-9", "your contract does not include this area", &|liar, asked, connection| {
         let request = request_of(&asked);
         liar.show(asked, connection, &request);
     });
-    assert_eq!(said, "your contract does not include this area");
-    nothing_flowed(town, &said);
 }
 
 #[test]
 fn a_wallet_that_says_for_ever_that_its_list_is_newer_is_asked_twice() {
-    let town = Town::new(1, 1);
-    let mut liar = Liar::new(&town, "*");
-    let said = liar.is_told(&town, &|liar, asked, connection| {
-        asked.decline(&liar.agent, connection, "the provider has a newer list").unwrap();
-        let again = asked_proof(&liar.agent, connection, ANONCREDS_REQUEST).unwrap();
-        again.decline(&liar.agent, connection, "the provider has a newer list").unwrap();
-    });
-    assert_eq!(said, "your wallet's proof is older than your provider's newest list: let it prove again");
-    nothing_flowed(town, &said);
+    refused(
+        "*",
+        "your wallet's proof is older than your provider's newest list: let it prove again",
+        &|liar, asked, connection| {
+            asked.decline(&liar.agent, connection, "the provider has a newer list").unwrap();
+            let again = asked_proof(&liar.agent, connection, ANONCREDS_REQUEST).unwrap();
+            again.decline(&liar.agent, connection, "the provider has a newer list").unwrap();
+        },
+    );
 }
 
 #[test]

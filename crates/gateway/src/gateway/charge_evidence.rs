@@ -11,11 +11,11 @@
 //! What does not match is not kept, and why is in the log. The host of the operator's gateway decides when it is sent, and
 //! sends it again until it is confirmed: [`Gateway::take_dispute_news`].
 
-use super::evidence::evidence_digest;
-use super::{Effect, EvidenceRefused, EvidenceTooLarge, Gateway, GatewayError};
+use super::evidence::is_what_was_contested_with;
+use super::{Effect, EvidenceRefused, Gateway, GatewayError};
 use crate::anomalies::RecordName;
 use crate::charge_evidence::{ChargeEvidence, ChargeEvidenceFault};
-use crate::ports::{EVIDENCE_BYTES_MAX, EvidenceName, Store};
+use crate::ports::{EvidenceName, Store};
 use eroam_domain::cdr::{CdrId, CdrStatus};
 use eroam_domain::charge::PartnerMessage;
 use eroam_domain::codec::HexBytes;
@@ -154,12 +154,8 @@ impl<S: Store> Gateway<S> {
         if self.resolver_of(ledger, &booked)? != Some(self.party) {
             return Ok(Err(EvidenceRefused::NotOursToDecide));
         }
-        if bytes.len() > EVIDENCE_BYTES_MAX {
-            return Ok(Err(EvidenceTooLarge(bytes.len()).into()));
-        }
-        let found = evidence_digest(bytes);
-        if found != expected {
-            return Ok(Err(EvidenceRefused::OtherEvidence { expected, found }));
+        if let Err(refused) = is_what_was_contested_with(bytes, expected) {
+            return Ok(Err(refused));
         }
         let error = self.store_error();
         self.store.put_evidence(&EvidenceName::of_contest_elsewhere(name), now, bytes).map_err(error)?;

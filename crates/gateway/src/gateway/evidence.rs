@@ -58,6 +58,18 @@ pub fn evidence_digest(bytes: &[u8]) -> Digest {
     Digest::of_parts("eroam/evidence/1", &[bytes])
 }
 
+/// Whether evidence of a contest is what the ledger has the digest of.
+pub(super) fn is_what_was_contested_with(bytes: &[u8], expected: Digest) -> Result<(), EvidenceRefused> {
+    if bytes.len() > EVIDENCE_BYTES_MAX {
+        return Err(EvidenceTooLarge(bytes.len()).into());
+    }
+    let found = evidence_digest(bytes);
+    if found != expected {
+        return Err(EvidenceRefused::OtherEvidence { expected, found });
+    }
+    Ok(())
+}
+
 impl<S: Store> Gateway<S> {
     /// Keeps what the station sent of a session (proof request, presentation, voucher, quote, signed readings), in place
     /// of what it sent before. Gives its [digest](evidence_digest), or says why it is not kept.
@@ -105,12 +117,8 @@ impl<S: Store> Gateway<S> {
         let Some(CdrStatus::Contested { evidence: expected, .. }) = booked.map(|booked| booked.status) else {
             return Ok(Err(EvidenceRefused::NotContested));
         };
-        if bytes.len() > EVIDENCE_BYTES_MAX {
-            return Ok(Err(EvidenceTooLarge(bytes.len()).into()));
-        }
-        let found = evidence_digest(bytes);
-        if found != expected {
-            return Ok(Err(EvidenceRefused::OtherEvidence { expected, found }));
+        if let Err(refused) = is_what_was_contested_with(bytes, expected) {
+            return Ok(Err(refused));
         }
         let error = self.store_error();
         self.store.put_evidence(&EvidenceName::of_contest(cdr), now, bytes).map_err(error)?;

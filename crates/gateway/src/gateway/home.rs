@@ -17,11 +17,11 @@ use eroam_domain::charge::{
 };
 use eroam_domain::codec::Digest;
 use eroam_domain::ids::{ContractId, PartyId};
-use eroam_domain::pricing::{ItemisedPrice, PricingInputs};
+use eroam_domain::pricing::ItemisedPrice;
+use eroam_domain::retail;
 use eroam_domain::retail::{RetailInputs, Tier};
 use eroam_domain::time::UnixMillis;
 use eroam_domain::voucher::{SignedVoucher, SpentVoucher, VoucherAcceptance};
-use eroam_domain::{pricing, retail};
 use eroam_ledger::agreement::AgreementRecord;
 use eroam_ledger::cdr::{ACCEPTANCE_AGE_MAX, CdrTx};
 use eroam_ledger::port::Receipt;
@@ -206,18 +206,8 @@ impl<S: Store> Gateway<S> {
     ) -> Result<(Consumption, ItemisedPrice), String> {
         let tariff =
             self.tariffs.get(&(self.party, tariff_ref.clone())).ok_or("the quoted tariff is not loaded")?;
-        let (rule, rounding) = quote::own_terms();
         let base = |consumption: &Consumption| {
-            let priced = pricing::price(&PricingInputs {
-                tariff,
-                rule: &rule,
-                rounding,
-                clock: consumption.clock,
-                periods: &consumption.periods,
-                end: consumption.end,
-                forecast: None,
-            });
-            priced.map_err(|error| error.to_string())
+            quote::own_price(tariff, consumption).map_err(|error| error.to_string())
         };
         let consumption = match allowed {
             None => metered.clone(),

@@ -15,7 +15,7 @@ use super::{Effect, Gateway, GatewayError, vouchers};
 use crate::account;
 use crate::forecasts;
 use crate::ports::Store;
-use crate::quote::{QuoteInputs, Quoted, own_terms};
+use crate::quote::{QuoteInputs, Quoted, own_price};
 use crate::sessions::{
     AcceptedBy, Authority, Consumption, Grant, Phase, Session, SessionEvent, SessionPayer,
 };
@@ -26,7 +26,6 @@ use eroam_domain::cdr::{SessionId, TariffRef, session_digest};
 use eroam_domain::charge::{Denial, Quote};
 use eroam_domain::codec::Digest;
 use eroam_domain::pricing::plan::{EvenSession, periods};
-use eroam_domain::pricing::{self, PricingInputs};
 use eroam_domain::quantity::WattHours;
 use eroam_domain::time::UnixMillis;
 use eroam_domain::voucher::SpentVoucher;
@@ -417,19 +416,7 @@ impl<S: Store> Gateway<S> {
                     Err(_) => None,
                 }
             }
-            None => {
-                let (rule, rounding) = own_terms();
-                let inputs = PricingInputs {
-                    tariff,
-                    rule: &rule,
-                    rounding,
-                    clock: consumption.clock,
-                    periods: &consumption.periods,
-                    end: consumption.end,
-                    forecast: None,
-                };
-                pricing::price(&inputs).ok().map(|price| price.total.incl_vat)
-            }
+            None => own_price(tariff, consumption).ok().map(|price| price.total.incl_vat),
         })
     }
 }
