@@ -76,7 +76,8 @@ pub struct QuoteInputs<'a> {
 }
 
 /// The rule and rounding at the operator's own stations for its own customers: the tariff itself, exactly.
-fn own_terms() -> (PriceRule, Rounding) {
+#[must_use]
+pub fn own_terms() -> (PriceRule, Rounding) {
     let exact = Rounding::new(1, RoundingMode::Down).unwrap_or(Rounding::cents());
     (PriceRule::Static { factor: BasisPoints::WHOLE }, exact)
 }
